@@ -1,0 +1,1 @@
+"""A complete chat app on a vLLM engine. Imports nothing from `privacy`."""
