@@ -1,0 +1,215 @@
+"""The SQLite file under `DATA_DIR`: one writer, several readers, numbered migrations.
+
+What `write` has returned survives `kill -9` and a power cut (`synchronous=FULL`): that is what the page calls *kept here*.
+Writes that arrive while a commit is under way share the next one, so thirty turns at once cost about one fsync, not
+thirty; each runs in a savepoint of its own, so one that fails takes none of the others with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import queue
+import sqlite3
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Callable, TypeVar
+
+T = TypeVar("T")
+
+READERS = 4
+LARGEST_GROUP = 256
+
+# Append-only: a published migration is never edited, its number is the file's `user_version` after it ran.
+MIGRATIONS: tuple[str, ...] = ("0001_owners.sql", "0002_conversations.sql")
+
+NETWORK_FILESYSTEMS = ("nfs", "cifs", "smb", "fuse", "9p", "ceph", "gluster", "lustre", "afs")
+
+
+class DatabaseError(Exception):
+    """The database cannot be opened; `str(error)` says what to do."""
+
+
+class Database:
+    """One SQLite file. `open` it, `await write(fn)`, `await read(fn)`, `close` it.
+
+    `fn` gets a `sqlite3.Connection` whose rows are `sqlite3.Row`. It runs in another thread, must not keep the connection
+    and must not commit.
+    """
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self.path = path
+        self._lock = lock
+        self._jobs: queue.SimpleQueue[tuple[Callable[[sqlite3.Connection], Any], Future] | None] = queue.SimpleQueue()
+        self._local = threading.local()
+        self._open_readers: list[sqlite3.Connection] = []
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
+        self._writer = threading.Thread(target=self._write_forever, name="db-write", daemon=True)
+
+    @classmethod
+    def open(cls, directory: Path, name: str = "parley.db") -> Database:
+        """Open, or create, `directory/name` and bring it to the newest schema.
+
+        Raises `DatabaseError` when the directory is not writable, is on a network or FUSE mount, is in use by another
+        app, or holds a database of a newer version.
+        """
+        try:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = os.open(directory / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise DatabaseError(
+                f"DATA_DIR {directory} cannot be written ({error.strerror}). "
+                "Set DATA_DIR to a folder on a local disk that this user may write."
+            ) from None
+        try:
+            _refuse_network_mount(directory)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise DatabaseError(
+                    f"Another Parley is running on DATA_DIR {directory}. Stop it, or set DATA_DIR to another folder."
+                ) from None
+            _migrate(directory / name)
+        except BaseException:
+            os.close(lock)
+            raise
+        database = cls(directory / name, lock)
+        database._writer.start()
+        return database
+
+    async def write(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `fn` in the writer and return its result once it is on disk; what `fn` raises is raised here.
+
+        A caller that is cancelled while it waits does not undo the write.
+        """
+        return await asyncio.wrap_future(self.submit(fn))
+
+    def submit(self, fn: Callable[[sqlite3.Connection], T]) -> Future[T]:
+        """`write` for callers outside an event loop."""
+        done: Future[T] = Future()
+        # Cancelling the waiter must not cancel the write: the writer owns the future from here on.
+        done.set_running_or_notify_cancel()
+        self._jobs.put((fn, done))
+        return done
+
+    async def read(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `fn` on a read-only connection and return its result. It sees every write that was acknowledged before."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, lambda: fn(self._reader()))
+
+    def close(self) -> None:
+        """Finish the writes that were submitted, then let go of the file."""
+        self._jobs.put(None)
+        self._writer.join()
+        self._readers.shutdown(wait=True)
+        for reader in self._open_readers:
+            reader.close()
+        os.close(self._lock)
+
+    def _reader(self) -> sqlite3.Connection:
+        reader = getattr(self._local, "connection", None)
+        if reader is None:
+            reader = self._local.connection = connect(self.path)
+            reader.execute("PRAGMA query_only = ON")
+            self._open_readers.append(reader)
+        return reader
+
+    def _write_forever(self) -> None:
+        connection = connect(self.path)
+        try:
+            while (job := self._jobs.get()) is not None:
+                group = [job]
+                while len(group) < LARGEST_GROUP and not self._jobs.empty():
+                    following = self._jobs.get()
+                    if following is None:
+                        self._jobs.put(None)
+                        break
+                    group.append(following)
+                _commit_together(connection, group)
+        finally:
+            connection.close()
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection with the settings every user of the file must have."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "secure_delete = ON",
+        "busy_timeout = 10000",
+        "cache_size = -16000",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def _commit_together(
+    connection: sqlite3.Connection, group: list[tuple[Callable[[sqlite3.Connection], Any], Future]]
+) -> None:
+    outcomes: list[tuple[Future, Any, BaseException | None]] = []
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for fn, done in group:
+            connection.execute("SAVEPOINT one")
+            try:
+                outcomes.append((done, fn(connection), None))
+            except Exception as error:
+                connection.execute("ROLLBACK TO one")
+                outcomes.append((done, None, error))
+            connection.execute("RELEASE one")
+        connection.execute("COMMIT")
+    except BaseException as error:
+        # The disk is full or gone: nothing of the group is kept, and every waiter hears it.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        outcomes = [(done, None, error) for _, done in group]
+    for done, result, failure in outcomes:
+        if failure is None:
+            done.set_result(result)
+        else:
+            done.set_exception(failure)
+
+
+def _migrate(path: Path) -> None:
+    try:
+        connection = connect(path)
+    except sqlite3.Error as error:
+        raise DatabaseError(f"{path} cannot be opened ({error}). Move it away, or restore it from a backup.") from None
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(MIGRATIONS):
+            raise DatabaseError(
+                f"{path} was written by a newer Parley (schema {version}, this one knows {len(MIGRATIONS)}). "
+                "Run that version, or set DATA_DIR to another folder."
+            )
+        for number, name in enumerate(MIGRATIONS[version:], start=version + 1):
+            script = Path(__file__).parent.joinpath("migrations", name).read_text()
+            connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+    except sqlite3.DatabaseError as error:
+        raise DatabaseError(f"{path} cannot be read ({error}). Move it away, or restore it from a backup.") from None
+    finally:
+        connection.close()
+
+
+def _refuse_network_mount(directory: Path) -> None:
+    kind = filesystem_of(directory.resolve(), Path("/proc/self/mounts").read_text())
+    if kind.startswith(NETWORK_FILESYSTEMS):
+        raise DatabaseError(
+            f"DATA_DIR {directory} is on a {kind} mount, where SQLite loses data. Set DATA_DIR to a folder on a local "
+            "disk; to keep conversations on remote storage, set WAL_BUCKET."
+        )
+
+
+def filesystem_of(path: Path, mounts: str) -> str:
+    """The file system type under `path`, from the text of `/proc/self/mounts`: that of the longest mount point above it."""
+    best, kind = "", ""
+    for line in mounts.splitlines():
+        _, point, fstype, *_ = line.split()
+        point = point.replace("\\040", " ")
+        if path.is_relative_to(point) and len(point) >= len(best):
+            best, kind = point, fstype
+    return kind

@@ -1,0 +1,220 @@
+"""A running answer. It lives on the server whatever the page does, and every reader sees the same log.
+
+The log is a list of pieces; a reader asks for the pieces from a position on, so a page that comes back resumes where it
+was. Pieces are what was sent out: Stop keeps exactly them, and drops what the engine had written since the last one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from typing import AsyncIterator, Awaitable, Callable, Iterator
+
+from chat.engines import Delta, EngineError
+from chat.store import State
+
+PIECE_SECONDS = 0.04
+CHECKPOINT_SECONDS = 1.0
+ABANDONED_SECONDS = 600.0
+
+NOT_KEPT = "The answer could not be kept: the disk is full or gone. Copy what you need, and tell the operator."
+ABANDONED = "Nobody was reading any more, so the answer was ended. Try again to have it written anew."
+BROKEN = "Something went wrong in the app while this answer was written. Try again; if it stays, tell the operator."
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an answer ended. `error` is a sentence, for the states "interrupted" and "failed" alone."""
+
+    state: State
+    finish_reason: str | None = None
+    error: str | None = None
+
+
+INTERRUPTED = Ending("interrupted", None, BROKEN)
+
+
+class Generation:
+    """One answer being written: its log, its readers, its end."""
+
+    def __init__(self, id: str, now: float) -> None:
+        self.id = id
+        self.pieces: list[str] = []
+        self.status: str | None = None
+        self.ending: Ending | None = None
+        self.readers = 0
+        self.unread_since = now
+        self._pending: list[str] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._changed = asyncio.Event()
+        self._stopped_as: Ending | None = None
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+    def report(self, status: str | None) -> None:
+        """Say what is being waited for, before there is text."""
+        if status != self.status:
+            self.status = status
+            self._announce()
+
+    async def changes(self, at: int) -> AsyncIterator[int]:
+        """Yield the number of pieces at once, and whenever there are more than `at`, the status changed or it ended."""
+        while True:
+            # Taken before looking, so that what happens while the reader is busy is not missed.
+            changed = self._changed
+            yield len(self.pieces)
+            if self.ending:
+                return
+            await changed.wait()
+
+    async def stop(self, ending: Ending = Ending("stopped")) -> None:
+        """Free the engine's request, drop what was not sent out, and return once the end is kept."""
+        if not self._reading.done() and not self._stopped_as:
+            self._stopped_as = ending
+            self._pending.clear()
+            self._reading.cancel()
+        await self.wait()
+
+    async def wait(self) -> Ending:
+        """Wait until the end is kept, and return it."""
+        await asyncio.wait([self._task])
+        return self.ending
+
+    def _write(self, text: str) -> None:
+        if not text:
+            return
+        self._pending.append(text)
+        if not self.pieces:
+            # The first words are shown at once: that is the time a reader feels.
+            self._flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(PIECE_SECONDS, self._flush)
+
+    def _flush(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if self._pending:
+            self.pieces.append("".join(self._pending))
+            self._pending.clear()
+            self._announce()
+
+    def _announce(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _begin(self, source: AsyncIterator[Delta], settle: Callable[[str, Ending], Awaitable[bool]]) -> asyncio.Task[None]:
+        # Two tasks: stopping cancels the one that reads, never the one that keeps what was read.
+        self._reading = asyncio.create_task(self._read(source))
+        self._task = asyncio.create_task(self._settle(settle))
+        return self._task
+
+    async def _read(self, source: AsyncIterator[Delta]) -> Ending:
+        finish_reason = None
+        try:
+            async with aclosing(source):
+                async for delta in source:
+                    self._write(delta.text)
+                    finish_reason = delta.finish_reason or finish_reason
+        except EngineError as error:
+            return Ending("interrupted" if self.pieces or self._pending else "failed", None, str(error))
+        except Exception:
+            # Not logged with its text: an error of ours may quote the conversation.
+            return Ending("failed", None, BROKEN)
+        return Ending("done", finish_reason)
+
+    async def _settle(self, settle: Callable[[str, Ending], Awaitable[bool]]) -> None:
+        await asyncio.wait([self._reading])
+        ending = self._stopped_as or INTERRUPTED if self._reading.cancelled() else self._reading.result()
+        self._flush()
+        try:
+            # Kept before it is announced: the page never shows more than is true.
+            await settle(self.text, ending)
+        except Exception:
+            ending = Ending("failed", None, NOT_KEPT)
+        self.ending = ending
+        self._announce()
+
+
+class Generations:
+    """The running answers of this process, by the id of the message they write.
+
+    `checkpoint` keeps the text of running answers, by id; it is called about once a second with those that changed.
+    """
+
+    def __init__(
+        self, checkpoint: Callable[[dict[str, str]], Awaitable[None]], monotonic: Callable[[], float]
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._monotonic = monotonic
+        self._running: dict[str, Generation] = {}
+        self._kept: dict[str, int] = {}
+        self._keeper: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def get(self, id: str) -> Generation | None:
+        """The running answer `id`; None once its end is kept."""
+        return self._running.get(id)
+
+    def start(
+        self,
+        id: str,
+        source: Callable[[Generation], AsyncIterator[Delta]],
+        settle: Callable[[str, Ending], Awaitable[bool]],
+    ) -> Generation:
+        """Read `source` to its end in a task of the server's own; `settle` keeps the text and the ending."""
+        generation = Generation(id, self._monotonic())
+        self._running[id] = generation
+        generation._begin(source(generation), settle).add_done_callback(lambda _: self._forget(id))
+        if self._keeper is None or self._keeper.done():
+            self._keeper = asyncio.create_task(self._keep())
+        return generation
+
+    @contextmanager
+    def reading(self, generation: Generation) -> Iterator[Generation]:
+        """Within this context `generation` counts as read by somebody."""
+        generation.readers += 1
+        try:
+            yield generation
+        finally:
+            generation.readers -= 1
+            generation.unread_since = self._monotonic()
+
+    async def stop_all(self, ending: Ending) -> None:
+        """End every running answer, as at shutdown."""
+        await asyncio.gather(*(generation.stop(ending) for generation in list(self._running.values())))
+        if self._keeper:
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
+
+    def _forget(self, id: str) -> None:
+        self._running.pop(id, None)
+        self._kept.pop(id, None)
+
+    async def _keep(self) -> None:
+        while self._running:
+            await asyncio.sleep(CHECKPOINT_SECONDS)
+            await self.keep_once()
+
+    async def keep_once(self) -> None:
+        """Checkpoint what changed, and end what nobody has read for `ABANDONED_SECONDS`."""
+        now = self._monotonic()
+        for generation in list(self._running.values()):
+            if not generation.readers and now - generation.unread_since > ABANDONED_SECONDS:
+                await generation.stop(Ending("interrupted", None, ABANDONED))
+        changed = {
+            id: generation for id, generation in self._running.items() if len(generation.pieces) != self._kept.get(id, 0)
+        }
+        if changed:
+            self._kept.update({id: len(generation.pieces) for id, generation in changed.items()})
+            try:
+                await self._checkpoint({id: generation.text for id, generation in changed.items()})
+            except Exception:
+                # The next checkpoint, or the end, will say so: losing this one loses nothing that was promised.
+                return
+
