@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chat.web.render import IncrementalRenderer, render
+from chat.web.render import IncrementalRenderer, Settled, render
 
 
 class Reader(HTMLParser):
@@ -40,11 +40,8 @@ def stream(text: str, sizes: list[int]) -> tuple[IncrementalRenderer, str, str]:
     while at < len(text):
         size = max(1, sizes[turn % len(sizes)])
         turn += 1
-        for event in renderer.feed(text[at : at + size]):
-            if "html" in event:
-                settled, tail = settled + event["html"], event["tail"]
-            else:
-                tail += event["text"]
+        written = renderer.feed(text[at : at + size])
+        settled, tail = settled + written.html, written.tail
         at += size
     return renderer, settled, tail
 
@@ -89,8 +86,7 @@ def test_settled_blocks_and_the_rendered_tail_are_the_whole_answer_rendered(bloc
     text = "".join(block + joint for block, joint in zip(blocks, joints))
     renderer, settled, tail = stream(text, sizes)
     assert settled == renderer.html
-    assert tail == renderer.tail
-    renderer.finish()
+    assert render(tail) == renderer.finish().html
     assert renderer.html == render(text)
 
 
@@ -114,9 +110,9 @@ def test_blocks_settle_while_the_answer_runs() -> None:
 
 def test_a_code_block_settles_with_its_closing_fence() -> None:
     renderer = IncrementalRenderer()
-    assert renderer.feed("```py\nx\n\ny\n") == [{"text": "```py\nx\n\ny\n"}]
-    (event,) = renderer.feed("```\n")
-    assert "hl-n" in event["html"] and event["tail"] == ""
+    assert renderer.feed("```py\nx\n\ny\n") == Settled("", "```py\nx\n\ny\n")
+    written = renderer.feed("```\n")
+    assert "hl-n" in written.html and written.tail == ""
 
 
 @pytest.mark.parametrize("unit", ["- item\n\n", "A paragraph.\n\n", "1. one\n\n   two\n\n", "x\n", "```\na\n\n"])

@@ -8,8 +8,10 @@ and reloaded.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, Sequence
+from typing import Any
 
 import nh3
 from latex2mathml.converter import convert as latex_to_mathml
@@ -66,6 +68,14 @@ def render(text: str) -> str:
     return _render_tokens(_markdown().parse(text))
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What one piece of text brought: blocks that no later text changes ("" mostly), and the text after them."""
+
+    html: str
+    tail: str
+
+
 class IncrementalRenderer:
     """Renders a growing text block by block, each block once.
 
@@ -85,36 +95,26 @@ class IncrementalRenderer:
         self._after_blank = False
         self._held_return = False  # a "\r" at the end of a delta, which may be half of "\r\n"
 
-    def feed(self, delta: str) -> list[dict[str, str]]:
-        """Take more text; return what the page must do: `{"text"}` (append to the running tail) or `{"html", "tail"}`
-        (append `html` to the settled part and replace the tail by `tail`, text)."""
+    def feed(self, delta: str) -> Settled:
+        """Take more text; return the HTML that it settled, if any, and the text after it that is not settled yet."""
         delta = self._newlines(delta)
-        if not delta:
-            return []
         self._tail += delta
-        html = ""
-        end = self._block_end()
+        html, end = "", self._block_end()
         if end and len(self._tail) >= self._parsed * 1.5:
             html = self._settle(end)
-        return [{"html": html, "tail": self._tail}] if html else [{"text": delta}]
+        return Settled(html, self._tail)
 
-    def finish(self) -> list[dict[str, str]]:
-        """Settle what is left. The events of a whole answer, `finish` included, add up to `html`."""
-        if self._held_return:
-            self._tail, self._held_return = self._tail + "\n", False
-        html, self._tail, self._scanned = render(self._tail), "", 0
+    def finish(self) -> Settled:
+        """The text is complete: settle what is left."""
+        html = render(self._tail + "\n" if self._held_return else self._tail)
+        self._tail, self._scanned, self._held_return = "", 0, False
         self._settled.append(html)
-        return [{"html": html, "tail": ""}]
+        return Settled(html, "")
 
     @property
     def html(self) -> str:
         """What is settled so far; after `finish`, the same as `render` of the whole text."""
         return "".join(self._settled)
-
-    @property
-    def tail(self) -> str:
-        """The text that is not settled yet."""
-        return self._tail
 
     def _newlines(self, delta: str) -> str:
         if self._held_return:
@@ -180,12 +180,9 @@ def _is_closed(last: Token, lines: list[str]) -> bool:
     """Whether the last top-level block of a text cut after a complete line can take no more lines."""
     first, end = last.map
     if last.type == "fence":
-        return end - first >= 2 and lines[end - 1].strip().startswith(last.markup) and _only(lines[end - 1], last.markup)
+        closing = lines[end - 1].strip()
+        return end - first >= 2 and closing.startswith(last.markup) and not closing.strip(last.markup[0])
     return last.type in _ENDED_BY_A_BLANK_LINE and end < len(lines) - 1 and not lines[end].strip()
-
-
-def _only(line: str, markup: str) -> bool:
-    return not line.strip().strip(markup[0])
 
 
 def _render_tokens(tokens: Sequence[Token]) -> str:
