@@ -64,7 +64,7 @@ class Database:
                 "Set DATA_DIR to a folder on a local disk that this user may write."
             ) from None
         try:
-            _refuse_network_mount(directory)
+            refuse_network_mount(directory, Path("/proc/self/mounts").read_text())
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -195,8 +195,9 @@ def _migrate(path: Path) -> None:
         connection.close()
 
 
-def _refuse_network_mount(directory: Path) -> None:
-    kind = filesystem_of(directory.resolve(), Path("/proc/self/mounts").read_text())
+def refuse_network_mount(directory: Path, mounts: str) -> None:
+    """Raise `DatabaseError` where `directory` is on a network or FUSE mount; `mounts` is the text of `/proc/self/mounts`."""
+    kind = filesystem_of(directory.resolve(), mounts)
     if kind.startswith(NETWORK_FILESYSTEMS):
         raise DatabaseError(
             f"DATA_DIR {directory} is on a {kind} mount, where SQLite loses data. Set DATA_DIR to a folder on a local "
@@ -205,7 +206,7 @@ def _refuse_network_mount(directory: Path) -> None:
 
 
 def filesystem_of(path: Path, mounts: str) -> str:
-    """The file system type under `path`, from the text of `/proc/self/mounts`: that of the longest mount point above it."""
+    """The type of the file system that holds `path`: that of the longest mount point above it."""
     best, kind = "", ""
     for line in mounts.splitlines():
         _, point, fstype, *_ = line.split()

@@ -7,9 +7,10 @@ was. Pieces are what was sent out: Stop keeps exactly them, and drops what the e
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import AsyncIterator, Awaitable, Callable, Iterator
+
 
 from chat.engines import Delta, EngineError
 from chat.store import State
@@ -17,6 +18,7 @@ from chat.store import State
 PIECE_SECONDS = 0.04
 CHECKPOINT_SECONDS = 1.0
 ABANDONED_SECONDS = 600.0
+HEARTBEAT_SECONDS = 15.0
 
 NOT_KEPT = "The answer could not be kept: the disk is full or gone. Copy what you need, and tell the operator."
 ABANDONED = "Nobody was reading any more, so the answer was ended. Try again to have it written anew."
@@ -60,15 +62,18 @@ class Generation:
             self.status = status
             self._announce()
 
-    async def changes(self, at: int) -> AsyncIterator[int]:
-        """Yield the number of pieces at once, and whenever there are more than `at`, the status changed or it ended."""
+    async def changes(self) -> AsyncIterator[None]:
+        """Yield at once, then whenever there is more to read, at the latest every `HEARTBEAT_SECONDS`, last at the end."""
         while True:
-            # Taken before looking, so that what happens while the reader is busy is not missed.
+            # Taken before the reader looks, so that what happens while it is busy is not missed.
             changed = self._changed
-            yield len(self.pieces)
-            if self.ending:
+            ended = self.ending is not None
+            yield
+            if ended:
                 return
-            await changed.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    await changed.wait()
 
     async def stop(self, ending: Ending = Ending("stopped")) -> None:
         """Free the engine's request, drop what was not sent out, and return once the end is kept."""

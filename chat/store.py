@@ -115,9 +115,9 @@ class Store:
         return await self.db.write(write)
 
     async def begin_retry(
-        self, owner: str, answer: str, author: Author | None
+        self, owner: str, answer: str, author: Author
     ) -> tuple[StoredConversation, StoredMessage, StoredMessage]:
-        """Keep a new running answer beside `answer`, by `author` (None: the same again); the kept branch now ends with it.
+        """Keep a new running answer beside `answer`, by `author`; the kept branch now ends with it.
 
         Returns the conversation, the prompt and the new answer. Raises `NotFound`, `AnswerRunning`.
         """
@@ -129,9 +129,8 @@ class Store:
                 raise NotFound
             found = _conversation(db, owner, old.conversation)
             prompt = _message(db, owner, old.parent)
-            by = author or Author(old.model, old.model_revision, replace(old.params, seed=None))
-            new = _insert_answer(db, prompt, by, now)
-            return _advance(db, found, by, found.system_prompt, new.id, now), prompt, new
+            new = _insert_answer(db, prompt, author, now)
+            return _advance(db, found, author, found.system_prompt, new.id, now), prompt, new
 
         return await self.db.write(write)
 
@@ -225,19 +224,24 @@ class Store:
     async def context(self, prompt: StoredMessage, characters: int) -> list[Message]:
         """The newest messages of the branch that ends with `prompt`, oldest first, of about `characters` in all.
 
-        Reads no more rows than it returns, so a long conversation costs what fits and no more. Answers without text are
-        left out.
+        Reads no more rows than it returns, so a long conversation costs what fits and no more. Roles alternate and the
+        first is a user's, as chat templates demand: prompts that never got a word of answer join the one that follows.
         """
 
         def read(db: sqlite3.Connection) -> list[Message]:
             taken: list[Message] = []
             room = characters
             for row in db.execute(ANCESTORS, {"start": prompt.id, "limit": -1}):
-                if taken and room < len(row["content"]):
+                role, content = row["role"], row["content"]
+                if taken and room < len(content):
                     break
-                room -= len(row["content"])
-                if row["content"]:
-                    taken.append(Message(row["role"], row["content"]))
+                room -= len(content)
+                if taken and taken[-1].role == role:
+                    taken[-1] = Message(role, f"{content}\n\n{taken[-1].content}")
+                elif content:
+                    taken.append(Message(role, content))
+            if taken[-1].role == "assistant":
+                taken.pop()
             return taken[::-1]
 
         return await self.db.read(read)
@@ -253,15 +257,28 @@ class Store:
 
         return await self.db.write(write)
 
-    async def delete(self, owner: str, id: str) -> None:
-        def write(db: sqlite3.Connection) -> None:
-            if not db.execute("DELETE FROM conversations WHERE id = ? AND owner = ?", (id, owner)).rowcount:
+    async def delete(self, owner: str, id: str | None = None) -> tuple[int, list[str]]:
+        """Delete one conversation, or with None all of the owner's.
+
+        Returns how many there were and the ids of their running answers: from here on those can write nothing, and the
+        caller stops them. Raises `NotFound` where `id` is given and not the owner's.
+        """
+        which, values = "owner = ?", [owner]
+        if id is not None:
+            which, values = "owner = ? AND id = ?", [owner, id]
+
+        def write(db: sqlite3.Connection) -> tuple[int, list[str]]:
+            running = db.execute(
+                "SELECT id FROM messages WHERE state = 'running' AND "
+                f"conversation IN (SELECT id FROM conversations WHERE {which})",
+                values,
+            ).fetchall()
+            deleted = db.execute(f"DELETE FROM conversations WHERE {which}", values).rowcount
+            if id is not None and not deleted:
                 raise NotFound
+            return deleted, [row["id"] for row in running]
 
-        await self.db.write(write)
-
-    async def delete_all(self, owner: str) -> int:
-        return await self.db.write(lambda db: db.execute("DELETE FROM conversations WHERE owner = ?", (owner,)).rowcount)
+        return await self.db.write(write)
 
 
 SELECT_CONVERSATION = """

@@ -1,7 +1,7 @@
 -- A conversation is a tree of messages; `leaf` ends the branch that is kept and shown.
 CREATE TABLE conversations (
     id            TEXT PRIMARY KEY CHECK (length(id) = 32),
-    owner         TEXT NOT NULL REFERENCES owners (id) ON DELETE CASCADE,
+    owner         TEXT NOT NULL REFERENCES owners (id),
     title         TEXT NOT NULL CHECK (title <> ''),
     model         TEXT NOT NULL,              -- what the next turn will use
     system_prompt TEXT NOT NULL DEFAULT '',
@@ -27,7 +27,7 @@ CREATE TABLE messages (
     -- Of an answer: who wrote it, how, and how it ended.
     model         TEXT,
     model_revision TEXT,
-    params        TEXT CHECK (json_valid(params)),
+    params        TEXT CHECK (params IS NULL OR json_valid(params)),
     state         TEXT CHECK (state IN ('running', 'done', 'stopped', 'interrupted', 'failed')),
     finish_reason TEXT,
     error         TEXT,                       -- a sentence of ours, never text of the conversation

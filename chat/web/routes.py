@@ -1,0 +1,170 @@
+"""The page's JSON routes. Each asks who is asking before it does anything; errors all have one form:
+
+    {"error": {"code": "not_found", "message": "One sentence that says what to do."}}
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import BaseModel, ConfigDict
+
+from chat.catalog import UnknownModel, entry_as_json
+from chat.service import BadInput, ChatService
+from chat.sessions import owner_of
+from chat.store import AnswerRunning, NotFound, StoredConversation, StoredMessage
+from chat.web.live import LiveAnswers
+from chat.web.render import render
+
+ERRORS: dict[type[Exception], tuple[int, str, str | None]] = {
+    NotFound: (404, "not_found", "There is no such conversation or answer here. It may have been deleted."),
+    AnswerRunning: (409, "answer_running", "An answer is still being written here. Wait for it, or press Stop."),
+    BadInput: (422, "bad_input", None),
+    UnknownModel: (422, "unknown_model", None),
+}
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class NewTurn(Body):
+    text: str
+    conversation: str | None = None
+    model: str | None = None
+    params: dict[str, int | float | None] = {}
+    system_prompt: str | None = None
+
+
+class NewAnswer(Body):
+    model: str | None = None
+    params: dict[str, int | float | None] = {}
+
+
+class NewTitle(Body):
+    title: str
+
+
+def router(service: ChatService, live: LiveAnswers) -> APIRouter:
+    """The routes under /api that a conversation needs."""
+    routes = APIRouter(prefix="/api")
+
+    @routes.post("/turns")
+    async def send(request: Request, turn: NewTurn) -> dict[str, Any]:
+        owner = await owner_of(request)
+        conversation, prompt, answer = await service.send(
+            owner, turn.conversation, turn.text, turn.model, turn.params, turn.system_prompt
+        )
+        return {
+            "conversation": conversation_as_json(conversation),
+            "prompt": message_as_json(prompt),
+            "answer": message_as_json(answer),
+        }
+
+    @routes.post("/answers/{id}/retry")
+    async def retry(request: Request, id: str, by: NewAnswer) -> dict[str, Any]:
+        conversation, _, answer = await service.retry(await owner_of(request), id, by.model, by.params)
+        return {"conversation": conversation_as_json(conversation), "answer": message_as_json(answer)}
+
+    @routes.get("/answers/{id}/live")
+    async def follow(request: Request, id: str, at: int = 0) -> StreamingResponse:
+        owner = await owner_of(request)
+        # The generation is looked up before the message: one that ends in between is then read as running to its end.
+        generation = service.generations.get(id)
+        await service.store.message(owner, id)
+
+        async def settled() -> dict[str, Any]:
+            try:
+                return message_as_json(await service.store.message(owner, id))
+            except NotFound:
+                return {"id": id, "state": "deleted"}
+
+        events = live.events(generation, at, settled) if generation else live.ended(settled)
+        return StreamingResponse(events, media_type="text/event-stream", headers=STREAM_HEADERS)
+
+    @routes.post("/answers/{id}/stop")
+    async def stop(request: Request, id: str) -> dict[str, Any]:
+        return {"answer": message_as_json(await service.stop_answer(await owner_of(request), id))}
+
+    @routes.get("/conversations")
+    async def conversations(request: Request, before: str | None = None) -> dict[str, Any]:
+        try:
+            items, following = await service.store.conversations(await owner_of(request), before)
+        except ValueError:
+            raise BadInput("This page of the list cannot be found. Reload the page.") from None
+        return {"items": [conversation_as_json(item) for item in items], "next": following}
+
+    @routes.get("/conversations/{id}")
+    async def conversation(request: Request, id: str, before: str | None = None) -> dict[str, Any]:
+        found, messages, earlier = await service.store.branch(await owner_of(request), id, before)
+        return {
+            "conversation": conversation_as_json(found),
+            "messages": [message_as_json(message) for message in messages],
+            "earlier": earlier,
+        }
+
+    @routes.patch("/conversations/{id}")
+    async def rename(request: Request, id: str, new: NewTitle) -> dict[str, Any]:
+        return {"conversation": conversation_as_json(await service.rename(await owner_of(request), id, new.title))}
+
+    @routes.delete("/conversations/{id}")
+    async def delete(request: Request, id: str) -> dict[str, Any]:
+        return {"deleted": await service.delete(await owner_of(request), id)}
+
+    @routes.delete("/conversations")
+    async def delete_all(request: Request) -> dict[str, Any]:
+        return {"deleted": await service.delete(await owner_of(request))}
+
+    @routes.get("/models")
+    async def models() -> dict[str, Any]:
+        return {
+            "models": [
+                {**entry_as_json(entry, service.unavailable.get(entry.name)), "default": entry.name == service.catalog.default}
+                for entry in service.catalog.entries
+            ]
+        }
+
+    @routes.get("/status")
+    async def status(model: str | None = None) -> dict[str, Any]:
+        found = service.pool.status(service.catalog.entry(model or service.catalog.default).name)
+        return {"stage": found.stage, "detail": found.detail}
+
+    return routes
+
+
+STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+def conversation_as_json(conversation: StoredConversation) -> dict[str, Any]:
+    return {
+        "id": conversation.id,
+        "title": conversation.title,
+        "model": conversation.model,
+        "system_prompt": conversation.system_prompt,
+        "params": conversation.params.as_dict(),
+        "updated_at": conversation.updated_at,
+        "running": conversation.running,
+    }
+
+
+def message_as_json(message: StoredMessage) -> dict[str, Any]:
+    running = message.state == "running"
+    return {
+        "id": message.id,
+        "role": message.role,
+        "text": message.content,
+        "html": None if running or message.role == "user" else render(message.content),
+        "state": message.state,
+        "finish_reason": message.finish_reason,
+        "error": message.error,
+        "model": message.model,
+        "params": message.params.as_dict() if message.params else None,
+        "created_at": message.created_at,
+        "siblings": message.siblings,
+    }
+
+
+def error_response(status: int, code: str, sentence: str) -> JSONResponse:
+    return JSONResponse({"error": {"code": code, "message": sentence}}, status)
