@@ -34,14 +34,18 @@ class Ending:
     error: str | None = None
 
 
+# Keeps the text and the ending of an answer; False where there is nothing left to keep it in.
+Settle = Callable[[str, Ending], Awaitable[bool]]
+
 INTERRUPTED = Ending("interrupted", None, BROKEN)
 
 
 class Generation:
     """One answer being written: its log, its readers, its end."""
 
-    def __init__(self, id: str, now: float) -> None:
+    def __init__(self, id: str, now: float, kept: bool) -> None:
         self.id = id
+        self.kept = kept
         self.pieces: list[str] = []
         self.status: str | None = None
         self.ending: Ending | None = None
@@ -111,7 +115,7 @@ class Generation:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def _begin(self, source: AsyncIterator[Delta], settle: Callable[[str, Ending], Awaitable[bool]]) -> asyncio.Task[None]:
+    def _begin(self, source: AsyncIterator[Delta], settle: Settle) -> asyncio.Task[None]:
         # Two tasks: stopping cancels the one that reads, never the one that keeps what was read.
         self._reading = asyncio.create_task(self._read(source))
         self._task = asyncio.create_task(self._settle(settle))
@@ -131,7 +135,7 @@ class Generation:
             return Ending("failed", None, BROKEN)
         return Ending("done", finish_reason)
 
-    async def _settle(self, settle: Callable[[str, Ending], Awaitable[bool]]) -> None:
+    async def _settle(self, settle: Settle) -> None:
         await asyncio.wait([self._reading])
         ending = self._stopped_as or INTERRUPTED if self._reading.cancelled() else self._reading.result()
         self._flush()
@@ -170,12 +174,15 @@ class Generations:
         self,
         id: str,
         source: Callable[[Generation], AsyncIterator[Delta]],
-        settle: Callable[[str, Ending], Awaitable[bool]],
+        settle: Settle | None = None,
     ) -> Generation:
-        """Read `source` to its end in a task of the server's own; `settle` keeps the text and the ending."""
-        generation = Generation(id, self._monotonic())
+        """Read `source` to its end in a task of the server's own.
+
+        `settle` keeps the text and the ending; None: nothing of this answer is kept, while it runs or after.
+        """
+        generation = Generation(id, self._monotonic(), kept=settle is not None)
         self._running[id] = generation
-        generation._begin(source(generation), settle).add_done_callback(lambda _: self._forget(id))
+        generation._begin(source(generation), settle or _keep_nothing).add_done_callback(lambda _: self._forget(id))
         if self._keeper is None or self._keeper.done():
             self._keeper = asyncio.create_task(self._keep())
         return generation
@@ -213,7 +220,9 @@ class Generations:
             if not generation.readers and now - generation.unread_since > ABANDONED_SECONDS:
                 await generation.stop(Ending("interrupted", None, ABANDONED))
         changed = {
-            id: generation for id, generation in self._running.items() if len(generation.pieces) != self._kept.get(id, 0)
+            id: generation
+            for id, generation in self._running.items()
+            if generation.kept and len(generation.pieces) != self._kept.get(id, 0)
         }
         if changed:
             self._kept.update({id: len(generation.pieces) for id, generation in changed.items()})
@@ -223,3 +232,6 @@ class Generations:
                 # The next checkpoint, or the end, will say so: losing this one loses nothing that was promised.
                 return
 
+
+async def _keep_nothing(text: str, ending: Ending) -> bool:
+    return False

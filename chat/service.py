@@ -13,10 +13,11 @@ from typing import Any
 
 from chat.catalog import Catalog, ModelEntry
 from chat.conversation import Message, SamplingParams
+from chat.engine_errors import AnswerTooLong, PromptTooLong
 from chat.engine_pool import EnginePool
-from chat.engines import Delta, PromptTooLong
+from chat.engines import Delta
 from chat.generation import Ending, Generation, Generations
-from chat.store import Author, NotFound, Store, StoredConversation, StoredMessage, Surface
+from chat.store import Author, NotFound, Store, StoredConversation, StoredMessage, Surface, new_id
 
 LONGEST_PROMPT = 200_000  # characters
 LONGEST_SYSTEM_PROMPT = 20_000  # characters
@@ -100,18 +101,23 @@ class ChatService:
             await generation.stop()
         return await self.store.message(owner, answer)
 
-    async def ask(
+    def ask(
         self, owner: str, text: str, model: str | None, params: Mapping[str, Any], system_prompt: str
-    ) -> AsyncIterator[Delta]:
-        """Answer one prompt and keep nothing. Closing the iterator frees the engine's request."""
+    ) -> Generation:
+        """Begin the answer to one prompt, kept nowhere; the caller stops it when it goes away. Raises as `send` does."""
         check_prompt(text)
         entry = self.entry(model)
+        sampling = check_params(params, entry.defaults)
         messages = [*_system(check_system_prompt(system_prompt)), Message("user", text)]
-        async with self.pool.ready(entry.name) as engine:
-            stream = engine.stream(messages, check_params(params, entry.defaults), cache_salt=cache_salt(owner))
-            async with aclosing(stream):
-                async for delta in stream:
-                    yield delta
+
+        async def deltas(generation: Generation) -> AsyncIterator[Delta]:
+            async with self.pool.ready(entry.name, generation.report) as engine:
+                stream = engine.stream(messages, sampling, cache_salt=cache_salt(owner))
+                async with aclosing(stream):
+                    async for delta in stream:
+                        yield delta
+
+        return self.generations.start(new_id(), deltas)
 
     # -- conversations ----------------------------------------------------------------------------------------------
 
@@ -177,7 +183,7 @@ class ChatService:
                 except PromptTooLong as error:
                     # Raised before the first delta, so nothing is repeated. Room for the answer gives way first, then
                     # the oldest messages; when only the prompt is left it is the visitor's to shorten.
-                    params, room = _make_room(error, entry, params, room, messages)
+                    params, room = _make_room(error, params, room, messages)
 
 
 def characters_that_fit(entry: ModelEntry, params: SamplingParams, system_prompt: str) -> int:
@@ -187,11 +193,10 @@ def characters_that_fit(entry: ModelEntry, params: SamplingParams, system_prompt
 
 
 def _make_room(
-    error: PromptTooLong, entry: ModelEntry, params: SamplingParams, room: int, messages: Sequence[Message]
+    error: PromptTooLong, params: SamplingParams, room: int, messages: Sequence[Message]
 ) -> tuple[SamplingParams, int]:
-    left = error.limit - error.prompt_tokens if error.limit and error.prompt_tokens else 0
-    if SHORTEST_ANSWER <= left < params.max_tokens:
-        return replace(params, max_tokens=left), room
+    if isinstance(error, AnswerTooLong) and SHORTEST_ANSWER <= error.room < params.max_tokens:
+        return replace(params, max_tokens=error.room), room
     turns = [message for message in messages if message.role != "system"]
     if len(turns) == 1:
         raise error

@@ -285,3 +285,14 @@ async def test_pieces_are_coalesced(running, kept):
     await generation.wait()
     assert generation.text == "word " * 200
     assert len(generation.pieces) < 10
+
+
+async def test_an_answer_that_is_not_kept_reaches_no_checkpoint(running, kept):
+    source = Source()
+    generation = running.start("a", source)
+    source.say("between us")
+    await shown(generation, "between us")
+    await running.keep_once()
+    source.end()
+    assert await generation.wait() == Ending("done", "stop")
+    assert kept.checkpoints == []

@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
+from chat.asking import keep_owner, visitor_of
 from chat.catalog import UnknownModel, entry_as_json
 from chat.service import BadInput, ChatService
-from chat.sessions import owner_of
 from chat.store import AnswerRunning, NotFound, StoredConversation, StoredMessage
+from chat.visitors import error_body
 from chat.web.live import LiveAnswers
 from chat.web.render import render
 
@@ -24,6 +27,25 @@ ERRORS: dict[type[Exception], tuple[int, str, str | None]] = {
     BadInput: (422, "bad_input", None),
     UnknownModel: (422, "unknown_model", None),
 }
+UNUSABLE = "The page sent something this server does not understand: {}. Reload the page and try again."
+
+
+def answer_errors(app: FastAPI) -> None:
+    """Have the errors of the service answered in the one form that all errors have."""
+
+    async def answer(_: Request, error: Exception) -> JSONResponse:
+        status, code, sentence = ERRORS[type(error)]
+        return JSONResponse(error_body(code, sentence or str(error)), status)
+
+    for kind in ERRORS:
+        app.add_exception_handler(kind, answer)
+
+    @app.exception_handler(RequestValidationError)
+    async def unusable(_: Request, error: RequestValidationError) -> JSONResponse:
+        # Names the field and what is wrong with it, never what was in it.
+        first = error.errors()[0]
+        what = f"{'.'.join(str(part) for part in first['loc'][1:]) or 'body'}: {first['msg']}"
+        return JSONResponse(error_body("bad_input", UNUSABLE.format(what)), 422)
 
 
 class Body(BaseModel):
@@ -53,7 +75,7 @@ def router(service: ChatService, live: LiveAnswers) -> APIRouter:
 
     @routes.post("/turns")
     async def send(request: Request, turn: NewTurn) -> dict[str, Any]:
-        owner = await owner_of(request)
+        owner = await keep_owner(request)
         conversation, prompt, answer = await service.send(
             owner, turn.conversation, turn.text, turn.model, turn.params, turn.system_prompt
         )
@@ -65,12 +87,12 @@ def router(service: ChatService, live: LiveAnswers) -> APIRouter:
 
     @routes.post("/answers/{id}/retry")
     async def retry(request: Request, id: str, by: NewAnswer) -> dict[str, Any]:
-        conversation, _, answer = await service.retry(await owner_of(request), id, by.model, by.params)
+        conversation, _, answer = await service.retry(owner_of(request), id, by.model, by.params)
         return {"conversation": conversation_as_json(conversation), "answer": message_as_json(answer)}
 
     @routes.get("/answers/{id}/live")
     async def follow(request: Request, id: str, at: int = 0) -> StreamingResponse:
-        owner = await owner_of(request)
+        owner = owner_of(request)
         # The generation is looked up before the message: one that ends in between is then read as running to its end.
         generation = service.generations.get(id)
         await service.store.message(owner, id)
@@ -86,19 +108,19 @@ def router(service: ChatService, live: LiveAnswers) -> APIRouter:
 
     @routes.post("/answers/{id}/stop")
     async def stop(request: Request, id: str) -> dict[str, Any]:
-        return {"answer": message_as_json(await service.stop_answer(await owner_of(request), id))}
+        return {"answer": message_as_json(await service.stop_answer(owner_of(request), id))}
 
     @routes.get("/conversations")
     async def conversations(request: Request, before: str | None = None) -> dict[str, Any]:
         try:
-            items, following = await service.store.conversations(await owner_of(request), before)
+            items, following = await service.store.conversations(owner_of(request), before)
         except ValueError:
             raise BadInput("This page of the list cannot be found. Reload the page.") from None
         return {"items": [conversation_as_json(item) for item in items], "next": following}
 
     @routes.get("/conversations/{id}")
     async def conversation(request: Request, id: str, before: str | None = None) -> dict[str, Any]:
-        found, messages, earlier = await service.store.branch(await owner_of(request), id, before)
+        found, messages, earlier = await service.store.branch(owner_of(request), id, before)
         return {
             "conversation": conversation_as_json(found),
             "messages": [message_as_json(message) for message in messages],
@@ -107,15 +129,15 @@ def router(service: ChatService, live: LiveAnswers) -> APIRouter:
 
     @routes.patch("/conversations/{id}")
     async def rename(request: Request, id: str, new: NewTitle) -> dict[str, Any]:
-        return {"conversation": conversation_as_json(await service.rename(await owner_of(request), id, new.title))}
+        return {"conversation": conversation_as_json(await service.rename(owner_of(request), id, new.title))}
 
     @routes.delete("/conversations/{id}")
     async def delete(request: Request, id: str) -> dict[str, Any]:
-        return {"deleted": await service.delete(await owner_of(request), id)}
+        return {"deleted": await service.delete(owner_of(request), id)}
 
     @routes.delete("/conversations")
     async def delete_all(request: Request) -> dict[str, Any]:
-        return {"deleted": await service.delete(await owner_of(request))}
+        return {"deleted": await service.delete(owner_of(request))}
 
     @routes.get("/models")
     async def models() -> dict[str, Any]:
@@ -134,6 +156,11 @@ def router(service: ChatService, live: LiveAnswers) -> APIRouter:
     return routes
 
 
+def owner_of(request: Request) -> str:
+    """Who may see: enough for everything but the first turn, since somebody new owns nothing yet."""
+    return visitor_of(request).owner
+
+
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -149,13 +176,17 @@ def conversation_as_json(conversation: StoredConversation) -> dict[str, Any]:
     }
 
 
+# An answer is rendered when it settles and again whenever its conversation is opened.
+rendered = lru_cache(maxsize=1024)(render)
+
+
 def message_as_json(message: StoredMessage) -> dict[str, Any]:
     running = message.state == "running"
     return {
         "id": message.id,
         "role": message.role,
         "text": message.content,
-        "html": None if running or message.role == "user" else render(message.content),
+        "html": None if running or message.role == "user" else rendered(message.content),
         "state": message.state,
         "finish_reason": message.finish_reason,
         "error": message.error,
@@ -165,6 +196,3 @@ def message_as_json(message: StoredMessage) -> dict[str, Any]:
         "siblings": message.siblings,
     }
 
-
-def error_response(status: int, code: str, sentence: str) -> JSONResponse:
-    return JSONResponse({"error": {"code": code, "message": sentence}}, status)

@@ -1,0 +1,127 @@
+"""Parley: composition root. `build(settings)` makes the whole app; only running this file starts it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import uvicorn
+from fastapi import FastAPI
+
+from chat.asking import WhoIsAsking, answer_refusals
+from chat.catalog import Catalog, CatalogError
+from chat.db import Database, DatabaseError
+from chat.engine_pool import EnginePool, build_server
+from chat.generation import Generations
+from chat.hub import ModelLookup
+from chat.machine import Machine
+from chat.oauth import sign_in_routes
+from chat.service import ChatService
+from chat.sessions import Sessions, hub_whoami
+from chat.settings import Settings, SettingsError
+from chat.store import Store
+from chat.web import api, page, pages, routes
+from chat.web.live import LiveAnswers
+
+EXPIRY_SECONDS = 3600.0
+
+
+def build(settings: Settings, clock: Callable[[], float] = time.time) -> FastAPI:
+    """The app: page, routes and endpoints over one database and one pool of engines.
+
+    Raises `DatabaseError` and `CatalogError`, whose sentences say what to do.
+    """
+    machine = Machine.detect()
+    catalog = Catalog.load(settings.models_file)
+    if settings.models:
+        catalog = catalog.offering(settings.models, ModelLookup(settings.hf_endpoint, settings.hf_token))
+    catalog = catalog.with_engine(settings.engine_url).settled(machine)
+    unavailable = {entry.name: reason for entry, reason in catalog.listing(machine) if reason}
+
+    db = Database.open(settings.data_dir)
+    store = Store(db, clock)
+    pool = EnginePool(
+        catalog.entries,
+        machine=machine,
+        make_server=lambda entry: build_server(entry, machine, settings.data_dir / "run", os.environ),
+        environ=os.environ,
+    )
+    generations = Generations(store.checkpoint, time.monotonic)
+    service = ChatService(store, catalog, pool, generations, unavailable)
+    sessions = Sessions(db, clock, hub_whoami(settings.hf_endpoint))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        await pool.warm(catalog.default)
+        expiry = asyncio.create_task(expire_forever(sessions, service, clock))
+        gc.freeze()
+        try:
+            yield
+        finally:
+            expiry.cancel()
+            await service.stop()
+            await pool.aclose()
+            db.close()
+
+    app = FastAPI(title="Parley", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    answer_refusals(app)
+    routes.answer_errors(app)
+    app.include_router(sign_in_routes(settings, sessions))
+    app.include_router(routes.router(service, LiveAnswers(generations)))
+    app.include_router(pages.router(service))
+    page.mount(app, page.build(catalog, extra=lambda: api.register(service)))
+    app.add_middleware(
+        WhoIsAsking,
+        sessions=sessions,
+        allowed_origins=settings.allowed_origins,
+        secure=settings.on_space,
+        public_host=settings.space_host,
+    )
+    return app
+
+
+async def expire_forever(sessions: Sessions, service: ChatService, clock: Callable[[], float]) -> None:
+    """Once an hour, delete what anonymous owners left behind 30 days ago."""
+    while True:
+        for owner in await sessions.expire(clock()):
+            await service.delete(owner)
+            await sessions.forget(owner)
+        await asyncio.sleep(EXPIRY_SECONDS)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Exits with a sentence where the port is taken."""
+    try:
+        return socket.create_server((host, port), backlog=2048)
+    except OSError as error:
+        sys.exit(
+            f"The page cannot be served on {host}:{port} ({os.strerror(error.errno)}). "
+            f"Stop what uses that port, or set PORT to another one: PORT={port + 1} make run"
+        )
+
+
+def main() -> None:
+    try:
+        settings = Settings.from_env(os.environ)
+        listener = listen(settings.host, settings.port)
+        app = build(settings)
+    except (SettingsError, CatalogError, DatabaseError) as error:
+        sys.exit(str(error))
+    for warning in settings.warnings:
+        print(f"Note: {warning}", file=sys.stderr)
+    print(f"Parley is on http://{settings.host}:{settings.port}", flush=True)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,256 @@
+"""One turn from text to saved answer: what is kept, what the engine is asked, and what a mistake leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from chat.catalog import Catalog, ModelEntry, UnknownModel
+from chat.conversation import Message, SamplingParams
+from chat.db import Database
+from chat.engine_errors import AnswerTooLong, EngineUnavailable, PromptTooLong
+from chat.generation import Generations
+from chat.service import CRASHED, LONGEST_PROMPT, SHUT_DOWN, BadInput, ChatService
+from chat.store import NotFound, Store
+from tests.support.fakes import FakeEngine, FakePool, TickingClock
+
+pytestmark = pytest.mark.anyio
+
+OWNER, OTHER = "1" * 32, "2" * 32
+SMALL = ModelEntry("small", label="Small", context=2048, defaults=SamplingParams(temperature=0.2, max_tokens=512))
+LARGE = ModelEntry("large", label="Large", context=8192)
+HUGE = ModelEntry("huge", label="Huge")
+
+
+@pytest.fixture
+async def app(tmp_path):
+    db = Database.open(tmp_path)
+    for owner in (OWNER, OTHER):
+        await db.write(lambda c, id=owner: c.execute("INSERT INTO owners VALUES (?, 'anonymous', 1.0, 1.0)", (id,)))
+    store, engine = Store(db, TickingClock()), FakeEngine()
+    pool = FakePool(engine)
+    service = ChatService(
+        store,
+        Catalog((SMALL, LARGE, HUGE), "small"),
+        pool,
+        Generations(store.checkpoint, lambda: 0.0),
+        {"huge": "Needs 140 GiB of GPU memory."},
+    )
+    yield SimpleNamespace(service=service, store=store, engine=engine, pool=pool)
+    await service.stop()
+    db.close()
+
+
+async def say(app, text: str, answer: str = "ok", conversation: str | None = None, **choices):
+    app.engine.scripts.append([answer])
+    found, _, running = await app.service.send(OWNER, conversation, text, **choices)
+    await app.service.generations.get(running.id).wait()
+    return found, await app.store.message(OWNER, running.id)
+
+
+async def test_a_turn_is_answered_and_kept(app):
+    found, answer = await say(app, "Hello", "Hi there.")
+    assert (answer.content, answer.state, answer.finish_reason) == ("Hi there.", "done", "stop")
+    assert app.engine.asked[0].messages == [Message("user", "Hello")]
+    assert answer.params == SMALL.defaults, "nothing was chosen, so the model's own defaults hold"
+
+
+async def test_the_engine_reads_the_system_prompt_and_the_conversation_so_far(app):
+    found, _ = await say(app, "My name is Ada.", "Hello Ada.", system_prompt="Be brief.")
+    await say(app, "Who am I?", "Ada.", found.id)
+    assert app.engine.asked[1].messages == [
+        Message("system", "Be brief."),
+        Message("user", "My name is Ada."),
+        Message("assistant", "Hello Ada."),
+        Message("user", "Who am I?"),
+    ]
+
+
+async def test_settings_are_remembered_with_the_conversation(app):
+    found, _ = await say(app, "one", params={"temperature": 1.5, "seed": 7})
+    _, answer = await say(app, "two", conversation=found.id)
+    assert (answer.params.temperature, answer.params.seed) == (1.5, 7)
+
+
+async def test_another_model_may_go_on_with_its_own_defaults(app):
+    found, _ = await say(app, "one", params={"temperature": 1.5})
+    _, answer = await say(app, "two", conversation=found.id, model="large")
+    assert (answer.model, answer.params) == ("large", LARGE.defaults)
+
+
+async def test_owners_do_not_share_a_prefix_cache(app):
+    await say(app, "one")
+    app.engine.scripts.append(["ok"])
+    _, _, other = await app.service.send(OTHER, None, "one")
+    await app.service.generations.get(other.id).wait()
+    first, second = (asked.cache_salt for asked in app.engine.asked)
+    assert first != second
+    assert OWNER not in first
+
+
+async def test_stop_frees_the_engine_and_keeps_what_was_sent_out(app):
+    app.engine.scripts.append(["so far", asyncio.Event()])
+    _, _, running = await app.service.send(OWNER, None, "go")
+    async for _ in app.service.generations.get(running.id).changes():
+        if app.service.generations.get(running.id).text:
+            break
+    answer = await app.service.stop_answer(OWNER, running.id)
+    assert (answer.content, answer.state) == ("so far", "stopped")
+    assert app.engine.freed == 1
+
+
+async def test_a_message_sent_while_the_engine_starts_waits_and_is_answered(app):
+    app.pool.up.clear()
+    app.engine.scripts.append(["at last"])
+    _, _, running = await app.service.send(OWNER, None, "hello?")
+    generation = app.service.generations.get(running.id)
+    await asyncio.sleep(0.01)
+    assert generation.status == "Loading the weights."
+    app.pool.up.set()
+    await generation.wait()
+    assert (await app.store.message(OWNER, running.id)).content == "at last"
+
+
+async def test_stop_while_the_engine_starts(app):
+    app.pool.up.clear()
+    _, _, running = await app.service.send(OWNER, None, "hello?")
+    assert (await app.service.stop_answer(OWNER, running.id)).state == "stopped"
+    assert not app.engine.asked
+
+
+async def test_an_engine_that_dies_leaves_prompt_and_words_and_a_retry_answers(app):
+    app.engine.scripts += [["half", EngineUnavailable("It went away. Try again.")], ["whole"]]
+    found, _, running = await app.service.send(OWNER, None, "go", params={"seed": 5})
+    await app.service.generations.get(running.id).wait()
+    broken = await app.store.message(OWNER, running.id)
+    assert (broken.content, broken.state, broken.error) == ("half", "interrupted", "It went away. Try again.")
+
+    _, _, again = await app.service.retry(OWNER, running.id)
+    await app.service.generations.get(again.id).wait()
+    answer = await app.store.message(OWNER, again.id)
+    assert (answer.content, answer.siblings) == ("whole", (running.id, again.id))
+    assert app.engine.asked[1].messages == [Message("user", "go")], "the broken answer is not part of the question"
+    assert answer.params.seed is None, "with the same seed it would only repeat itself"
+
+
+async def test_older_messages_make_room_when_the_conversation_exceeds_the_context(app):
+    found, _ = await say(app, "a" * 900, "b" * 900)
+    await say(app, "c" * 900, "d" * 900, found.id)
+    app.engine.scripts += [[PromptTooLong("Small", 2500, 2048)], ["fits"]]
+    _, _, running = await app.service.send(OWNER, found.id, "e" * 900)
+    await app.service.generations.get(running.id).wait()
+    assert (await app.store.message(OWNER, running.id)).content == "fits"
+    before, after = (len(asked.messages) for asked in app.engine.asked[-2:])
+    assert after < before
+    assert app.engine.asked[-1].messages[-1] == Message("user", "e" * 900)
+
+
+async def test_the_answer_gives_way_before_the_conversation_does(app):
+    app.engine.scripts += [[AnswerTooLong("Small", 1900, 2048)], ["fits"]]
+    _, _, running = await app.service.send(OWNER, None, "a" * 900)
+    await app.service.generations.get(running.id).wait()
+    assert app.engine.asked[-1].params.max_tokens == 148
+
+
+async def test_a_message_beyond_the_context_says_so_and_is_not_lost(app):
+    app.engine.scripts.append([PromptTooLong("Small", 5000, 2048)])
+    found, prompt, running = await app.service.send(OWNER, None, "long " * 500)
+    await app.service.generations.get(running.id).wait()
+    answer = await app.store.message(OWNER, running.id)
+    assert answer.state == "failed"
+    assert answer.error.startswith("This is 5,000 tokens long; Small reads at most 2,048.")
+    assert (await app.store.message(OWNER, prompt.id)).content == "long " * 500
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"text": " \n "}, "The message is empty"),
+        ({"text": "x" * (LONGEST_PROMPT + 1)}, "at most 200,000 fit"),
+        ({"params": {"temperature": 3}}, "temperature must be between 0 and 2, not 3"),
+        ({"params": {"temprature": 1}}, "Unknown sampling parameter 'temprature'"),
+        ({"params": {"top_k": 1.5}}, "top_k must be a whole number"),
+        ({"params": {"temperature": True}}, "temperature must be a number"),
+        ({"params": {"temperature": float("nan")}}, "temperature must be between"),
+        ({"system_prompt": "x" * 20_001}, "at most 20,000 fit"),
+        ({"model": "huge"}, "Huge cannot be used here: Needs 140 GiB of GPU memory. Pick another model."),
+    ],
+)
+async def test_bad_input_is_named_and_keeps_nothing(app, wrong, sentence):
+    with pytest.raises(BadInput, match=sentence):
+        await app.service.send(OWNER, None, **{"text": "hello", **wrong})
+    assert await app.store.conversations(OWNER) == ([], None)
+
+
+async def test_an_unknown_model_keeps_nothing(app):
+    with pytest.raises(UnknownModel):
+        await app.service.send(OWNER, None, "hello", model="smal")
+    assert await app.store.conversations(OWNER) == ([], None)
+
+
+async def test_another_owner_can_do_nothing_with_a_conversation(app):
+    found, answer = await say(app, "mine")
+    for attempt in (
+        app.service.send(OTHER, found.id, "intruder"),
+        app.service.retry(OTHER, answer.id),
+        app.service.stop_answer(OTHER, answer.id),
+        app.service.rename(OTHER, found.id, "stolen"),
+        app.service.delete(OTHER, found.id),
+    ):
+        with pytest.raises(NotFound):
+            await attempt
+
+
+async def test_deleting_stops_the_running_answer_which_writes_nothing_after(app):
+    app.engine.scripts.append(["secret", asyncio.Event()])
+    found, _, running = await app.service.send(OWNER, None, "go")
+    await asyncio.sleep(0.01)
+    assert await app.service.delete(OWNER, found.id) == 1
+    assert app.engine.freed == 1
+    left = await app.store.db.read(lambda db: db.execute("SELECT count(*) FROM messages").fetchone()[0])
+    assert left == 0
+
+
+async def test_all_conversations_of_one_owner_are_deleted(app):
+    await say(app, "one")
+    await say(app, "two")
+    app.engine.scripts.append(["kept"])
+    await app.service.send(OTHER, None, "mine")
+    assert await app.service.delete(OWNER) == 2
+    assert len((await app.store.conversations(OTHER))[0]) == 1
+
+
+@pytest.mark.parametrize(("title", "sentence"), [("  ", "at least one character"), ("x" * 201, "at most 200")])
+async def test_a_title_that_cannot_be_is_refused(app, title, sentence):
+    found, _ = await say(app, "one")
+    with pytest.raises(BadInput, match=sentence):
+        await app.service.rename(OWNER, found.id, title)
+
+
+async def test_after_a_crash_the_running_answer_is_interrupted(app):
+    app.engine.scripts.append(["so far", asyncio.Event()])
+    _, _, running = await app.service.send(OWNER, None, "go")
+    await app.store.checkpoint({running.id: "so far"})
+    await app.service.start()
+    answer = await app.store.message(OWNER, running.id)
+    assert (answer.content, answer.state, answer.error) == ("so far", "interrupted", CRASHED)
+
+
+async def test_at_shutdown_running_answers_keep_what_was_sent_out(app):
+    app.engine.scripts.append(["so far", asyncio.Event()])
+    _, _, running = await app.service.send(OWNER, None, "go")
+    await asyncio.sleep(0.01)
+    await app.service.stop()
+    answer = await app.store.message(OWNER, running.id)
+    assert (answer.content, answer.error) == ("so far", SHUT_DOWN)
+
+
+async def test_a_question_asked_from_outside_is_kept_nowhere(app):
+    app.engine.scripts.append(["between us"])
+    generation = app.service.ask(OWNER, "canary", None, {}, "")
+    await generation.wait()
+    assert generation.text == "between us"
+    kept = await app.store.db.read(lambda db: db.execute("SELECT count(*) FROM messages").fetchone()[0])
+    assert kept == 0
