@@ -1,191 +1,293 @@
-"""The middleware that stands before everything, Gradio included, and says who sent a request."""
+"""Owners, the sessions of their browsers, their API keys and their Hugging Face accounts.
+
+A browser nobody signed in to is an *anonymous owner*. It holds a random 256-bit value, the server its SHA-256. That
+value is handed out on the page's first `GET /api/me` and stays in memory until something has to be kept: a crawler
+never causes a write, and a value that this server did not make is never accepted (no fixation).
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Awaitable, Callable
+import hashlib
+import json
+import re
+import secrets
+import sqlite3
+from dataclasses import asdict, dataclass, replace
+from typing import Awaitable, Callable, Literal
 
-from fastapi import FastAPI, Request
-from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from cachetools import TTLCache
 
-from chat.origins import COOKIE, HEADER, Head, OriginRules
-from chat.owners import LIFETIME, Carrier, Known, Sessions, new_owner
-from chat.visitors import CannotCheck, HubUser, Refused, Visitor, WrongKey, error_body, hub_user
+from chat.db import Database
+from chat.visitors import Account, ApiKey, CannotCheck, Forbidden, HubUser, NotThere, Organisation, WrongKey, hub_user
 
+DAY = 86400.0
+LIFETIME = 30 * DAY  # of a session, and of an anonymous owner, since the last visit
+SEEN_EVERY = 3600.0  # seconds between two writes of `last_seen_at`
+REMEMBERED = 30.0  # seconds for which a look-up is believed without asking the database
+TOKEN_CHECKED_EVERY, REFUSAL_REMEMBERED = 600.0, 60.0  # seconds, of a Hub token
 HUB_PATIENCE = 10.0  # seconds
+KEYS_PER_OWNER = 20
+KEY_PREFIX, HUB_PREFIX = "parley_", "hf_"
+
+TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+SECRET = re.compile(r"[\x21-\x7e]{1,2048}")
+
+Carrier = Literal["cookie", "header"]
 
 
-class Asking:
-    """One request: its visitor, and what its answer will carry back to the browser."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a session's value or a key stands for. `seen`: unix seconds of the last visit that was written down."""
 
-    def __init__(
-        self, sessions: Sessions, visitor: Visitor, carrier: Carrier, token: str | None = None, known: Known | None = None
-    ) -> None:
-        self.visitor = visitor
-        self.token = token  # the session's value, where it is ours
-        self.carrier = carrier  # how a new value would travel
-        self.sets: str | None = None  # the value the answer carries; "" takes the cookie away
-        self._sessions = sessions
-        self._known = known
-
-    def hand_out(self) -> None:
-        """Give a newcomer a value for the next request. Writes nothing."""
-        if self.visitor.via == "none" and self.token is None:
-            self.sets = self.token = self._new_value()
-
-    async def keep(self) -> str:
-        """The owner, who may own something from now on. Before the answer's first byte, or the browser never learns."""
-        if self.visitor.new_session:
-            self.hand_out()
-            assert self.token is not None and self._known is not None
-            await self._sessions.keep(self.token, self._known)
-        return self.visitor.owner
-
-    def _new_value(self) -> str:
-        token, self._known = self._sessions.hand_out(self.visitor.owner, self.carrier)
-        return token
+    owner: str
+    account: Account | None
+    carrier: Carrier | None
+    seen: float
+    expires: float
+    kept: bool
 
 
-def asking_of(request: Any) -> Asking:
-    """The `Asking` of a Starlette request, or of the `gr.Request` that a Gradio handler gets."""
-    return (getattr(request, "request", None) or request).scope["parley.asking"]
+def new_owner() -> str:
+    """An id for an owner. Opens nothing, so it may stand in tables and in the engine's cache salt."""
+    return secrets.token_hex(16)
 
 
-def visitor_of(request: Any) -> Visitor:
-    """Who sent `request`. Enough to read: somebody new owns nothing."""
-    return asking_of(request).visitor
+def digest(secret: str) -> bytes:
+    """SHA-256. Enough for values of 256 random bits, which no dictionary holds."""
+    return hashlib.sha256(secret.encode()).digest()
 
 
-async def owner_of(request: Any) -> str:
-    """The id of the owner who sent `request`. A POST may give it something, so a newcomer's owner is kept first."""
-    asking = asking_of(request)
-    return await asking.keep() if request.method == "POST" else asking.visitor.owner
+class Sessions:
+    """Owners, sessions, keys and offers in the database, with a short memory in front of it.
 
-
-def refusal(error: Refused) -> Response:
-    """The answer to a request that is turned away."""
-    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, WrongKey) else None
-    return JSONResponse(error_body(error.code, str(error)), status_code=error.status, headers=headers)
-
-
-def answer_refusals(app: FastAPI) -> None:
-    """Have `Refused`, raised in any route of `app`, answered in the shape that all errors have."""
-
-    async def refuse(request: Request, error: Exception) -> Response:
-        assert isinstance(error, Refused)
-        return refusal(error)
-
-    app.add_exception_handler(Refused, refuse)
-
-
-class WhoIsAsking:
-    """ASGI middleware: refuses what must not come in, and puts a `Visitor` into `scope["state"]["visitor"]`.
-
-    `secure`: served over https, as a Space is, so that the cookie works inside the Space's frame. WebSockets are refused.
+    `whoami(token)` asks the Hub whose token it is: None if it is nobody's, `CannotCheck` if the Hub does not say.
     """
 
     def __init__(
         self,
-        app: ASGIApp,
-        sessions: Sessions,
-        allowed_origins: tuple[str, ...] = (),
-        secure: bool = False,
-        public_host: str | None = None,
+        db: Database,
+        clock: Callable[[], float],
+        whoami: Callable[[str], Awaitable[HubUser | None]],
     ) -> None:
-        self.app = app
-        self.sessions = sessions
-        self.secure = secure
-        self.rules = OriginRules(allowed_origins, secure, public_host)
+        self.db = db
+        self.clock = clock
+        self._whoami = whoami
+        self._known: TTLCache[bytes, Known] = TTLCache(20_000, REMEMBERED, timer=clock)
+        # Handed out, nothing kept yet. A restart forgets them; their browsers then get a new value and lose nothing.
+        self._handed_out: TTLCache[bytes, Known] = TTLCache(20_000, DAY, timer=clock)
+        self._users: TTLCache[bytes, Account] = TTLCache(5_000, TOKEN_CHECKED_EVERY, timer=clock)
+        self._nobodies: TTLCache[bytes, bool] = TTLCache(5_000, REFUSAL_REMEMBERED, timer=clock)
+        self._generation = 0  # counts what makes a remembered look-up untrue
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-            return
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        head = Head.of(scope)
-        cors: list[tuple[bytes, bytes]] = []
-        asking: Asking | None = None
+    # Sessions
 
-        async def send_on(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = self._headers(message.get("headers", ()), cors, asking)
-            await send(message)
+    def hand_out(self, owner: str, carrier: Carrier) -> tuple[str, Known]:
+        """A new value for the browser of a new anonymous `owner`. Writes nothing."""
+        token, now = secrets.token_urlsafe(32), self.clock()
+        known = Known(owner, None, carrier, now, now + LIFETIME, kept=False)
+        self._handed_out[digest(token)] = known
+        return token, known
 
-        try:
-            relation = self.rules.check(head)
-            cors = self.rules.cors(head, relation)
-            if head.is_preflight:
-                await Response(status_code=204)(scope, receive, send_on)
-                return
-            asking = await self._ask(head)
-        except Refused as error:
-            await refusal(error)(scope, receive, send_on)
-            return
-        scope.setdefault("state", {})["visitor"] = asking.visitor
-        # Not in the state: Gradio pickles that.
-        scope["parley.asking"] = asking
-        await self.app(scope, receive, send_on)
+    async def session(self, token: str, carrier: Carrier) -> tuple[Known, bool] | None:
+        """What `token` stands for, and whether its life was prolonged just now; None for a value that is not ours.
 
-    async def _ask(self, head: Head) -> Asking:
-        """The strongest credential counts: key, then header, then cookie. A key that is wrong is not passed over."""
-        carrier: Carrier = "cookie" if head.header is None else "header"
-        key = await self._key(head)
-        if key is not None:
-            return Asking(self.sessions, Visitor(key.owner, key.account, "bearer", False), carrier)
-        value = head.cookie if head.header is None else head.header
-        found = await self.sessions.session(value, carrier) if value else None
-        if found is None and head.header is not None and head.cookie:
-            # The page asks for a header's value because it saw no cookie come back; here is one after all.
-            carrier, value = "cookie", head.cookie
-            found = await self.sessions.session(value, carrier)
-            carrier = carrier if found else "header"
-        if found is None:
-            return Asking(self.sessions, Visitor(new_owner(), None, "none", True), carrier)
-        known, prolonged = found
-        visitor = Visitor(known.owner, known.account, carrier, new_session=not known.kept)
-        asking = Asking(self.sessions, visitor, carrier, value, known)
-        asking.sets = value if prolonged and carrier == "cookie" else None
-        return asking
-
-    async def _key(self, head: Head) -> Known | None:
-        if head.bearer is not None:
-            return await self.sessions.bearer(head.bearer)
-        implied = head.from_gradio_client
-        if implied is None or head.carries_session:
+        A value that came in a header is not accepted as a cookie, nor the reverse: the page's scripts never see what
+        opens the cookie's session.
+        """
+        if not TOKEN.fullmatch(token):
             return None
-        try:
-            return await self.sessions.bearer(implied)
-        except (WrongKey, CannotCheck):
-            # gradio_client sends the token it finds on its machine without being asked: it must not lock anybody out.
-            if implied.startswith("parley_"):
-                raise
+        key, now = digest(token), self.clock()
+        known = self._handed_out.get(key) or await self._look_up(key, lambda db: _session(db, key))
+        if known is None or known.carrier != carrier or known.expires <= now:
             return None
+        if not known.kept or now - known.seen < SEEN_EVERY:
+            return known, False
+        # The memory goes first: of many requests at once, one writes.
+        self._known[key] = known = replace(known, seen=now, expires=now + LIFETIME)
+        await self.db.write(lambda db: _seen(db, key, known.owner, now))
+        return known, True
 
-    def _headers(
-        self, headers: Any, cors: list[tuple[bytes, bytes]], asking: Asking | None
-    ) -> list[tuple[bytes, bytes]]:
-        kept = [(name, value) for name, value in headers if not name.lower().startswith(b"access-control-")] + cors
-        if asking is None or asking.sets is None:
-            return kept
-        # A value in an answer that a proxy keeps would be everybody's.
-        kept = [(name, value) for name, value in kept if name.lower() != b"cache-control"]
-        kept.append((b"cache-control", b"no-store"))
-        if asking.carrier == "header":
-            return [*kept, (HEADER.encode(), asking.sets.encode())]
-        return [*kept, (b"set-cookie", session_cookie(asking.sets, self.secure).encode())]
+    async def keep(self, token: str, known: Known) -> None:
+        """Write down the session that was handed out as `token`, so that its owner may own something. Repeatable."""
+        key, now = digest(token), self.clock()
 
+        def write(db: sqlite3.Connection) -> None:
+            _insert_owner(db, known.owner, "anonymous", now)
+            _insert_session(db, key, known.owner, known.carrier, now)
 
-def session_cookie(value: str, secure: bool) -> str:
-    """The `Set-Cookie` header; an empty value takes the cookie away.
+        await self.db.write(write)
+        self._handed_out.pop(key, None)
 
-    Written by hand: `Partitioned`, which browsers ask for inside a frame, is refused by Starlette below Python 3.14.
-    """
-    life = int(LIFETIME) if value else 0
-    where = "Secure; SameSite=None; Partitioned" if secure else "SameSite=Lax"
-    return f"{COOKIE}={value}; Path=/; Max-Age={life}; HttpOnly; {where}"
+    async def sign_in(self, user: HubUser, previous: str | None) -> str:
+        """Start `user`'s session and return its value. The browser's `previous` session ends, whosever it was.
+
+        What the browser's anonymous owner has is offered to the account, and stays where it is.
+        """
+        token, now = secrets.token_urlsafe(32), self.clock()
+
+        def write(db: sqlite3.Connection) -> None:
+            account = _upsert_account(db, user, now)
+            old = _session(db, digest(previous)) if previous else None
+            if old is not None:
+                db.execute("DELETE FROM sessions WHERE token_hash = ?", (digest(previous),))
+                if old.account is None and _conversations(db, old.owner):
+                    db.execute(
+                        "INSERT INTO offers (account, anonymous, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                        (account.owner, old.owner, now),
+                    )
+            _insert_session(db, digest(token), account.owner, "cookie", now)
+
+        await self.db.write(write)
+        if previous:
+            self._handed_out.pop(digest(previous), None)
+        self._forget()
+        return token
+
+    async def sign_out(self, token: str) -> None:
+        """End the session of this value. The next request that carries it is a stranger's."""
+        key = digest(token)
+        self._handed_out.pop(key, None)
+        await self.db.write(lambda db: db.execute("DELETE FROM sessions WHERE token_hash = ?", (key,)))
+        self._forget()
+
+    async def expire(self, now: float) -> list[str]:
+        """End the sessions that are over; return the anonymous owners who were last here 30 days ago or earlier.
+
+        They are returned until `forget` was called for each, so a crash in between loses nothing.
+        """
+
+        def write(db: sqlite3.Connection) -> list[str]:
+            gone = [
+                row["id"]
+                for row in db.execute(
+                    "SELECT id FROM owners WHERE kind = 'anonymous' AND last_seen_at <= ? LIMIT 500", (now - LIFETIME,)
+                )
+            ]
+            db.execute("DELETE FROM sessions WHERE expires_at <= ?", (now,))
+            db.executemany("DELETE FROM sessions WHERE owner = ?", [(owner,) for owner in gone])
+            return gone
+
+        gone = await self.db.write(write)
+        self._forget()
+        return gone
+
+    async def forget(self, owner: str) -> None:
+        """Remove an anonymous owner, once its conversations are deleted."""
+        await self.db.write(lambda db: db.execute("DELETE FROM owners WHERE id = ? AND kind = 'anonymous'", (owner,)))
+        self._forget()
+
+    # Offers: from an anonymous owner to the account that signed in at the same browser
+
+    async def offered(self, owner: str) -> int:
+        """How many conversations wait for the account `owner` to take or leave them."""
+        sql = (
+            "SELECT count(*) FROM offers AS o JOIN conversations AS c ON c.owner = o.anonymous"
+            " WHERE o.account = ? AND o.declined_at IS NULL"
+        )
+        return await self.db.read(lambda db: db.execute(sql, (owner,)).fetchone()[0])
+
+    async def claim(self, owner: str) -> int:
+        """Move what was offered to the account `owner`; return how many conversations moved.
+
+        Their prompts count as imported from then on, so that no account-wide consent covers them. The anonymous owner
+        and its sessions end in the same transaction.
+        """
+
+        def write(db: sqlite3.Connection) -> int:
+            moved = 0
+            waiting = "SELECT anonymous FROM offers WHERE account = ? AND declined_at IS NULL"
+            for (anonymous,) in db.execute(waiting, (owner,)).fetchall():
+                moved += _move(db, anonymous, owner)
+                db.execute("DELETE FROM owners WHERE id = ? AND kind = 'anonymous'", (anonymous,))
+            return moved
+
+        moved = await self.db.write(write)
+        self._forget()
+        return moved
+
+    async def decline(self, owner: str) -> None:
+        """Ask no more. What was offered stays with its anonymous owner and goes when that expires."""
+        now = self.clock()
+        sql = "UPDATE offers SET declined_at = ? WHERE account = ? AND declined_at IS NULL"
+        await self.db.write(lambda db: db.execute(sql, (now, owner)))
+
+    # Keys
+
+    async def bearer(self, secret: str) -> Known:
+        """The account behind an API key of ours or a Hub token. Raises `WrongKey`, `CannotCheck`."""
+        if not SECRET.fullmatch(secret) or not secret.startswith((KEY_PREFIX, HUB_PREFIX)):
+            raise WrongKey("The key is neither one of Parley (parley_...) nor a Hugging Face token (hf_...).")
+        if secret.startswith(HUB_PREFIX):
+            return await self._hub_token(secret)
+        key, now = digest(secret), self.clock()
+        known = await self._look_up(key, lambda db: _key(db, key))
+        if known is None:
+            raise WrongKey("This API key is unknown or was revoked: make a new one on the page, under your name.")
+        if now - known.seen >= SEEN_EVERY:
+            self._known[key] = replace(known, seen=now)
+            sql = "UPDATE api_keys SET last_used_at = ? WHERE key_hash = ?"
+            await self.db.write(lambda db: db.execute(sql, (now, key)))
+        return known
+
+    async def create_key(self, owner: str, name: str) -> tuple[str, ApiKey]:
+        """A new API key of the account `owner`: its secret, which is shown once and not kept, and its description."""
+        secret, now = KEY_PREFIX + secrets.token_urlsafe(32), self.clock()
+        key = ApiKey(secrets.token_hex(8), name, now, None)
+
+        def write(db: sqlite3.Connection) -> None:
+            count = "SELECT count(*) FROM api_keys WHERE owner = ? AND revoked_at IS NULL"
+            if db.execute(count, (owner,)).fetchone()[0] >= KEYS_PER_OWNER:
+                raise Forbidden(f"You have {KEYS_PER_OWNER} API keys, which is the most: revoke one first.")
+            db.execute(
+                "INSERT INTO api_keys (key_hash, id, owner, name, created_at) VALUES (?, ?, ?, ?, ?)",
+                (digest(secret), key.id, owner, name, now),
+            )
+
+        await self.db.write(write)
+        return secret, key
+
+    async def keys(self, owner: str) -> list[ApiKey]:
+        """The keys of `owner` that work, newest first."""
+        sql = (
+            "SELECT id, name, created_at, last_used_at FROM api_keys"
+            " WHERE owner = ? AND revoked_at IS NULL ORDER BY created_at DESC, id"
+        )
+        return await self.db.read(lambda db: [ApiKey(*row) for row in db.execute(sql, (owner,))])
+
+    async def revoke_key(self, owner: str, id: str) -> None:
+        """The key opens nothing from the next request on. Raises `NotThere`."""
+        sql = "UPDATE api_keys SET revoked_at = ? WHERE owner = ? AND id = ? AND revoked_at IS NULL"
+        now = self.clock()
+        if not await self.db.write(lambda db: db.execute(sql, (now, owner, id)).rowcount):
+            raise NotThere("There is no such API key: it may be revoked already.")
+        self._forget()
+
+    async def _hub_token(self, token: str) -> Known:
+        key, now = digest(token), self.clock()
+        account = self._users.get(key)
+        if account is None:
+            # A token that signing in to some other app made says nothing about who sends it here.
+            user = None if key in self._nobodies or token.startswith("hf_oauth_") else await self._whoami(token)
+            if user is None:
+                self._nobodies[key] = True
+                raise WrongKey("Hugging Face knows no user by this token: make one at huggingface.co/settings/tokens.")
+            account = self._users[key] = await self.db.write(lambda db: _upsert_account(db, user, now))
+        return Known(account.owner, account, None, now, now + TOKEN_CHECKED_EVERY, kept=True)
+
+    async def _look_up(self, key: bytes, read: Callable[[sqlite3.Connection], Known | None]) -> Known | None:
+        known = self._known.get(key)
+        if known is None:
+            generation = self._generation
+            known = await self.db.read(read)
+            # A sign-out or revocation may have been committed between the read and now: then this is not remembered.
+            if known is not None and generation == self._generation:
+                self._known[key] = known
+        return known
+
+    def _forget(self) -> None:
+        self._generation += 1
+        self._known.clear()
 
 
 def hub_whoami(endpoint: str) -> Callable[[str], Awaitable[HubUser | None]]:
@@ -202,7 +304,10 @@ def hub_whoami(endpoint: str) -> Callable[[str], Awaitable[HubUser | None]]:
             if error.response is not None and error.response.status_code in (400, 401, 403):
                 return None
             raise
-        return hub_user(answer["id"], answer["name"], answer.get("orgs")) if answer.get("type") == "user" else None
+        # A token that signing in to some other app made says nothing about who sends it here.
+        if answer.get("type") != "user" or (answer.get("auth") or {}).get("type") == "oauth":
+            return None
+        return hub_user(answer.get("id"), answer.get("name"), answer.get("orgs"))
 
     async def whoami(token: str) -> HubUser | None:
         try:
@@ -214,3 +319,79 @@ def hub_whoami(endpoint: str) -> Callable[[str], Awaitable[HubUser | None]]:
             raise CannotCheck(f"The Hub could not be asked about this token ({why}): try again later.") from None
 
     return whoami
+
+
+def _account(row: sqlite3.Row) -> Account | None:
+    if row["hub_id"] is None:
+        return None
+    orgs = tuple(Organisation(**org) for org in json.loads(row["orgs"]))
+    return Account(row["owner"], row["hub_id"], row["name"], orgs)
+
+
+def _session(db: sqlite3.Connection, key: bytes) -> Known | None:
+    row = db.execute(
+        "SELECT s.owner, s.carrier, s.last_seen_at, s.expires_at, a.hub_id, a.name, a.orgs"
+        " FROM sessions AS s LEFT JOIN accounts AS a ON a.owner = s.owner WHERE s.token_hash = ?",
+        (key,),
+    ).fetchone()
+    if row is None:
+        return None
+    return Known(row["owner"], _account(row), row["carrier"], row["last_seen_at"], row["expires_at"], kept=True)
+
+
+def _key(db: sqlite3.Connection, key: bytes) -> Known | None:
+    row = db.execute(
+        "SELECT k.owner, k.last_used_at, a.hub_id, a.name, a.orgs"
+        " FROM api_keys AS k JOIN accounts AS a ON a.owner = k.owner WHERE k.key_hash = ? AND k.revoked_at IS NULL",
+        (key,),
+    ).fetchone()
+    return row and Known(row["owner"], _account(row), None, row["last_used_at"] or 0.0, float("inf"), kept=True)
+
+
+def _insert_owner(db: sqlite3.Connection, owner: str, kind: str, now: float) -> None:
+    db.execute(
+        "INSERT INTO owners (id, kind, created_at, last_seen_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (owner, kind, now, now),
+    )
+
+
+def _insert_session(db: sqlite3.Connection, key: bytes, owner: str, carrier: Carrier | None, now: float) -> None:
+    db.execute(
+        "INSERT INTO sessions (token_hash, owner, carrier, created_at, last_seen_at, expires_at)"
+        " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (key, owner, carrier, now, now, now + LIFETIME),
+    )
+
+
+def _upsert_account(db: sqlite3.Connection, user: HubUser, now: float) -> Account:
+    row = db.execute("SELECT owner FROM accounts WHERE hub_id = ?", (user.hub_id,)).fetchone()
+    owner = row["owner"] if row else new_owner()
+    _insert_owner(db, owner, "account", now)
+    db.execute(
+        "INSERT INTO accounts (owner, hub_id, name, orgs, updated_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (owner)"
+        " DO UPDATE SET name = excluded.name, orgs = excluded.orgs, updated_at = excluded.updated_at",
+        (owner, user.hub_id, user.name, json.dumps([asdict(org) for org in user.orgs]), now),
+    )
+    return Account(owner, user.hub_id, user.name, user.orgs)
+
+
+def _seen(db: sqlite3.Connection, key: bytes, owner: str, now: float) -> None:
+    db.execute("UPDATE owners SET last_seen_at = max(last_seen_at, ?) WHERE id = ?", (now, owner))
+    db.execute(
+        "UPDATE sessions SET last_seen_at = max(last_seen_at, ?), expires_at = max(expires_at, ?) WHERE token_hash = ?",
+        (now, now + LIFETIME, key),
+    )
+
+
+def _conversations(db: sqlite3.Connection, owner: str) -> int:
+    return db.execute("SELECT count(*) FROM conversations WHERE owner = ?", (owner,)).fetchone()[0]
+
+
+def _move(db: sqlite3.Connection, old: str, new: str) -> int:
+    db.execute(
+        "UPDATE messages SET surface = 'import' WHERE role = 'user'"
+        " AND conversation IN (SELECT id FROM conversations WHERE owner = ?)",
+        (old,),
+    )
+    sql = "UPDATE conversations SET owner = ?, revision = revision + 1 WHERE owner = ?"
+    return db.execute(sql, (new, old)).rowcount

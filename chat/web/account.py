@@ -10,10 +10,10 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
+from chat.asking import asking_of, visitor_of
 from chat.oauth import ATTEMPT_LIFETIME, SignIn, SignInFailed
 from chat.origins import SIGN_IN_COOKIE
-from chat.owners import Sessions
-from chat.sessions import asking_of, visitor_of
+from chat.sessions import Sessions
 from chat.visitors import Account, Forbidden, account_of
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
