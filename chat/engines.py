@@ -7,53 +7,86 @@
     +- EngineOutOfMemory        the model or the request does not fit
     +- EngineRefused            wrong key, unknown model, a request it does not accept
     +- PromptTooLong            the messages do not fit the model's context
+
+    OpenAIEngine    kinds `vllm` (a Unix socket, loopback or elsewhere) and `openai` (any other compatible server)
+    TGIEngine       kind `tgi`, through `text_generation.AsyncClient`
+    HostedEngine    kind `hosted`, through `huggingface_hub.AsyncInferenceClient`
+
+What a server says about a failure may quote the conversation: it is read for its kind and its numbers
+(`chat/engine_errors.py`) and goes no further, neither as text nor as the cause of the error that is raised.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from typing import AsyncIterator, Protocol, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import httpx
 
 from chat.conversation import Message, SamplingParams
+from chat.engine_errors import (
+    AnswerTooLong,
+    EngineError,
+    EngineOutOfMemory,
+    EngineOverloaded,
+    EngineRefused,
+    EngineStarting,
+    EngineUnavailable,
+    PromptTooLong,
+    from_answer,
+    from_exception,
+)
 
+__all__ = [
+    "Delta",
+    "Engine",
+    "EngineError",
+    "EngineOutOfMemory",
+    "EngineOverloaded",
+    "EngineRefused",
+    "EngineStarting",
+    "EngineUnavailable",
+    "HostedEngine",
+    "OpenAIEngine",
+    "PromptTooLong",
+    "TGIEngine",
+    "Timeouts",
+]
 
-class EngineError(Exception):
-    """An engine could not answer. `code` is stable and machine-readable; `str(error)` is for people."""
-
-    code = "engine_error"
-
-
-class EngineStarting(EngineError):
-    code = "engine_starting"
-
-
-class EngineUnavailable(EngineError):
-    code = "engine_unavailable"
-
-
-class EngineOverloaded(EngineError):
-    code = "engine_overloaded"
-
-
-class EngineOutOfMemory(EngineError):
-    code = "engine_out_of_memory"
-
-
-class EngineRefused(EngineError):
-    code = "engine_refused"
-
-
-class PromptTooLong(EngineError):
-    code = "prompt_too_long"
+MAX_STREAMS = 256
+MAX_LINE = 1 << 20  # bytes; a longer line is not an answer
+MAX_ERROR_BODY = 1 << 16  # bytes; vLLM's validation errors repeat the request
+# A server that closes idle connections after 5 s (uvicorn's, hence vLLM's, default) must not do so while we write.
+KEEPALIVE_SECONDS = 3.0
+END_SECONDS = 0.25  # how long the end of a complete answer is awaited
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of an answer. The last one of a complete stream carries the finish reason ("stop", "length", ...)."""
+    """A piece of an answer: what one read from the server brought, one token or several.
+
+    The last one of a complete stream carries the finish reason ("stop", "length", ...). Where a delta has both,
+    `reasoning` came before `text`.
+    """
 
     text: str = ""
     reasoning: str = ""
     finish_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long an engine may be silent, in seconds. The first token waits for a queue and a long prompt."""
+
+    connect: float = 10.0
+    first_token: float = 600.0
+    idle: float = 120.0
 
 
 class Engine(Protocol):
@@ -70,7 +103,8 @@ class Engine(Protocol):
         """Yield the answer to `messages` piece by piece.
 
         Closing the iterator, or cancelling the task that reads it, frees the request at the server at once, before
-        the first token too. `cache_salt` keeps one owner's prefix cache from telling another what was asked.
+        the first token too. Read it under `contextlib.aclosing`: a reader that is cancelled while it does something
+        else closes nothing. `cache_salt` keeps one owner's prefix cache from telling another what was asked.
         `continue_last`: the last message is an assistant's, cut off; go on with it instead of starting a new one.
         Raises `EngineError`, and nothing else of its own; a stream that ends without a finish reason is
         `EngineUnavailable`.
@@ -80,3 +114,385 @@ class Engine(Protocol):
     async def aclose(self) -> None:
         """Release the connections."""
         ...
+
+
+class _Answer:
+    """One answer being read: bytes or parsed events in, deltas out."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._pending = b""
+        self.begun = False  # something was yielded: no second try
+        self.finished = False  # a finish reason came
+        self.ended = False  # "[DONE]" came
+        self.failure: EngineError | None = None
+
+    def read(self, piece: bytes | Mapping[str, Any]) -> Delta | None:
+        """What `piece` adds, if anything. A failure inside it is kept in `failure`, after the text before it."""
+        text: list[str] = []
+        reasoning: list[str] = []
+        reason: str | None = None
+        for event in self._events(piece) if isinstance(piece, bytes) else (piece,):
+            try:
+                if event.get("error") or event.get("object") == "error":
+                    self.failure = from_answer(self._label, None, event, begun=self.begun or bool(text or reasoning))
+                    break
+                for choice in event.get("choices") or ():
+                    delta = choice.get("delta") or {}
+                    text.append(delta.get("content") or "")
+                    reasoning.append(delta.get("reasoning") or delta.get("reasoning_content") or "")
+                    reason = choice.get("finish_reason") or reason
+                    break  # one answer was asked for
+            except (AttributeError, TypeError):
+                self._garbage()
+                break
+        if reason in ("abort", "error"):  # vLLM: shut down, or failed, in mid-answer
+            self.failure, reason = from_answer(self._label, None, {}, begun=True), None
+        if self.failure is not None:
+            self.ended = True
+        self.finished = self.finished or reason is not None
+        try:
+            delta = Delta("".join(text), "".join(reasoning), reason)
+        except TypeError:
+            self._garbage()
+            return None
+        if delta.text or delta.reasoning or delta.finish_reason:
+            self.begun = True
+            return delta
+        return None
+
+    def _events(self, chunk: bytes) -> list[Mapping[str, Any]]:
+        """The events that `chunk` completes. Lines end with a line feed only: JSON may hold U+2028 or U+0085 as it is,
+        where `httpx`'s own line reader would cut it in two."""
+        lines = (self._pending + chunk).split(b"\n")
+        self._pending = lines.pop()
+        if len(self._pending) > MAX_LINE:
+            self._garbage()
+        events = []
+        for line in lines:
+            if not line.startswith(b"data:"):
+                continue
+            payload = line[5:].strip()
+            if payload == b"[DONE]":
+                self.ended = True
+                break
+            try:
+                events.append(json.loads(payload))
+            except ValueError:
+                self._garbage()
+                break
+        return events
+
+    def _garbage(self) -> None:
+        self.ended = True
+        self.failure = EngineUnavailable(
+            f"{self._label} sent something that is not an answer. Try again; if it happens again, pick another model.",
+            detail="malformed stream",
+        )
+
+
+class _ChatEngine:
+    """What the three kinds share: one request, read with patience, every failure translated."""
+
+    continues = False  # whether the server can go on with a cut-off answer
+
+    def __init__(self, model: str, label: str | None, timeouts: Timeouts) -> None:
+        self.model = model
+        self.label = label or model
+        self.timeouts = timeouts
+
+    async def stream(
+        self,
+        messages: Sequence[Message],
+        params: SamplingParams,
+        *,
+        cache_salt: str | None = None,
+        continue_last: bool = False,
+    ) -> AsyncIterator[Delta]:
+        """See `Engine.stream`."""
+        if continue_last and not self.continues:
+            raise EngineRefused(f"{self.label} cannot go on with a cut-off answer. Ask it to continue instead.")
+        request = self._request(messages, params, cache_salt, continue_last)
+        for last_try in (False, True):
+            answer = _Answer(self.label)
+            failure: EngineError | None = None
+            async with AsyncExitStack() as stack:
+                try:
+                    async with asyncio.timeout(self.timeouts.first_token):
+                        source = await self._open(stack, request)
+                    while (piece := await self._next(source, answer)) is not None:
+                        if (delta := answer.read(piece)) is not None:
+                            yield delta
+                        if answer.failure is not None:
+                            break
+                    failure = answer.failure
+                except EngineError as error:
+                    failure = error
+                # Whatever a transport library raises: its message may quote the conversation, so none passes.
+                except Exception as error:
+                    failure = from_exception(self.label, error, begun=answer.begun)
+            if answer.finished:  # whatever came after its last word, the answer is complete
+                return
+            if failure is None:
+                failure = from_answer(self.label, None, {}, begun=answer.begun)
+            if isinstance(failure, AnswerTooLong) and not last_try and not answer.begun:
+                request = {**request, "max_tokens": min(request["max_tokens"], failure.room)}
+                continue
+            # Raised outside the handlers, so that the transport's error is not its context.
+            raise failure
+
+    async def _next(self, source: AsyncIterator[Any], answer: _Answer) -> Any | None:
+        """The next piece; None at the end. The end of the body of a complete answer is awaited only briefly: it gives
+        the connection back for reuse, and is not missed."""
+        if answer.finished:
+            with suppress(Exception):
+                async with asyncio.timeout(END_SECONDS):
+                    return await anext(source, None)
+            return None
+        if answer.ended:
+            return None
+        async with asyncio.timeout(self.timeouts.idle if answer.begun else self.timeouts.first_token):
+            return await anext(source, None)
+
+    def _request(
+        self, messages: Sequence[Message], params: SamplingParams, cache_salt: str | None, continue_last: bool
+    ) -> dict[str, Any]:
+        """The fields of the request that every kind understands; nothing a caller gives can add one."""
+        request: dict[str, Any] = {
+            "model": self.model,
+            "messages": [{"role": message.role, "content": message.content} for message in messages],
+            "stream": True,
+            "temperature": params.temperature,
+            "top_p": params.top_p,
+            "max_tokens": params.max_tokens,
+        }
+        if params.seed is not None:
+            request["seed"] = params.seed
+        return request
+
+    async def _open(self, stack: AsyncExitStack, request: dict[str, Any]) -> AsyncIterator[Any]:
+        """Send `request`; the pieces of the answer. Closing `stack` closes the connection."""
+        raise NotImplementedError
+
+
+class OpenAIEngine(_ChatEngine):
+    """A server that speaks OpenAI's chat completions.
+
+    `base_url`: with its path (`.../v1`); without a path, `/v1` is added. `uds`: the Unix socket of a server on this
+    machine (`base_url` then only names the host). `vllm`: the server understands vLLM's own fields.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        *,
+        vllm: bool,
+        api_key: str | None = None,
+        uds: Path | None = None,
+        label: str | None = None,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008  frozen
+    ) -> None:
+        super().__init__(model, label, timeouts)
+        self.continues = self._vllm = vllm
+        parts = urlsplit(base_url)
+        self._url = base_url.rstrip("/") + ("" if parts.path.strip("/") else "/v1") + "/chat/completions"
+        limits = httpx.Limits(
+            max_connections=MAX_STREAMS, max_keepalive_connections=MAX_STREAMS, keepalive_expiry=KEEPALIVE_SECONDS
+        )
+        # Proxies of the environment are for the outside: a request to this machine never goes to one.
+        local = uds is not None or parts.hostname in ("127.0.0.1", "localhost", "::1")
+        self._http = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=str(uds), limits=limits) if uds else None,
+            limits=limits,
+            trust_env=not local,
+            # `read` is ours, by piece: the first token may take minutes.
+            timeout=httpx.Timeout(None, connect=timeouts.connect, pool=timeouts.connect, write=timeouts.idle),
+            headers={
+                "content-type": "application/json",
+                "accept": "text/event-stream",
+                "accept-encoding": "identity",
+                **({"authorization": f"Bearer {api_key}"} if api_key else {}),
+            },
+        )
+
+    def _request(
+        self, messages: Sequence[Message], params: SamplingParams, cache_salt: str | None, continue_last: bool
+    ) -> dict[str, Any]:
+        request = super()._request(messages, params, cache_salt, continue_last)
+        if self._vllm:
+            # Sent at their neutral values too: left out, the model's own generation_config.json would decide.
+            request["top_k"] = params.top_k
+            request["repetition_penalty"] = params.repetition_penalty
+            if cache_salt:
+                request["cache_salt"] = cache_salt
+            if continue_last:
+                request["continue_final_message"] = True
+                request["add_generation_prompt"] = False
+        return request
+
+    async def _open(self, stack: AsyncExitStack, request: dict[str, Any]) -> AsyncIterator[bytes]:
+        content = json.dumps(request).encode()
+        response = await stack.enter_async_context(self._http.stream("POST", self._url, content=content))
+        if response.status_code != 200:
+            raise await _refusal(self.label, response.status_code, response.aiter_raw())
+        if not response.headers.get("content-type", "").startswith("text/event-stream"):
+            raise _not_a_stream(self.label)
+        return response.aiter_raw()
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+
+class TGIEngine(_ChatEngine):
+    """A text-generation-inference server, by its chat route.
+
+    `text_generation` 0.7.0's client builds and sends the request. Its stream reader is replaced: it ignores the
+    status, so that every refusal is an empty answer, stops with a KeyError at deltas without `tool_calls` (any TGI
+    since 2.4) and at `[DONE]`, and allows 10 s for the whole answer. TGI's chat route has no top-k.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        *,
+        api_key: str | None = None,
+        label: str | None = None,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008  frozen
+    ) -> None:
+        import aiohttp
+        from text_generation import AsyncClient
+
+        super().__init__(model, label, timeouts)
+
+        class Client(AsyncClient):
+            async def _chat_stream_response(self, request: Any) -> AsyncIterator[bytes]:
+                url, body = f"{self.base_url}/v1/chat/completions", request.model_dump(exclude_none=True)
+                async with (
+                    aiohttp.ClientSession(headers=self.headers, timeout=self.timeout) as session,
+                    session.post(url, json=body, allow_redirects=False) as response,
+                ):
+                    chunks = response.content.iter_any()
+                    if response.status != 200:
+                        raise await _refusal(model if label is None else label, response.status, chunks)
+                    if response.content_type != "text/event-stream":
+                        raise _not_a_stream(model if label is None else label)
+                    async for chunk in chunks:
+                        yield chunk
+
+        self._client = Client(
+            base_url.rstrip("/").removesuffix("/v1"),
+            headers={
+                "accept-encoding": "identity",
+                **({"authorization": f"Bearer {api_key}"} if api_key else {}),
+            },
+        )
+        self._client.timeout = aiohttp.ClientTimeout(total=None, connect=timeouts.connect)
+
+    def _request(
+        self, messages: Sequence[Message], params: SamplingParams, cache_salt: str | None, continue_last: bool
+    ) -> dict[str, Any]:
+        request = super()._request(messages, params, cache_salt, continue_last)
+        del request["model"]
+        if params.top_p >= 1.0:  # TGI refuses 1, which is its default
+            del request["top_p"]
+        if params.repetition_penalty != 1.0:  # TGI's chat route reads it as presence_penalty + 2
+            request["presence_penalty"] = params.repetition_penalty - 2.0
+        return request
+
+    async def _open(self, stack: AsyncExitStack, request: dict[str, Any]) -> AsyncIterator[bytes]:
+        from text_generation.types import Message as TGIMessage
+
+        messages = [TGIMessage(**message) for message in request["messages"]]
+        source = await self._client.chat(**{**request, "messages": messages})
+        stack.push_async_callback(source.aclose)
+        return source
+
+    async def aclose(self) -> None:
+        """Nothing is kept between two answers."""
+
+
+class HostedEngine(_ChatEngine):
+    """Hosted inference through `huggingface_hub`: its router (`provider` None: the router picks one), or, with
+    `base_url`, an endpoint that speaks the same format.
+
+    `token` is sent to the router or to `base_url`, and nowhere else; without one, an endpoint gets none: the token
+    of this machine is not looked up. Raises `ValueError` where the router is asked without a token.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        token: str | None = None,
+        provider: str | None = None,
+        base_url: str | None = None,
+        label: str | None = None,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008  frozen
+    ) -> None:
+        super().__init__(model, label, timeouts)
+        if base_url is None and not (token or "").startswith("hf_"):
+            raise ValueError(f"Hosted inference of {model} needs a Hugging Face token. Set HF_TOKEN (it begins hf_).")
+        # The router understands "model:provider"; asking the library for a provider would look the model up with a
+        # blocking request.
+        self._routed = f"{model}:{provider}" if provider not in (None, "auto") and base_url is None else model
+        self._token = token
+        self._base_url = base_url
+
+    def _request(
+        self, messages: Sequence[Message], params: SamplingParams, cache_salt: str | None, continue_last: bool
+    ) -> dict[str, Any]:
+        return {**super()._request(messages, params, cache_salt, continue_last), "model": self._routed}
+
+    async def _open(self, stack: AsyncExitStack, request: dict[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+        import httpx2
+        from huggingface_hub import AsyncInferenceClient
+
+        # One client an answer: a client keeps every stream it opened until it is closed itself.
+        client = AsyncInferenceClient(
+            base_url=self._base_url,
+            provider=None if self._base_url else "auto",
+            token=self._token,
+            timeout=httpx2.Timeout(None, connect=self.timeouts.connect),  # type: ignore[arg-type]
+            # None drops the header, and with it the token that the library finds on this machine by itself.
+            headers={} if self._token else {"authorization": None},  # type: ignore[dict-item]
+        )
+        stack.push_async_callback(client.close)
+        source = await client.chat_completion(**request)
+        stack.push_async_callback(source.aclose)
+        return self._events(source)
+
+    async def _events(self, source: AsyncIterator[Any]) -> AsyncIterator[Mapping[str, Any]]:
+        async for chunk in source:
+            # Fields that the library does not know (`reasoning_content`) stand on the delta alone.
+            yield {
+                "choices": [
+                    {"delta": dict(choice.delta or {}), "finish_reason": choice.finish_reason}
+                    for choice in chunk.choices or ()
+                ]
+            }
+
+    async def aclose(self) -> None:
+        """Nothing is kept between two answers."""
+
+
+async def _refusal(label: str, status: int, chunks: AsyncIterator[bytes]) -> EngineError:
+    """What a status other than 200 means; its body is read as far as it is needed, and forgotten."""
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > MAX_ERROR_BODY:
+            break
+    try:
+        parsed = json.loads(bytes(body))
+    except ValueError:
+        parsed = bytes(body[:MAX_ERROR_BODY]).decode(errors="replace")
+    return from_answer(label, status, parsed, begun=False)
+
+
+def _not_a_stream(label: str) -> EngineRefused:
+    return EngineRefused(
+        f"What stands at the address of {label} does not speak the chat format. Its operator must check the address.",
+        detail="not an event stream",
+    )
