@@ -1,0 +1,39 @@
+"""Runs the loopback Hub for a person: `python -m tests.support.hub --root DIR --port 7861`."""
+from __future__ import annotations
+
+import argparse
+import signal
+import threading
+from pathlib import Path
+
+from . import LoopbackHub
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.support.hub", description=__doc__)
+    parser.add_argument("--root", type=Path, required=True, help="folder of the repositories; made if missing")
+    parser.add_argument("--port", type=int, default=7861, help="port of the Hub (default 7861)")
+    parser.add_argument("--app", default="http://127.0.0.1:7860", help="address of the app that people sign in to")
+    arguments = parser.parse_args()
+    arguments.root.mkdir(parents=True, exist_ok=True)
+    hub = LoopbackHub(arguments.root, arguments.port)
+    token = hub.add_user("demo", token="hf_demo_of_the_loopback_hub")
+    hub.add_user("visitor", token="hf_visitor_of_the_loopback_hub")
+    hub.oauth.add_client("parley", "parley-secret", [f"{arguments.app.rstrip('/')}/login/callback"])
+    with hub:
+        print(
+            f"The loopback Hub is at {hub.endpoint}, its repositories are in {arguments.root}.\n\n"
+            f"  export HF_ENDPOINT={hub.endpoint} HF_HUB_DISABLE_XET=1\n"
+            f"  export HF_TOKEN={token}    # user demo\n"
+            f"  export OPENID_PROVIDER_URL={hub.endpoint} OAUTH_CLIENT_ID=parley OAUTH_CLIENT_SECRET=parley-secret\n\n"
+            "Ctrl-C ends it.",
+            flush=True,
+        )
+        ended = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: ended.set())
+        ended.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""The loopback Hub: both ports in one thread, everything behind them in one object."""
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from . import accounts, api_files, api_repos, git, lfs, oauth
+from .accounts import Accounts, Org, Role
+from .faults import FaultMiddleware, Faults, Logged
+from .oauth import OAuth
+from .repos import Kind, Repo, Repos
+from .wire import HubError, Router
+
+_ROUTES = [*accounts.ROUTES, *oauth.ROUTES, *api_repos.ROUTES, *lfs.ROUTES, *api_files.ROUTES]
+
+
+class LoopbackHub:
+    """A server that speaks the Hugging Face Hub's protocol to its unmodified clients.
+
+    root: the folder of the repositories; what is there already is served again.
+    port: of the Hub; 0 takes a free one, which is kept when the Hub is stopped and started again. Files of large
+        storage come from a second port.
+    clock: unix seconds; decides times of commits, life of signed addresses and codes, and the commit quota.
+
+    `squash_keeps_old`: after a squash, and after large files were deleted, old commits still answer by their id
+        (and git still finds them); otherwise they are gone. Which of the two the real Hub does is its own affair.
+    `commits_per_hour`: the quota per user; None for none.
+    `faults`, `requests`, `accounts`, `oauth`: see their classes.
+    """
+
+    def __init__(
+        self, root: Path, port: int = 0, clock: Callable[[], float] = time.time, seed: int = 0
+    ) -> None:
+        self.root = Path(root)
+        self.clock = clock
+        self.secret = secrets.token_bytes(32)
+        self.accounts = Accounts(clock)
+        self.oauth = OAuth(self.accounts, clock)
+        self.repos = Repos(self.root, clock)
+        self.faults = Faults(seed)
+        self.requests: list[Logged] = []
+        self.squash_keeps_old = False
+        self.commits_per_hour: int | None = None
+        self._ports = [port, 0]
+        self._servers: list[uvicorn.Server] = []
+        self._thread: threading.Thread | None = None
+        self._commit_times: dict[str, deque[float]] = {}
+        self._quota_lock = threading.Lock()
+
+    @property
+    def endpoint(self) -> str:
+        """What `HF_ENDPOINT` is set to."""
+        return f"http://127.0.0.1:{self._ports[0]}"
+
+    @property
+    def files_endpoint(self) -> str:
+        return f"http://127.0.0.1:{self._ports[1]}"
+
+    def start(self) -> LoopbackHub:
+        """Serves until `stop`. Returns when both ports answer."""
+        if self._thread is not None:
+            raise RuntimeError("The loopback Hub is running already.")
+        sockets = [_listen(port) for port in self._ports]
+        self._ports = [bound.getsockname()[1] for bound in sockets]
+        apps = [Router(self, _ROUTES), Router(self, lfs.FILE_ROUTES)]
+        self._servers = [self._server(app) for app in apps]
+        self._thread = threading.Thread(target=self._serve, args=(sockets,), name="loopback-hub", daemon=True)
+        self._thread.start()
+        deadline = time.monotonic() + 10
+        while not all(server.started for server in self._servers):
+            if time.monotonic() > deadline or not self._thread.is_alive():
+                raise RuntimeError("The loopback Hub did not start.")
+            time.sleep(0.005)
+        return self
+
+    def stop(self) -> None:
+        """Ends every connection and frees both ports. Repositories, users and tokens stay."""
+        if self._thread is None:
+            return
+        for server in self._servers:
+            server.should_exit = True
+        self._thread.join()
+        self._thread = None
+        self._servers = []
+
+    def __enter__(self) -> LoopbackHub:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def add_user(
+        self,
+        name: str,
+        orgs: Iterable[Org | str] = (),
+        token: str | None = None,
+        role: Role = "write",
+        is_pro: bool = False,
+    ) -> str:
+        """Adds a user, or changes one's organisations, and returns a new token of theirs (or the one given)."""
+        self.accounts.add_user(name, orgs, is_pro)
+        return self.add_token(name, role, token)
+
+    def add_token(self, name: str, role: Role = "write", token: str | None = None) -> str:
+        return self.accounts.add_token(name, role, token).value
+
+    def revoke(self, token: str) -> None:
+        self.accounts.revoke(token)
+
+    def repo_path(self, repo_type: Kind, repo_id: str) -> Path:
+        """The bare repository, for the git command."""
+        return self.repos.path(repo_type, repo_id)
+
+    def prune(self, repo: Repo) -> None:
+        """Removes what no ref reaches any more, unless this Hub keeps old commits."""
+        if not self.squash_keeps_old:
+            with repo.lock:
+                git.prune(repo.path)
+
+    def count_commit(self, user: str) -> None:
+        """Raises 429 where the user's quota is used up; like the Hub, without rate-limit headers."""
+        if self.commits_per_hour is None:
+            return
+        with self._quota_lock:
+            times = self._commit_times.setdefault(user, deque())
+            now = self.clock()
+            while times and times[0] <= now - 3600:
+                times.popleft()
+            if len(times) >= self.commits_per_hour:
+                raise HubError(429, (
+                    f"You have exceeded the rate limit for repository commits ({self.commits_per_hour} per hour). "
+                    "You can retry this action in about 1 hour."
+                ))
+            times.append(now)
+
+    def _server(self, app: ASGIApp) -> uvicorn.Server:
+        faulty = FaultMiddleware(
+            app, self.faults, self.requests, self.revoke, lambda: server.server_state.connections
+        )
+        server = uvicorn.Server(uvicorn.Config(
+            faulty, http="h11", ws="none", lifespan="off", log_config=None, access_log=False,
+            timeout_graceful_shutdown=1,
+        ))
+        return server
+
+    def _serve(self, sockets: list[socket.socket]) -> None:
+        async def both() -> None:
+            await asyncio.gather(*(
+                server.serve(sockets=[bound]) for server, bound in zip(self._servers, sockets, strict=True)
+            ))
+
+        asyncio.run(both())
+
+
+def _listen(port: int) -> socket.socket:
+    # asyncio sends small packets at once only on sockets that say they are TCP; else each answer waits for 40 ms.
+    bound = socket.socket(proto=socket.IPPROTO_TCP)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", port))
+    return bound
