@@ -1,0 +1,280 @@
+"""The catalogue: which models visitors may pick, what is known about each, and which of them can run here.
+
+catalog = Catalog.load(settings.models_file)                  # models.yaml
+catalog = catalog.offering(settings.models, lookup)           # MODELS: exactly these, in this order
+catalog = catalog.with_engine(settings.engine_url)            # ENGINE_URL: this one first
+catalog = catalog.settled(machine, environ)                   # a default that can run; the starter if nothing can
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from chat.catalog_file import (
+    ASSUMED_CONTEXT,
+    NAME,
+    CatalogError,
+    Kind,
+    ModelEntry,
+    answer_that_fits,
+    memory_for,
+    nearest,
+    read_catalog,
+)
+
+__all__ = [
+    "ASSUMED_CONTEXT",
+    "Catalog",
+    "CatalogError",
+    "Kind",
+    "Lookup",
+    "LookupFailed",
+    "Machine",
+    "ModelEntry",
+    "UnknownModel",
+    "answer_that_fits",
+    "entries_from_models",
+    "entry_as_json",
+    "memory_for",
+]
+
+STARTER = "parley-starter"
+_AT_ONCE = 8  # look-ups under way at the same time
+
+
+class UnknownModel(LookupError):
+    """No entry has this name. `str(error)` names the nearest ones."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        names = list(known)
+        near = nearest(name, names)
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"Pick one of: {', '.join(names)}."
+        super().__init__(f"There is no model {name!r} here. {hint}")
+        self.name = name
+
+
+class LookupFailed(Exception):
+    """The Hub could not say what a repository is; `str(error)` says why and what to do."""
+
+
+class Lookup(Protocol):
+    """What the Hub knows about a repository (`hub.ModelLookup`)."""
+
+    def __call__(self, repo: str, revision: str | None) -> ModelEntry:
+        """The entry made from the repository's config and card. Raises `LookupFailed`. Called from several threads."""
+        ...
+
+
+class Machine(Protocol):
+    """The machine that the app's own engine runs on."""
+
+    def cannot_run(self, memory_gib: float, needs_gpu: bool) -> str | None:
+        """Why a model of this size cannot run here, as a sentence; None if it can."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """`entries` in the order they are shown; `default`: the name of the one that is picked for a new visitor.
+
+    `reserve`: the starter model where `MODELS` leaves it out. It is offered only if nothing else can run.
+    """
+
+    entries: tuple[ModelEntry, ...]
+    default: str
+    reserve: ModelEntry | None = None
+
+    @classmethod
+    def load(cls, path: Path) -> Catalog:
+        """The catalogue of a `models.yaml`. Raises `CatalogError`, which lists every mistake in it with its line."""
+        return cls(*read_catalog(path))
+
+    def entry(self, name: str) -> ModelEntry:
+        """The entry called `name`. Raises `UnknownModel`."""
+        for entry in self.entries:
+            if entry.name == name:
+                return entry
+        raise UnknownModel(name, (entry.name for entry in self.entries))
+
+    def offering(self, models: str | Sequence[str], lookup: Lookup) -> Catalog:
+        """The catalogue that `MODELS` asks for: exactly these models, in this order, the first one the default.
+
+        Where this catalogue has an entry of that name, what it says goes before what the Hub says; one that says
+        enough is not looked up. The starter is held in reserve. Nothing in `models`: this catalogue as it is.
+        Raises `CatalogError`.
+        """
+        entries = entries_from_models(models, self._laid_over(lookup))
+        if not entries:
+            return self
+        named = {entry.name for entry in entries}
+        starter = next((entry for entry in self.entries if entry.name == STARTER and STARTER not in named), None)
+        return Catalog(entries, entries[0].name, starter)
+
+    def with_engine(self, url: str | None, names: Sequence[str] = (), api_key_env: str | None = None) -> Catalog:
+        """This catalogue with the OpenAI-compatible server at `url` first, as the default.
+
+        `names`: what its `/v1/models` lists, one entry each; not known yet: one entry called after its host, whose
+        `model` is empty, so that the engine adapter asks for it.
+        """
+        if not url:
+            return self
+        host = urlsplit(url).netloc
+        served = tuple(
+            ModelEntry(
+                name or host.replace(":", "-"),
+                kind="openai",
+                model=name,
+                label=name.split("/")[-1] or host,
+                author=name.split("/")[0] if "/" in name else "",
+                description=f"Answered by the server at {host}.",
+                base_url=url,
+                api_key_env=api_key_env,
+            )
+            for name in (names or ("",))
+        )
+        ours = {entry.name for entry in served}
+        return replace(
+            self,
+            entries=(*served, *(entry for entry in self.entries if entry.name not in ours)),
+            default=served[0].name,
+        )
+
+    def listing(
+        self, machine: Machine, environ: Mapping[str, str] | None = None
+    ) -> list[tuple[ModelEntry, str | None]]:
+        """Every entry with the reason, one sentence, why it cannot be picked (None: it can).
+
+        `environ`: where keys are looked for; without it, missing keys are no reason.
+        """
+        return [(entry, _reason(entry, machine, environ)) for entry in self.entries]
+
+    def settled(self, machine: Machine, environ: Mapping[str, str] | None = None) -> Catalog:
+        """This catalogue with a default that can be picked, and with the reserve if nothing else can be."""
+        listed = self.listing(machine, environ)
+        able = [entry.name for entry, reason in listed if reason is None]
+        if not able and self.reserve:
+            return Catalog((*self.entries, self.reserve), self.reserve.name)
+        if not able or self.default in able:
+            return self
+        return replace(self, default=able[0])
+
+    def _laid_over(self, lookup: Lookup) -> Lookup:
+        own = {entry.name: entry for entry in self.entries}
+
+        def known(repo: str, revision: str | None) -> ModelEntry:
+            stated = own.get(repo)
+            if stated is None:
+                return lookup(repo, revision)
+            stated = replace(stated, revision=revision or stated.revision)
+            stated = replace(stated, stated=stated.stated | {"revision"})
+            says_enough = stated.licence and stated.description and stated.memory_gib
+            if says_enough or stated.kind != "vllm" or stated.is_folder:
+                return stated
+            return stated.over(lookup(repo, stated.revision))
+
+        return known
+
+
+def entries_from_models(models: str | Sequence[str], lookup: Lookup) -> tuple[ModelEntry, ...]:
+    """The entries that `MODELS` names (`org/a,org/b@revision`), in its order, each made by `lookup`.
+
+    A look-up that fails leaves an entry that cannot be picked and says why: the app starts all the same. Raises
+    `CatalogError` for what cannot be a repository, or is named twice.
+    """
+    items = [item.strip() for item in (models.split(",") if isinstance(models, str) else models) if item.strip()]
+    mistakes = [
+        f"MODELS holds {item!r}. Write repositories of the Hub, with commas between them: org/a,org/b@revision."
+        for item in items
+        if not NAME.fullmatch(item.split("@")[0]) or item.endswith("@") or item.count("@") > 1
+    ]
+    repos = [item.split("@")[0] for item in items]
+    mistakes += [f"MODELS names {repo!r} twice. Name it once." for repo in sorted(set(repos)) if repos.count(repo) > 1]
+    if mistakes:
+        raise CatalogError(mistakes)
+
+    def made(item: str) -> ModelEntry:
+        repo, _, revision = item.partition("@")
+        try:
+            return lookup(repo, revision or None)
+        except LookupFailed as error:
+            author = repo.split("/")[0] if "/" in repo else ""
+            return ModelEntry(
+                repo,
+                model=repo,
+                revision=revision or None,
+                label=repo.split("/")[-1],
+                author=author,
+                unavailable=str(error),
+            )
+
+    if not items:
+        return ()
+    with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="model-lookup") as pool:
+        return tuple(pool.map(made, items))
+
+
+_CHECKS: tuple[Callable[[ModelEntry, Mapping[str, str]], str | None], ...] = (
+    lambda entry, environ: (
+        f"It needs the secret {entry.api_key_env}, which is not set."
+        if entry.api_key_env and not environ.get(entry.api_key_env)
+        else None
+    ),
+    lambda entry, environ: (
+        f"Its author asks that a licence be accepted first: do so at {entry.card_url} and set HF_TOKEN."
+        if entry.gated and entry.kind == "vllm" and not environ.get("HF_TOKEN")
+        else None
+    ),
+    lambda entry, environ: (
+        "Hosted inference needs HF_TOKEN, which is not set."
+        if entry.kind == "hosted" and not (entry.api_key_env or environ.get("HF_TOKEN"))
+        else None
+    ),
+)
+
+
+def _reason(entry: ModelEntry, machine: Machine, environ: Mapping[str, str] | None) -> str | None:
+    if entry.unavailable:
+        return entry.unavailable
+    if entry.is_folder and not Path(entry.model).is_dir():
+        return "The folder with its weights is not there."
+    if entry.kind == "vllm" and (reason := machine.cannot_run(entry.memory_gib or 0.0, entry.needs_gpu)):
+        return reason
+    if environ is None:
+        return None
+    return next((reason for check in _CHECKS if (reason := check(entry, environ))), None)
+
+
+def entry_as_json(entry: ModelEntry, reason: str | None, *, default: bool = False) -> dict[str, Any]:
+    """What the page and `/api/models` show of an entry. No address, folder or name of a key is in it."""
+    return {
+        "name": entry.name,
+        "label": entry.label or entry.name,
+        "author": entry.author,
+        "description": entry.description,
+        "card_url": entry.card_url,
+        "website": entry.website,
+        "licence": entry.licence,
+        "training_data": entry.training_data,
+        "context": entry.context,
+        "billion_parameters": entry.billion_parameters,
+        "memory_gib": entry.memory_gib,
+        "needs_gpu": entry.needs_gpu,
+        "gated": entry.gated,
+        "reasoning": entry.reasoning,
+        "revision": entry.revision,
+        "categories": {
+            "language": list(entry.languages),
+            "domain": list(entry.domain),
+            "style": list(entry.style),
+            "difficulty": list(entry.difficulty),
+        },
+        "available": reason is None,
+        "reason": reason,
+        "defaults": entry.defaults.as_dict(),
+        "default": default,
+    }

@@ -1,0 +1,399 @@
+"""Every variable the app reads: its type, its default, what it means, and what to do when it is wrong.
+
+`VARIABLES` is the one table; the settings, their errors and the README's table are made from it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+HUB = "https://huggingface.co"
+
+_REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?(@[A-Za-z0-9][A-Za-z0-9._/-]*)?")
+_HOST = re.compile(r"[A-Za-z0-9_.:-]+")
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class SettingsError(ValueError):
+    """Variables hold what cannot be used. `mistakes`: one sentence each, with the name, the value and the remedy."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = tuple(mistakes)
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One variable. `default` is as people read it; `given_by_space`: Hugging Face sets it, nobody else needs to."""
+
+    name: str
+    default: str
+    meaning: str
+    allowed: str
+    read: Callable[[str], Any]
+    secret: bool = False
+    given_by_space: bool = False
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[+-]?[0-9]{1,12}", text) or not low <= int(text) <= high:
+            raise ValueError
+        return int(text)
+
+    return read
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value) or not low <= value <= high:
+            raise ValueError
+        return value
+
+    return read
+
+
+def _matching(pattern: re.Pattern[str]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError
+        return text
+
+    return read
+
+
+def _list_of(pattern: re.Pattern[str]) -> Callable[[str], tuple[str, ...]]:
+    def read(text: str) -> tuple[str, ...]:
+        items = tuple(item.strip() for item in text.split(",") if item.strip())
+        names = [item.partition("@")[0] for item in items]
+        if not items or len(set(names)) < len(names) or not all(pattern.fullmatch(item) for item in items):
+            raise ValueError
+        return items
+
+    return read
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError
+    if parts.username or parts.password or any(letter.isspace() for letter in text):
+        raise ValueError
+    parts.port  # noqa: B018  raises ValueError where it is no port
+    return text.rstrip("/")
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    found = []
+    for item in (item.strip() for item in text.split(",")):
+        if not item:
+            continue
+        url = _url(item)
+        parts = urlsplit(url)
+        if parts.path or "*" in url or (parts.scheme == "http" and parts.hostname not in _LOOPBACK):
+            raise ValueError
+        found.append(url.lower())
+    return tuple(found)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+def _folder(text: str) -> Path:
+    path = Path(text)
+    if not path.is_absolute() or path.resolve().is_relative_to(REPOSITORY):
+        raise ValueError
+    return path.resolve()
+
+
+def _file(text: str) -> Path:
+    path = Path(text) if Path(text).is_absolute() else REPOSITORY / text
+    if not path.is_file():
+        raise ValueError
+    return path
+
+
+def _secret(text: str) -> str:
+    if not text.isprintable() or any(letter.isspace() for letter in text):
+        raise ValueError
+    return text
+
+
+_A_REPO = "Use namespace/name, such as my-name/my-dataset."
+_A_URL = "Use an address such as https://example.com, without a password or a question mark in it."
+_CLEAN = "It holds a space or a line break; copy it again."
+
+VARIABLES: tuple[Variable, ...] = (
+    Variable(
+        "HOST",
+        "127.0.0.1; on a Space 0.0.0.0",
+        "The address the page listens on.",
+        "Use an IP address or a host name, such as 127.0.0.1.",
+        _matching(_HOST),
+    ),
+    Variable("PORT", "7860", "The port of the page.", "Use a whole number from 1 to 65535.", _whole(1, 65535)),
+    Variable(
+        "DATA_DIR",
+        "$XDG_DATA_HOME/parley or ~/.local/share/parley; on a Space ~/.local/share/parley",
+        "The folder that holds the conversations, on a local disk.",
+        "Use the full path of a folder outside Parley's own one, whose files could be served.",
+        _folder,
+    ),
+    Variable(
+        "HF_TOKEN",
+        "none",
+        "A Hugging Face token: for gated models, hosted inference and the datasets.",
+        _CLEAN,
+        _secret,
+        secret=True,
+    ),
+    Variable("HF_ENDPOINT", HUB, "The Hugging Face Hub to talk to.", _A_URL, _url),
+    Variable(
+        "MODELS",
+        "every entry of models.yaml",
+        "Exactly these models, in this order: org/a,org/b@revision. The first is the default; what models.yaml says "
+        "about one goes before what its repository says; the starter model is added only if none of them can run.",
+        "Use repositories of the Hub, each once, with commas between them: org/a,org/b@revision.",
+        _list_of(_MODEL),
+    ),
+    Variable(
+        "MODELS_FILE",
+        "chat/models.yaml",
+        "The file that lists the models; a path that is not full counts from Parley's folder.",
+        "Use the path of a file that is there.",
+        _file,
+    ),
+    Variable(
+        "ENGINE_URL",
+        "none",
+        "An OpenAI-compatible server elsewhere, such as vLLM, without /v1; its model becomes the default.",
+        _A_URL,
+        lambda text: _url(text).removesuffix("/v1"),
+    ),
+    Variable("ENGINE_API_KEY", "none", "The key that the server at ENGINE_URL asks for.", _CLEAN, _secret, secret=True),
+    Variable(
+        "STORE_DATASET",
+        "none; on a Space <its owner>/<its name>-conversations",
+        "The private dataset that keeps the conversations. Without it or HF_TOKEN, a folder of DATA_DIR does.",
+        _A_REPO,
+        _matching(_REPO),
+    ),
+    Variable(
+        "SHARE_NAMESPACE",
+        "none; on a Space its owner",
+        "Whose datasets receive what visitors agreed to share. Without it nothing is shared.",
+        "Use a user or an organisation of the Hub, such as my-name.",
+        _matching(_NAMESPACE),
+    ),
+    Variable(
+        "SHARE_PREFIX",
+        "parley",
+        "How the names of the sharing datasets begin.",
+        "Use letters, digits, '.', '-' and '_'.",
+        _matching(_NAMESPACE),
+    ),
+    Variable(
+        "QUIET_HOURS",
+        "72",
+        "Hours that must pass after the last change, and after the consent, before anything is shared.",
+        "Use a number from 0 to 8760.",
+        _number(0, 8760),
+    ),
+    Variable(
+        "SYNC_SECONDS",
+        "60",
+        "Seconds between two commits to STORE_DATASET.",
+        "Use a number from 1 to 3600.",
+        _number(1, 3600),
+    ),
+    Variable(
+        "ALLOWED_ORIGINS",
+        "none",
+        "Other websites whose pages may use the app with its visitors' cookies, with commas between them.",
+        "Use origins such as https://example.com (http only for localhost), without a path or '*'.",
+        _origins,
+    ),
+    Variable("SPACE_ID", "", "The Space this is.", _A_REPO, _matching(_REPO), given_by_space=True),
+    Variable("SPACE_HOST", "", "Its host name.", "Use a host name.", _matching(_HOST), given_by_space=True),
+    Variable(
+        "SPACE_AUTHOR_NAME",
+        "",
+        "Its owner.",
+        "Use a user or an organisation.",
+        _matching(_NAMESPACE),
+        given_by_space=True,
+    ),
+    Variable("OAUTH_CLIENT_ID", "", "For signing in.", _CLEAN, _secret, given_by_space=True),
+    Variable("OAUTH_CLIENT_SECRET", "", "For signing in.", _CLEAN, _secret, secret=True, given_by_space=True),
+    Variable(
+        "OAUTH_SCOPES",
+        "openid profile",
+        "What signing in asks for.",
+        "Use words such as openid profile, with spaces between them.",
+        _words,
+        given_by_space=True,
+    ),
+    Variable("OPENID_PROVIDER_URL", "HF_ENDPOINT", "Who signs visitors in.", _A_URL, _url, given_by_space=True),
+)
+
+# Names that are kept for what is not built yet: set now, they would have no effect, and the operator should know.
+PLANNED = ("OPERATORS", "WAL_BUCKET", "METRICS_TOKEN", "WATERMARK_KEYS")
+
+# What looks like one of ours and is somebody else's.
+_NOT_OURS = re.compile(
+    r"HF_(HOME|HUB_.*|TOKEN_PATH|DATASETS_.*|XET_.*)|HOST(NAME|TYPE)|SPACE_(?!ID|HOST|AUTHOR).*|.*_PROXY"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the variables say; `VARIABLES` explains each. `warnings`: sentences for the operator.
+
+    Secrets are in no repr.
+    """
+
+    data_dir: Path
+    host: str = "127.0.0.1"
+    port: int = 7860
+    hf_token: str | None = field(default=None, repr=False)
+    hf_endpoint: str = HUB
+    models: tuple[str, ...] = ()
+    models_file: Path = REPOSITORY / "chat" / "models.yaml"
+    engine_url: str | None = None
+    engine_api_key: str | None = field(default=None, repr=False)
+    store_dataset: str | None = None
+    share_namespace: str | None = None
+    share_prefix: str = "parley"
+    quiet_hours: float = 72.0
+    sync_seconds: float = 60.0
+    allowed_origins: tuple[str, ...] = ()
+    space_id: str | None = None
+    space_host: str | None = None
+    space_author_name: str | None = None
+    oauth_client_id: str | None = None
+    oauth_client_secret: str | None = field(default=None, repr=False)
+    oauth_scopes: tuple[str, ...] = ("openid", "profile")
+    openid_provider_url: str = HUB
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def on_space(self) -> bool:
+        """Whether this runs as a Space of Hugging Face."""
+        return self.space_id is not None
+
+    @property
+    def can_sign_in(self) -> bool:
+        """Whether visitors can sign in: both the client's id and its secret are there."""
+        return bool(self.oauth_client_id and self.oauth_client_secret)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """What `environ` holds; an empty variable counts as not set. Raises `SettingsError`, with all mistakes."""
+        given: dict[str, Any] = {}
+        mistakes: list[str] = []
+        for variable in VARIABLES:
+            text = environ.get(variable.name, "").strip()
+            if not text:
+                continue
+            try:
+                given[variable.name.lower()] = variable.read(text)
+            except (ValueError, OSError):  # OSError: a path that is too long for the file system
+                shown = "not usable" if variable.secret else repr(text)
+                mistakes.append(f"{variable.name} is {shown}. {variable.allowed}")
+        on_space = bool(environ.get("SPACE_ID", "").strip())
+        data_dir = given.get("data_dir")
+        if on_space and data_dir and data_dir.is_relative_to("/data"):
+            mistakes.append(
+                f"DATA_DIR is '{data_dir}', which on a Space is a network disk that damages databases. Leave it out."
+            )
+        if "data_dir" not in given and not any(mistake.startswith("DATA_DIR") for mistake in mistakes):
+            home = _default_data_dir(environ, on_space)
+            if home is None or home.resolve().is_relative_to(REPOSITORY):
+                mistakes.append("DATA_DIR is not set and HOME is of no use. Set DATA_DIR to the full path of a folder.")
+            given["data_dir"] = home
+        if mistakes:
+            raise SettingsError(mistakes)
+        derived = _derived(given, on_space)
+        return cls(**derived, warnings=tuple([*_warnings(derived), *_typos(environ)]))
+
+
+def _default_data_dir(environ: Mapping[str, str], on_space: bool) -> Path | None:
+    data_home = environ.get("XDG_DATA_HOME", "")
+    if data_home.startswith("/") and not on_space:  # the XDG specification: a relative path is ignored
+        return Path(data_home) / "parley"
+    home = environ.get("HOME", "")
+    if home.startswith("/"):
+        return Path(home) / ".local" / "share" / "parley"
+    return Path("/tmp/parley") if on_space else None  # noqa: S108  a Space's disk is its own, and lost at each restart
+
+
+def _derived(given: dict[str, Any], on_space: bool) -> dict[str, Any]:
+    """`given` with the defaults that follow from other variables."""
+    derived = {"openid_provider_url": given.get("hf_endpoint", HUB), **given}
+    if on_space:
+        derived.setdefault("host", "0.0.0.0")  # noqa: S104  a Space's own proxy stands before it
+        owner, _, name = given["space_id"].partition("/")
+        # The owner of this Space, never of the one it was duplicated from: what is left out writes to one's own.
+        owner = derived.setdefault("space_author_name", owner)
+        derived.setdefault("store_dataset", f"{owner}/{name}-conversations")
+        derived.setdefault("share_namespace", owner)
+    return derived
+
+
+def _warnings(given: Mapping[str, Any]) -> list[str]:
+    found = []
+    owner = given.get("space_author_name")
+    for name, namespace in (
+        ("STORE_DATASET", (given.get("store_dataset") or "").partition("/")[0]),
+        ("SHARE_NAMESPACE", given.get("share_namespace")),
+    ):
+        if owner and namespace and namespace != owner:
+            found.append(
+                f"{name} points at {namespace!r}, but this Space belongs to {owner!r}. If it is a duplicate, the value "
+                "came with it: remove it to keep things in your own datasets."
+            )
+    for name in ("HF_ENDPOINT", "ENGINE_URL"):
+        parts = urlsplit(given.get(name.lower()) or "")
+        secret = given.get("hf_token" if name == "HF_ENDPOINT" else "engine_api_key")
+        if secret and parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+            found.append(f"{name} begins with http://, so the token sent there can be read on the way. Use https://.")
+    if given.get("engine_api_key") and not given.get("engine_url"):
+        found.append("ENGINE_API_KEY has no effect without ENGINE_URL.")
+    return found
+
+
+def _typos(environ: Mapping[str, str]) -> list[str]:
+    known = {variable.name for variable in VARIABLES}
+    found = [f"{name} is set, but nothing in this version uses it yet." for name in PLANNED if environ.get(name)]
+    candidates = [variable.name for variable in VARIABLES if not variable.given_by_space] + list(PLANNED)
+    for name in environ:
+        if name in known or name in PLANNED or _NOT_OURS.fullmatch(name):
+            continue
+        near = difflib.get_close_matches(name.upper(), candidates, n=1, cutoff=0.8)
+        if near:
+            found.append(f"{name} is not a variable of Parley and has no effect. Did you mean {near[0]}?")
+    return found
+
+
+def variables_table() -> str:
+    """The README's table of variables, as Markdown."""
+    rows = ["| variable | default | what it does |", "|---|---|---|"]
+    rows += [
+        f"| `{variable.name}`{' (secret)' if variable.secret else ''} | {variable.default} | {variable.meaning} |"
+        for variable in VARIABLES
+        if not variable.given_by_space
+    ]
+    given = ", ".join(f"`{variable.name}`" for variable in VARIABLES if variable.given_by_space)
+    return "\n".join([*rows, "", f"On a Space Hugging Face sets {given}."])
