@@ -34,21 +34,17 @@ class SignInFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Where to sign in, from a Space's variables. Without a client id there is no sign-in."""
+    """Where to sign in, and as which client. A Space with `hf_oauth: true` is given all four as variables."""
 
     url: str
     client_id: str
     client_secret: str = field(repr=False)
-    scopes: str = "openid profile"
+    scopes: str
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Provider | None:
-        """None where `OAUTH_CLIENT_ID` or `OAUTH_CLIENT_SECRET` is missing: sign-in is then not offered."""
-        client_id, secret = environ.get("OAUTH_CLIENT_ID"), environ.get("OAUTH_CLIENT_SECRET")
-        if not client_id or not secret:
-            return None
-        url = environ.get("OPENID_PROVIDER_URL") or "https://huggingface.co"
-        return cls(url.rstrip("/"), client_id, secret, environ.get("OAUTH_SCOPES") or "openid profile")
+    def of(cls, url: str, client_id: str | None, client_secret: str | None, scopes: tuple[str, ...]) -> Provider | None:
+        """None where the id or the secret is missing: sign-in is then not offered."""
+        return cls(url.rstrip("/"), client_id, client_secret, " ".join(scopes)) if client_id and client_secret else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +68,9 @@ class Endpoints:
 class SignIn:
     """The attempts under way with one provider. `begin`, send the browser away, `finish` when it is back."""
 
-    def __init__(self, provider: Provider, client: httpx.AsyncClient, clock: Callable[[], float]) -> None:
+    def __init__(self, provider: Provider, clock: Callable[[], float]) -> None:
         self.provider = provider
-        self._client = client
+        self._tls = httpx.create_ssl_context()
         self._clock = clock
         self._attempts: TTLCache[bytes, Attempt] = TTLCache(10_000, ATTEMPT_LIFETIME, timer=clock)
         self._endpoints: TTLCache[str, Endpoints] = TTLCache(1, DISCOVERED_EVERY, timer=clock)
@@ -154,7 +150,8 @@ class SignIn:
 
     async def _json(self, method: str, url: str, **request: Any) -> dict[str, Any]:
         try:
-            answer = await self._client.request(method, url, timeout=PATIENCE, follow_redirects=False, **request)
+            async with httpx.AsyncClient(timeout=PATIENCE, verify=self._tls) as client:
+                answer = await client.request(method, url, **request)
             if answer.status_code != 200 or len(answer.content) > LARGEST_ANSWER:
                 raise SignInFailed(f"Hugging Face did not accept the sign-in ({answer.status_code}): start it again.", 502)
             said = answer.json()

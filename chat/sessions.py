@@ -173,7 +173,7 @@ class Sessions:
         return gone
 
     async def forget(self, owner: str) -> None:
-        """Remove an anonymous owner, once its conversations are deleted."""
+        """Remove an anonymous owner, once its conversations are deleted; before that, `sqlite3.IntegrityError`."""
         await self.db.write(lambda db: db.execute("DELETE FROM owners WHERE id = ? AND kind = 'anonymous'", (owner,)))
         self._forget()
 

@@ -67,8 +67,8 @@ def small_app(
     store = Store(db, clock)
     sessions = Sessions(db, clock, hub_whoami(provider_url or "http://127.0.0.1:9"))
     outside = httpx.AsyncClient()
-    provider = Provider(provider_url, CLIENT_ID, CLIENT_SECRET) if provider_url else None
-    sign_in = SignIn(provider, outside, clock) if provider else None
+    provider = Provider.of(provider_url or "", CLIENT_ID if provider_url else None, CLIENT_SECRET, ("openid", "profile"))
+    sign_in = SignIn(provider, clock) if provider else None
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     answer_refusals(app)
     app.include_router(account_routes(sessions, sign_in, secure, public_host))
