@@ -1,135 +1,41 @@
-"""The loopback Hub, driven by the unmodified clients."""
+"""The loopback Hub, driven by the unmodified client: accounts, repositories, commits, listings."""
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import json
-import os
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import httpx
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import (
-    BadRequestError,
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import disable_progress_bars
-from huggingface_hub.utils import httpx as client_http
 
 from tests.support.hub import LoopbackHub, Org
+from tests.support.hub.testing import (  # noqa: F401
+    REPO,
+    UPLOAD_WARNING,
+    ada_api,
+    answered,
+    clean_hub,
+    commit,
+    git,
+    head,
+    parquet,
+    read,
+    running_hub,
+    status_of,
+    stranger,
+)
 
-# The client's own upload of large files trips over its own HTTP library.
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-
-REPO = "ada/chats"
-CANARY = "a sentence that nobody else wrote"
-
-
-class Clock:
-    """Unix seconds, moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1_750_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackHub]:
-    """One server for the file; every test has users of its own name space by `hub`."""
-    with LoopbackHub(tmp_path_factory.mktemp("hub"), clock=Clock()) as hub:
-        yield hub
-
-
-@pytest.fixture
-def hub(running: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> LoopbackHub:
-    """The server with no repositories, faults or switches left over."""
-    # Read at import by the client, from a variable that another test file's import may have come before.
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-    disable_progress_bars()
-    for kind in ("model", "dataset", "space"):
-        for repo in running.repos.all(kind):
-            running.repos.delete(repo)
-    for note in running.root.rglob("*.moved"):
-        note.unlink()
-    running.faults.clear()
-    running.requests.clear()
-    running.squash_keeps_old = False
-    running.commits_per_hour = None
-    running.oauth.answer = None
-    return running
-
-
-@pytest.fixture
-def ada(hub: LoopbackHub) -> HfApi:
-    """The API as ada, who has a private dataset."""
-    api = HfApi(endpoint=hub.endpoint, token=hub.add_user("ada"))
-    api.create_repo(REPO, repo_type="dataset", private=True)
-    return api
-
-
-def stranger(hub: LoopbackHub, name: str = "mallory") -> HfApi:
-    return HfApi(endpoint=hub.endpoint, token=hub.add_user(name))
-
-
-def head(api: HfApi, repo: str = REPO) -> str:
-    return api.repo_info(repo, repo_type="dataset").sha
-
-
-def commit(api: HfApi, files: dict[str, bytes | None], parent: str | None = None, repo: str = REPO) -> str:
-    """Commits the files (None deletes) and returns the commit's id."""
-    operations = [
-        CommitOperationDelete(path) if content is None else CommitOperationAdd(path, content)
-        for path, content in files.items()
-    ]
-    return api.create_commit(
-        repo, operations, commit_message="Write", repo_type="dataset", parent_commit=parent
-    ).oid
-
-
-def read(api: HfApi, path: str, folder: Path, **options: str) -> bytes:
-    found = api.hf_hub_download(REPO, path, repo_type="dataset", cache_dir=folder, **options)
-    return Path(found).read_bytes()
-
-
-def git(hub: LoopbackHub, *arguments: str) -> str:
-    command = ["git", "-C", str(hub.repo_path("dataset", REPO)), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-def git_finds(hub: LoopbackHub, text: str) -> bool:
-    """Whether the text is in any object of the repository, reachable or not."""
-    oids = [line.split()[0] for line in git(hub, "cat-file", "--batch-all-objects", "--batch-check").splitlines()]
-    return any(text in git(hub, "cat-file", "-p", oid) for oid in oids)
-
-
-def parquet(words: list[str]) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(pa.table({"text": words}), buffer)
-    return buffer.getvalue()
-
-
-def answered(hub: LoopbackHub, fragment: str) -> list[int | None]:
-    return [entry.status for entry in hub.requests if fragment in entry.path]
-
-
-def status_of(error: pytest.ExceptionInfo[HfHubHTTPError]) -> int:
-    return error.value.response.status_code
+pytestmark = pytest.mark.filterwarnings(UPLOAD_WARNING)
 
 
 # Accounts
@@ -148,7 +54,6 @@ def test_a_revoked_token_is_refused_at_once(hub: LoopbackHub, ada: HfApi) -> Non
     with pytest.raises(HfHubHTTPError) as error:
         ada.whoami()
     assert status_of(error) == 401
-
 
 # Repositories
 
@@ -259,7 +164,6 @@ def test_a_models_information_tells_its_config_and_size(hub: LoopbackHub, ada: H
 def test_a_card_whose_metadata_is_not_yaml_is_refused(ada: HfApi) -> None:
     with pytest.raises(ValueError, match="Invalid metadata"):
         commit(ada, {"README.md": b"---\na: [\n---\n"})
-
 
 # Commits
 
@@ -379,7 +283,6 @@ def test_the_commit_quota_is_an_hour_long_and_comes_without_headers(hub: Loopbac
     hub.clock.now += 3601
     commit(ada, {"a.txt": b"x"})
 
-
 # Listings and downloads
 
 
@@ -430,360 +333,3 @@ def test_part_of_a_file_can_be_asked_for(hub: LoopbackHub, ada: HfApi, wanted: s
     headers = {**ada._build_hf_headers(), "Range": wanted}
     answer = httpx.get(f"{hub.endpoint}/datasets/{REPO}/resolve/main/a.txt", headers=headers)
     assert (answer.status_code, answer.content) == (status, part)
-
-
-# Large files
-
-
-def test_a_parquet_file_is_stored_as_a_large_file_and_comes_from_the_other_port(
-    hub: LoopbackHub, ada: HfApi, tmp_path: Path
-) -> None:
-    content = parquet(["x", "y"])
-    sha = commit(ada, {"data/train.parquet": content})
-    assert git(hub, "show", f"{sha}:data/train.parquet").startswith("version https://git-lfs.github.com/spec/v1\n")
-    answer = httpx.head(f"{hub.endpoint}/datasets/{REPO}/resolve/main/data/train.parquet",
-                        headers=ada._build_hf_headers())
-    assert answer.status_code == 302
-    assert answer.headers["location"].startswith(hub.files_endpoint)
-    assert answer.headers["x-linked-size"] == str(len(content))
-    assert answer.headers["x-linked-etag"] == f'"{hashlib.sha256(content).hexdigest()}"'
-    assert read(ada, "data/train.parquet", tmp_path) == content
-
-
-def test_a_large_file_that_is_there_already_is_not_uploaded_again(hub: LoopbackHub, ada: HfApi) -> None:
-    commit(ada, {"a.parquet": parquet(["x"])})
-    hub.requests.clear()
-    commit(ada, {"b.parquet": parquet(["x"])})
-    assert [entry.method for entry in hub.requests if entry.path.startswith("/lfs/")] == []
-
-
-def test_binary_content_and_text_above_the_limit_become_large_files(hub: LoopbackHub, ada: HfApi) -> None:
-    commit(ada, {"picture.xyz": b"\x00\x01", "long.txt": b"x" * 10_000_001, "short.txt": b"x"})
-    found = {entry.path: entry.lfs for entry in ada.list_repo_tree(REPO, repo_type="dataset")}
-    assert [name for name, lfs in found.items() if lfs] == ["long.txt", "picture.xyz"]
-
-
-def test_an_address_of_a_large_file_needs_its_signature_and_expires(hub: LoopbackHub, ada: HfApi) -> None:
-    commit(ada, {"a.parquet": parquet(["x"])})
-    url = f"{hub.endpoint}/datasets/{REPO}/resolve/main/a.parquet"
-    signed = httpx.head(url, headers=ada._build_hf_headers()).headers["location"]
-    assert httpx.get(signed).status_code == 200
-    assert httpx.put(signed, content=b"x").status_code == 403
-    assert httpx.get(signed.partition("?")[0]).status_code == 403
-    hub.clock.now += 3601
-    assert httpx.get(signed).status_code == 403
-
-
-def test_a_commit_cannot_name_a_large_file_that_was_never_uploaded(hub: LoopbackHub, ada: HfApi) -> None:
-    lines = [
-        {"key": "header", "value": {"summary": "Write"}},
-        {"key": "lfsFile", "value": {"path": "a.parquet", "algo": "sha256", "oid": "0" * 64, "size": 3}},
-    ]
-    answer = httpx.post(
-        f"{hub.endpoint}/api/datasets/{REPO}/commit/main",
-        content="\n".join(map(json.dumps, lines)),
-        headers=ada._build_hf_headers(),
-    )
-    assert answer.status_code == 400
-
-
-# Taking back
-
-
-def test_after_a_squash_git_finds_nothing_of_what_was_deleted(hub: LoopbackHub, ada: HfApi) -> None:
-    old = commit(ada, {"a.txt": CANARY.encode(), "b.txt": b"stays"})
-    commit(ada, {"a.txt": None})
-    assert git_finds(hub, CANARY)
-    ada.super_squash_history(REPO, repo_type="dataset")
-    assert not git_finds(hub, CANARY)
-    assert git(hub, "show", "main:b.txt") == "stays"
-    assert git(hub, "rev-list", "--count", "main").strip() == "1"
-    with pytest.raises(RevisionNotFoundError):
-        ada.dataset_info(REPO, revision=old)
-
-
-def test_a_hub_that_keeps_old_commits_still_answers_them_after_a_squash(
-    hub: LoopbackHub, ada: HfApi, tmp_path: Path
-) -> None:
-    hub.squash_keeps_old = True
-    old = commit(ada, {"a.txt": CANARY.encode()})
-    commit(ada, {"a.txt": None})
-    ada.super_squash_history(REPO, repo_type="dataset")
-    assert git_finds(hub, CANARY)
-    assert read(ada, "a.txt", tmp_path, revision=old) == CANARY.encode()
-
-
-def test_another_ref_keeps_its_own_copy_through_a_squash(hub: LoopbackHub, ada: HfApi) -> None:
-    commit(ada, {"a.txt": CANARY.encode()})
-    ada.create_tag(REPO, tag="v1", repo_type="dataset")
-    commit(ada, {"a.txt": None})
-    ada.super_squash_history(REPO, repo_type="dataset")
-    assert git_finds(hub, CANARY)
-
-
-def test_a_large_file_outlives_the_squash_until_it_is_deleted_for_good(hub: LoopbackHub, ada: HfApi) -> None:
-    commit(ada, {"a.parquet": parquet([CANARY]), "b.parquet": parquet(["stays"])})
-    commit(ada, {"a.parquet": None})
-    ada.super_squash_history(REPO, repo_type="dataset")
-    doomed = [file for file in ada.list_lfs_files(REPO, repo_type="dataset") if file.filename == "a.parquet"]
-    assert len(doomed) == 1
-    stored = hub.repo_path("dataset", REPO) / "lfs"
-    assert any(CANARY.encode() in path.read_bytes() for path in stored.rglob("*") if path.is_file())
-    ada.permanently_delete_lfs_files(REPO, doomed, repo_type="dataset")
-    assert not any(CANARY.encode() in path.read_bytes() for path in stored.rglob("*") if path.is_file())
-    assert [file.filename for file in ada.list_lfs_files(REPO, repo_type="dataset")] == ["b.parquet"]
-
-
-def test_deleting_a_large_file_rewrites_the_history_without_its_pointer(
-    hub: LoopbackHub, ada: HfApi, tmp_path: Path
-) -> None:
-    commit(ada, {"data/a.parquet": parquet([CANARY]), "b.txt": b"1"})
-    commit(ada, {"b.txt": b"2"})
-    doomed = list(ada.list_lfs_files(REPO, repo_type="dataset"))
-    ada.permanently_delete_lfs_files(REPO, doomed, repo_type="dataset")
-    assert git(hub, "log", "--all", "--format=%H", "--", "data/a.parquet") == ""
-    assert not git_finds(hub, doomed[0].file_oid)
-    assert git(hub, "rev-list", "--count", "main").strip() == "3"
-    assert read(ada, "b.txt", tmp_path) == b"2"
-
-
-def test_a_large_file_that_no_commit_ever_named_is_listed_and_can_be_deleted(hub: LoopbackHub, ada: HfApi) -> None:
-    hub.faults.add(r"/commit/", status=500)
-    with pytest.raises(HfHubHTTPError):
-        commit(ada, {"a.parquet": parquet([CANARY])})
-    left = list(ada.list_lfs_files(REPO, repo_type="dataset"))
-    assert [file.ref for file in left] == [None]
-    ada.permanently_delete_lfs_files(REPO, left, repo_type="dataset")
-    assert list(ada.list_lfs_files(REPO, repo_type="dataset")) == []
-
-
-# Faults
-
-
-def test_a_commit_whose_answer_is_lost_has_been_applied(hub: LoopbackHub, ada: HfApi) -> None:
-    old = head(ada)
-    hub.faults.add(r"/commit/", method="POST", drop=True, when="after")
-    with pytest.raises((client_http.TransportError, ConnectionError)):
-        commit(ada, {"a.txt": b"1"}, parent=old)
-    assert git(hub, "show", "main:a.txt") == "1"
-    assert answered(hub, "/commit/") == [None]
-    with pytest.raises(HfHubHTTPError) as error:
-        commit(ada, {"b.txt": b"1"}, parent=old)
-    assert status_of(error) == 412
-
-
-def test_a_commit_dropped_before_it_took_effect_changes_nothing(hub: LoopbackHub, ada: HfApi) -> None:
-    old = head(ada)
-    hub.faults.add(r"/commit/", drop=True)
-    with pytest.raises((client_http.TransportError, ConnectionError)):
-        commit(ada, {"a.txt": b"1"}, parent=old)
-    assert head(ada) == old
-    commit(ada, {"a.txt": b"1"}, parent=old)
-
-
-@pytest.mark.parametrize(("when", "applied"), [("before", False), ("after", True)])
-def test_a_failing_status_can_come_before_or_after_the_effect(
-    hub: LoopbackHub, ada: HfApi, when: str, applied: bool
-) -> None:
-    old = head(ada)
-    hub.faults.add(r"/commit/", status=503, when=when)
-    with pytest.raises(HfHubHTTPError) as error:
-        commit(ada, {"a.txt": b"1"})
-    assert status_of(error) == 503
-    assert (head(ada) != old) is applied
-
-
-def test_a_delayed_answer_comes_after_the_client_gave_up(hub: LoopbackHub, ada: HfApi) -> None:
-    url, headers = f"{hub.endpoint}/api/datasets/{REPO}/branch/side", ada._build_hf_headers()
-    hub.faults.add(r"/branch/", delay=1.0, when="after")
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.post(url, json={}, headers=headers, timeout=0.2)
-    assert len(ada.list_repo_refs(REPO, repo_type="dataset").branches) == 2
-
-
-def test_a_token_can_be_revoked_in_the_middle_of_an_upload(hub: LoopbackHub, ada: HfApi) -> None:
-    hub.faults.add(r"/commit/", revoke=True)
-    with pytest.raises(HfHubHTTPError) as error:
-        commit(ada, {"a.parquet": parquet(["x"])})
-    assert status_of(error) == 401
-    assert git(hub, "rev-list", "--count", "main").strip() == "1"
-
-
-def test_another_writer_can_come_between_reading_and_committing(hub: LoopbackHub, ada: HfApi) -> None:
-    old = head(ada)
-    hub.faults.add(r"/commit/", do=lambda: commit(ada, {"other.txt": b"1"}))
-    with pytest.raises(HfHubHTTPError) as error:
-        commit(ada, {"a.txt": b"1"}, parent=old)
-    assert status_of(error) == 412
-
-
-def test_faults_skip_count_and_draw_by_seed(hub: LoopbackHub, ada: HfApi) -> None:
-    second = hub.faults.add(r"whoami", status=500, skip=1)
-    answers = [httpx.get(f"{hub.endpoint}/api/whoami-v2", headers=ada._build_hf_headers()).status_code for _ in range(3)]
-    assert (answers, second.hits) == ([200, 500, 200], 1)
-    some = hub.faults.add(r"whoami", status=500, times=None, rate=0.35)
-    for _ in range(60):
-        httpx.get(f"{hub.endpoint}/api/whoami-v2", headers=ada._build_hf_headers())
-    assert 5 < some.hits < 40
-
-
-def test_a_stopped_hub_comes_back_at_the_same_address_with_everything(tmp_path: Path, hub: LoopbackHub) -> None:
-    own = LoopbackHub(tmp_path).start()
-    api = HfApi(endpoint=own.endpoint, token=own.add_user("ada"))
-    api.create_repo(REPO, repo_type="dataset")
-    own.stop()
-    with pytest.raises((client_http.TransportError, ConnectionError)):
-        api.dataset_info(REPO)
-    own.start()
-    try:
-        assert api.dataset_info(REPO).id == REPO
-    finally:
-        own.stop()
-
-
-# Signing in
-
-
-CALLBACK = "http://127.0.0.1:7860/login/callback"
-
-
-def sign_in(hub: LoopbackHub, verifier: str, **changes: str) -> httpx.Response:
-    """Goes through consent at once as ada, and redeems the code with `changes` to what is right."""
-    hub.oauth.add_client("app", "secret", [CALLBACK])
-    hub.oauth.answer = "ada"
-    challenge = base64.urlsafe_b64encode(hashlib.sha256(b"v" * 43).digest()).rstrip(b"=").decode()
-    sent = httpx.get(f"{hub.endpoint}/oauth/authorize", params={
-        "client_id": "app", "redirect_uri": CALLBACK, "response_type": "code", "scope": "openid profile",
-        "state": "s1", "code_challenge": challenge, "code_challenge_method": "S256",
-    })
-    assert sent.status_code == 303
-    back = parse_qs(urlsplit(sent.headers["location"]).query)
-    assert back["state"] == ["s1"]
-    form = {"grant_type": "authorization_code", "code": back["code"][0], "redirect_uri": CALLBACK,
-            "code_verifier": verifier, "client_id": "app", "client_secret": "secret", **changes}
-    answer = httpx.post(f"{hub.endpoint}/oauth/token", data=form)
-    again = httpx.post(f"{hub.endpoint}/oauth/token", data=form)
-    assert again.status_code in {400, 401}, "a code works once"
-    return answer
-
-
-def test_signing_in_tells_who_it_is_and_opens_nothing_private(hub: LoopbackHub, ada: HfApi) -> None:
-    hub.add_user("ada", orgs=[Org("acme", plan="team")])
-    token = sign_in(hub, "v" * 43).json()["access_token"]
-    found = httpx.get(f"{hub.endpoint}/oauth/userinfo", headers={"Authorization": f"Bearer {token}"}).json()
-    assert (found["preferred_username"], found["name"], found["orgs"][0]["plan"]) == ("ada", "ada", "team")
-    assert "email" not in found
-    api = HfApi(endpoint=hub.endpoint, token=token)
-    assert api.whoami()["name"] == "ada"
-    with pytest.raises(RepositoryNotFoundError):
-        api.dataset_info(REPO)
-
-
-@pytest.mark.parametrize("changes", [
-    {"client_secret": "wrong"}, {"client_id": "other"}, {"code": "made up"}, {"redirect_uri": "http://evil.test/"},
-    {"code_verifier": "w" * 43}, {"grant_type": "password"},
-])
-def test_a_code_is_redeemed_only_by_whom_it_was_given_to(
-    hub: LoopbackHub, ada: HfApi, changes: dict[str, str]
-) -> None:
-    assert sign_in(hub, "v" * 43, **changes).status_code in {400, 401}
-
-
-def test_consent_can_be_asked_of_a_person_and_be_refused(hub: LoopbackHub, ada: HfApi) -> None:
-    hub.oauth.add_client("app", "secret", [CALLBACK])
-    query = {"client_id": "app", "redirect_uri": CALLBACK, "response_type": "code", "state": "<s>"}
-    shown = httpx.get(f"{hub.endpoint}/oauth/authorize", params=query)
-    assert "Continue as ada" in shown.text
-    assert "<s>" not in shown.text
-    refused = httpx.post(f"{hub.endpoint}/oauth/authorize", data={**query, "answer": "refuse"})
-    assert "error=access_denied" in refused.headers["location"]
-    elsewhere = httpx.get(f"{hub.endpoint}/oauth/authorize", params={**query, "redirect_uri": "http://evil.test/"})
-    assert elsewhere.status_code == 400
-
-
-def test_the_providers_addresses_can_be_discovered(hub: LoopbackHub) -> None:
-    found = httpx.get(f"{hub.endpoint}/.well-known/openid-configuration").json()
-    assert found["token_endpoint"] == f"{hub.endpoint}/oauth/token"
-
-
-# Whole clients, in processes of their own: the address is read when they are imported
-
-
-def run_client(hub: LoopbackHub, token: str, folder: Path, code: str) -> str:
-    environment = {
-        **os.environ, "HF_ENDPOINT": hub.endpoint, "HF_TOKEN": token, "HF_HOME": str(folder),
-        "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
-    }
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_datasets_pushes_and_loads(hub: LoopbackHub, ada: HfApi, tmp_path: Path) -> None:
-    code = """
-from datasets import Dataset, load_dataset
-Dataset.from_dict({"text": ["one", "two"], "n": [1, 2]}).push_to_hub("ada/pushed", private=True)
-found = load_dataset("ada/pushed", split="train")
-print(found["text"], found["n"])
-Dataset.from_dict({"text": ["three"], "n": [3]}).push_to_hub("ada/pushed")
-print(load_dataset("ada/pushed", split="train")["text"])
-print(load_dataset("ada/chats", data_files="users/**/*.jsonl", split="train").sort("id")["id"])
-print(list(load_dataset("ada/pushed", split="train", streaming=True))[0]["n"])
-"""
-    commit(ada, {f"users/{n:02x}/{n}.jsonl": json.dumps({"id": n}).encode() + b"\n" for n in range(5)})
-    shown = run_client(hub, str(ada.token), tmp_path, code)
-    assert shown.split("\n")[:4] == ["Column(['one', 'two']) Column([1, 2])", "Column(['three'])",
-                                     "Column([0, 1, 2, 3, 4])", "3"]
-    assert ada.dataset_info("ada/pushed").private
-
-
-def test_the_file_system_of_the_client_reads_and_writes(hub: LoopbackHub, ada: HfApi, tmp_path: Path) -> None:
-    code = """
-from huggingface_hub import HfFileSystem
-fs = HfFileSystem()
-with fs.open("datasets/ada/chats/a.txt", "w") as file:
-    file.write("0123456789")
-with fs.open("datasets/ada/chats/a.txt", "rb") as file:
-    file.seek(4)
-    print(file.read(3))
-print(fs.ls("datasets/ada/chats", detail=False))
-fs.rm("datasets/ada/chats/a.txt")
-print(fs.exists("datasets/ada/chats/a.txt"))
-"""
-    shown = run_client(hub, str(ada.token), tmp_path, code).splitlines()
-    assert shown == [
-        "b'456'", "['datasets/ada/chats/.gitattributes', 'datasets/ada/chats/a.txt']", "False"
-    ]
-
-
-def test_the_hub_runs_by_itself_and_tells_how_to_use_it(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.support.hub", "--root", str(tmp_path / "repos"), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(4)]
-        endpoint = lines[0].split()[5].rstrip(",")
-        token = next(line for line in lines if "HF_TOKEN" in line).split("=")[1].split()[0]
-        assert HfApi(endpoint=endpoint, token=token).whoami()["name"] == "demo"
-    finally:
-        process.terminate()
-        assert process.wait(timeout=20) == 0
-        process.stdout.close()
-
-
-def test_what_is_asked_for_is_logged_without_what_was_said(hub: LoopbackHub, ada: HfApi, tmp_path: Path) -> None:
-    commit(ada, {"a.txt": CANARY.encode(), "a.parquet": parquet([CANARY])})
-    assert read(ada, "a.parquet", tmp_path)
-    logged = repr(hub.requests)
-    assert CANARY not in logged
-    assert "signature" not in logged
-    assert str(ada.token) not in logged
-    assert ("POST", f"/api/datasets/{REPO}/commit/main", 200) in [
-        (entry.method, entry.path, entry.status) for entry in hub.requests
-    ]
-
-
-def test_a_bad_request_says_what_is_wrong(ada: HfApi) -> None:
-    commit(ada, {"d/a.txt": b"1"})
-    with pytest.raises(BadRequestError, match="A folder stands where"):
-        commit(ada, {"d": b"2"})

@@ -19,7 +19,8 @@ def main() -> None:
     hub = LoopbackHub(arguments.root, arguments.port)
     token = hub.add_user("demo", token="hf_demo_of_the_loopback_hub")
     hub.add_user("visitor", token="hf_visitor_of_the_loopback_hub")
-    hub.oauth.add_client("parley", "parley-secret", [f"{arguments.app.rstrip('/')}/login/callback"])
+    addresses = {arguments.app.rstrip("/"), arguments.app.rstrip("/").replace("127.0.0.1", "localhost")}
+    hub.oauth.add_client("parley", "parley-secret", [f"{address}/login/callback" for address in addresses])
     with hub:
         print(
             f"The loopback Hub is at {hub.endpoint}, its repositories are in {arguments.root}.\n\n"

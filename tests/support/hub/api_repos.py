@@ -15,12 +15,12 @@ from .wire import Call, HubError, Redirect, Route, cursor, page
 _PAGE = 100
 
 # What the Hub puts into every new repository: these go to large-file storage whatever their size.
-_LARGE = (
-    "*.7z *.arrow *.bin *.bz2 *.ckpt *.ftz *.gz *.h5 *.joblib *.lfs.* *.mlmodel *.model *.msgpack *.npy *.npz *.onnx "
-    "*.ot *.parquet *.pb *.pickle *.pkl *.pt *.pth *.rar *.safetensors saved_model/**/* *.tar.* *.tar *.tflite *.tgz "
-    "*.wasm *.xz *.zip *.zst *tfevents*"
-).split()
-_GIT_ATTRIBUTES = "".join(f"{pattern} filter=lfs diff=lfs merge=lfs -text\n" for pattern in _LARGE)
+_LARGE = """
+    *.7z *.arrow *.bin *.bz2 *.ckpt *.ftz *.gz *.h5 *.joblib *.lfs.* *.mlmodel *.model *.msgpack *.npy *.npz *.onnx
+    *.ot *.parquet *.pb *.pickle *.pkl *.pt *.pth *.rar *.safetensors saved_model/**/* *.tar.* *.tar *.tflite *.tgz
+    *.wasm *.xz *.zip *.zst *tfevents*
+"""
+_GIT_ATTRIBUTES = "".join(f"{pattern} filter=lfs diff=lfs merge=lfs -text\n" for pattern in _LARGE.split())
 
 
 def create(call: Call) -> Response:
@@ -117,7 +117,9 @@ def _describe(repo: Repo, revision: str, blobs: bool) -> dict[str, Any]:
     return answer
 
 
-def _summary(repo: Repo, settings: Settings, sha: str, changed_at: float, card: dict[str, Any] | None) -> dict[str, Any]:
+def _summary(
+    repo: Repo, settings: Settings, sha: str, changed_at: float, card: dict[str, Any] | None
+) -> dict[str, Any]:
     answer = {
         "_id": object_id(f"{repo.kind}:{repo.id}"),
         "id": repo.id,
@@ -153,11 +155,11 @@ def listing(call: Call) -> Response:
     found = []
     for repo in call.hub.repos.all(kind):
         settings = repo.settings()
-        if repo.id > after and author in {None, repo.namespace} and search in repo.id.lower():
-            if access.may_read(call.token, repo, settings):
-                with repo.open() as repository:
-                    commit = git.commit_at(repository, "main")
-                found.append(_summary(repo, settings, str(commit.id), commit.commit_time, None))
+        wanted = repo.id > after and author in {None, repo.namespace} and search in repo.id.lower()
+        if wanted and access.may_read(call.token, repo, settings):
+            with repo.open() as repository:
+                commit = git.commit_at(repository, "main")
+            found.append(_summary(repo, settings, str(commit.id), commit.commit_time, None))
     return page(call, found[:limit], found[limit - 1]["id"] if len(found) > limit else None)
 
 

@@ -146,7 +146,8 @@ def _back(query: dict[str, str], **answer: str) -> Response:
 
 def _consent_page(users: list[User], query: dict[str, str]) -> str:
     fields = "".join(
-        f'<input type="hidden" name="{html.escape(name)}" value="{html.escape(value)}">' for name, value in query.items()
+        f'<input type="hidden" name="{html.escape(name)}" value="{html.escape(value)}">'
+        for name, value in query.items()
     )
     buttons = "".join(
         f'<p><button name="answer" value="{html.escape(user.name)}">Continue as {html.escape(user.name)}</button></p>'

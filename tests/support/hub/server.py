@@ -18,7 +18,7 @@ from . import accounts, api_files, api_repos, git, lfs, oauth
 from .accounts import Accounts, Org, Role
 from .faults import FaultMiddleware, Faults, Logged
 from .oauth import OAuth
-from .repos import Kind, Repo, Repos
+from .repos import KINDS, Kind, Repo, Repos
 from .wire import HubError, Router
 
 _ROUTES = [*accounts.ROUTES, *oauth.ROUTES, *api_repos.ROUTES, *lfs.ROUTES, *api_files.ROUTES]
@@ -144,6 +144,20 @@ class LoopbackHub:
                     "You can retry this action in about 1 hour."
                 ))
             times.append(now)
+
+    def reset(self) -> None:
+        """Forgets repositories, faults, the log, the quota and every switch; users and tokens stay."""
+        for kind in KINDS.values():
+            for repo in self.repos.all(kind):
+                self.repos.delete(repo)
+        for note in self.root.rglob("*.moved"):
+            note.unlink()
+        self.faults.clear()
+        self.requests.clear()
+        self.squash_keeps_old = False
+        self.commits_per_hour = None
+        self._commit_times.clear()
+        self.oauth.answer = None
 
     def _server(self, app: ASGIApp) -> uvicorn.Server:
         faulty = FaultMiddleware(
