@@ -8,9 +8,8 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 
 import uvicorn
 from fastapi import FastAPI
@@ -22,46 +21,57 @@ from chat.engine_pool import EnginePool, build_server
 from chat.generation import Generations
 from chat.hub import ModelLookup
 from chat.machine import Machine
-from chat.oauth import sign_in_routes
+from chat.oauth import Provider, SignIn
 from chat.service import ChatService
 from chat.sessions import Sessions, hub_whoami
 from chat.settings import Settings, SettingsError
 from chat.store import Store
-from chat.web import api, page, pages, routes
+from chat.web import account, api, page, pages, routes
+from chat.web.account import account_routes
 from chat.web.live import LiveAnswers
 
 EXPIRY_SECONDS = 3600.0
 
 
-def build(settings: Settings, clock: Callable[[], float] = time.time) -> FastAPI:
+def build(
+    settings: Settings, environ: Mapping[str, str] = os.environ, clock: Callable[[], float] = time.time
+) -> FastAPI:
     """The app: page, routes and endpoints over one database and one pool of engines.
 
-    Raises `DatabaseError` and `CatalogError`, whose sentences say what to do.
+    `environ` is what engines inherit and where their keys are. Raises `DatabaseError` and `CatalogError`, whose sentences
+    say what to do.
     """
     machine = Machine.detect()
     catalog = Catalog.load(settings.models_file)
     if settings.models:
         catalog = catalog.offering(settings.models, ModelLookup(settings.hf_endpoint, settings.hf_token))
-    catalog = catalog.with_engine(settings.engine_url).settled(machine)
-    unavailable = {entry.name: reason for entry, reason in catalog.listing(machine) if reason}
+    if settings.engine_url:
+        catalog = catalog.with_engine(settings.engine_url, api_key_env="ENGINE_API_KEY" if settings.engine_api_key else None)
+    catalog = catalog.settled(machine, environ)
+    unavailable = {entry.name: reason for entry, reason in catalog.listing(machine, environ) if reason}
 
     db = Database.open(settings.data_dir)
     store = Store(db, clock)
     pool = EnginePool(
         catalog.entries,
         machine=machine,
-        make_server=lambda entry: build_server(entry, machine, settings.data_dir / "run", os.environ),
-        environ=os.environ,
+        make_server=lambda entry: build_server(entry, machine, settings.data_dir / "run", environ),
+        environ=environ,
     )
     generations = Generations(store.checkpoint, time.monotonic)
     service = ChatService(store, catalog, pool, generations, unavailable)
     sessions = Sessions(db, clock, hub_whoami(settings.hf_endpoint))
+    provider = Provider.of(
+        settings.openid_provider_url, settings.oauth_client_id, settings.oauth_client_secret, settings.oauth_scopes
+    )
+    sign_in = SignIn(provider, clock) if provider else None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.start()
         await pool.warm(catalog.default)
         expiry = asyncio.create_task(expire_forever(sessions, service, clock))
+        # What was made until here stays: the collector need not look at it again and again.
         gc.freeze()
         try:
             yield
@@ -74,10 +84,11 @@ def build(settings: Settings, clock: Callable[[], float] = time.time) -> FastAPI
     app = FastAPI(title="Parley", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     answer_refusals(app)
     routes.answer_errors(app)
-    app.include_router(sign_in_routes(settings, sessions))
+    app.include_router(account_routes(sessions, sign_in, settings.on_space, settings.space_host))
     app.include_router(routes.router(service, LiveAnswers(generations)))
-    app.include_router(pages.router(service))
-    page.mount(app, page.build(catalog, extra=lambda: api.register(service)))
+    app.include_router(pages.router(lambda: routes.models_as_json(service), facts_of(settings)))
+    page.mount(app, page.build(extra=lambda: api.register(service)), blocked_paths=[str(settings.data_dir)])
+    app.add_middleware(page.Headers)
     app.add_middleware(
         WhoIsAsking,
         sessions=sessions,
@@ -86,6 +97,14 @@ def build(settings: Settings, clock: Callable[[], float] = time.time) -> FastAPI
         public_host=settings.space_host,
     )
     return app
+
+
+def facts_of(settings: Settings) -> pages.Facts:
+    """What the About page links to: on a Space, its files and its discussions."""
+    space = f"https://huggingface.co/spaces/{settings.space_id}" if settings.on_space else None
+    return pages.Facts(
+        code_url=f"{space}/tree/main" if space else None, discussions_url=f"{space}/discussions" if space else None
+    )
 
 
 async def expire_forever(sessions: Sessions, service: ChatService, clock: Callable[[], float]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import gradio as gr
 
-from chat.sessions import visitor_of
+from chat.asking import visitor_of
 from chat.catalog import UnknownModel
 from chat.service import BadInput, ChatService
 

@@ -141,12 +141,7 @@ def router(service: ChatService, live: LiveAnswers) -> APIRouter:
 
     @routes.get("/models")
     async def models() -> dict[str, Any]:
-        return {
-            "models": [
-                {**entry_as_json(entry, service.unavailable.get(entry.name)), "default": entry.name == service.catalog.default}
-                for entry in service.catalog.entries
-            ]
-        }
+        return {"models": models_as_json(service)}
 
     @routes.get("/status")
     async def status(model: str | None = None) -> dict[str, Any]:
@@ -159,6 +154,15 @@ def router(service: ChatService, live: LiveAnswers) -> APIRouter:
 def owner_of(request: Request) -> str:
     """Who may see: enough for everything but the first turn, since somebody new owns nothing yet."""
     return visitor_of(request).owner
+
+
+def models_as_json(service: ChatService) -> list[dict[str, Any]]:
+    """Every entry of the catalogue, with the reason why one cannot be picked."""
+    default = service.catalog.default
+    return [
+        entry_as_json(entry, service.unavailable.get(entry.name), default=entry.name == default)
+        for entry in service.catalog.entries
+    ]
 
 
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
