@@ -73,8 +73,8 @@ class Lookup(Protocol):
 class Machine(Protocol):
     """The machine that the app's own engine runs on."""
 
-    def cannot_run(self, memory_gib: float, needs_gpu: bool) -> str | None:
-        """Why a model of this size cannot run here, as a sentence; None if it can."""
+    def cannot_run(self, memory_gib: float | None, needs_gpu: bool) -> str | None:
+        """Why a model of this size (None: unknown) cannot run here, as a sentence; None if it can."""
         ...
 
 
@@ -242,7 +242,7 @@ def _reason(entry: ModelEntry, machine: Machine, environ: Mapping[str, str] | No
         return entry.unavailable
     if entry.is_folder and not Path(entry.model).is_dir():
         return "The folder with its weights is not there."
-    if entry.kind == "vllm" and (reason := machine.cannot_run(entry.memory_gib or 0.0, entry.needs_gpu)):
+    if entry.kind == "vllm" and (reason := machine.cannot_run(entry.memory_gib, entry.needs_gpu)):
         return reason
     if environ is None:
         return None

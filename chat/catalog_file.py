@@ -132,7 +132,7 @@ _ENGINE_ARGS: dict[str, tuple[type, Any]] = {
     "reasoning_parser": (str, None),
 }
 _REFUSED_ARGS = {
-    "trust_remote_code": "it would run code from the model's repository on this machine",
+    "trust_remote_code": "it would run code from the model's repository here",
     "api_key": "Parley makes a new random key at each start",
     "host": "Parley decides where its own engine listens",
     "port": "Parley decides where its own engine listens",

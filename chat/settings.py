@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -57,7 +56,7 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
 def _number(low: float, high: float) -> Callable[[str], float]:
     def read(text: str) -> float:
         value = float(text)
-        if not math.isfinite(value) or not low <= value <= high:
+        if not low <= value <= high:  # not a number is in no range
             raise ValueError
         return value
 
@@ -251,11 +250,6 @@ VARIABLES: tuple[Variable, ...] = (
 # Names that are kept for what is not built yet: set now, they would have no effect, and the operator should know.
 PLANNED = ("OPERATORS", "WAL_BUCKET", "METRICS_TOKEN", "WATERMARK_KEYS")
 
-# What looks like one of ours and is somebody else's.
-_NOT_OURS = re.compile(
-    r"HF_(HOME|HUB_.*|TOKEN_PATH|DATASETS_.*|XET_.*)|HOST(NAME|TYPE)|SPACE_(?!ID|HOST|AUTHOR).*|.*_PROXY"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -379,7 +373,7 @@ def _typos(environ: Mapping[str, str]) -> list[str]:
     found = [f"{name} is set, but nothing in this version uses it yet." for name in PLANNED if environ.get(name)]
     candidates = [variable.name for variable in VARIABLES if not variable.given_by_space] + list(PLANNED)
     for name in environ:
-        if name in known or name in PLANNED or _NOT_OURS.fullmatch(name):
+        if name in known or name in PLANNED:
             continue
         near = difflib.get_close_matches(name.upper(), candidates, n=1, cutoff=0.8)
         if near:

@@ -34,10 +34,10 @@ class Small:
 
     gib: float = 8.0
 
-    def cannot_run(self, memory_gib: float, needs_gpu: bool) -> str | None:
+    def cannot_run(self, memory_gib: float | None, needs_gpu: bool) -> str | None:
         if needs_gpu:
             return "It needs a GPU."
-        return f"It needs {memory_gib:g} GiB." if memory_gib > self.gib else None
+        return f"It needs {memory_gib:g} GiB." if memory_gib and memory_gib > self.gib else None
 
 
 def load(tmp_path: Path, text: str) -> Catalog:
@@ -156,7 +156,7 @@ def test_a_default_that_is_no_entry_is_a_mistake(tmp_path: Path) -> None:
         ("defaults: {max_tokens: 4096}", "max_tokens is 4096; it must be less than the context (4096)."),
         (
             "engine_args: {trust_remote_code: true}",
-            "trust_remote_code is refused: it would run code from the model's repository on this machine. Leave it out.",
+            "trust_remote_code is refused: it would run code from the model's repository here. Leave it out.",
         ),
         (
             "engine_args: {dtype: bf16}",
