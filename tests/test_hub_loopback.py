@@ -29,6 +29,7 @@ from tests.support.hub.testing import (  # noqa: F401
     git,
     head,
     parquet,
+    post_commit,
     read,
     running_hub,
     status_of,
@@ -115,6 +116,57 @@ def test_a_gated_repository_shows_itself_but_not_its_files(hub: LoopbackHub, ada
     with pytest.raises(GatedRepoError):
         read(mallory, "a.txt", tmp_path)
     assert read(ada, "a.txt", tmp_path) == b"mine"
+
+
+def test_access_to_a_gated_repository_is_asked_for_granted_listed_and_taken_back(
+    hub: LoopbackHub, ada: HfApi, tmp_path: Path
+) -> None:
+    commit(ada, {"a.txt": b"mine"})
+    ada.update_repo_settings(REPO, private=False, gated="manual", repo_type="dataset")
+    mallory = stranger(hub)
+    asked = httpx.post(f"{hub.endpoint}/datasets/{REPO}/ask-access", headers=mallory._build_hf_headers())
+    assert asked.status_code == 200
+    pending = list(ada.list_pending_access_requests(REPO, repo_type="dataset"))
+    assert [(request.username, request.status) for request in pending] == [("mallory", "pending")]
+    with pytest.raises(GatedRepoError):
+        read(mallory, "a.txt", tmp_path)
+    ada.accept_access_request(REPO, request_id=pending[0].request_id, repo_type="dataset")
+    assert read(mallory, "a.txt", tmp_path) == b"mine"
+    ada.reject_access_request(REPO, "mallory", repo_type="dataset", rejection_reason=None)
+    with pytest.raises(GatedRepoError):
+        read(mallory, "a.txt", tmp_path / "empty")
+    grace = stranger(hub, "grace")
+    ada.grant_access(REPO, "grace", repo_type="dataset")
+    accepted = list(ada.list_accepted_access_requests(REPO, repo_type="dataset"))
+    assert [request.username for request in accepted] == ["grace"]
+    assert read(grace, "a.txt", tmp_path) == b"mine"
+    for status in ("pending", "accepted"):
+        with pytest.raises(HfHubHTTPError) as error:
+            list(mallory._list_access_requests(REPO, status, repo_type="dataset"))
+        assert status_of(error) == 403
+
+
+def test_access_to_a_private_repository_cannot_be_granted_by_its_gate(hub: LoopbackHub, ada: HfApi) -> None:
+    ada.update_repo_settings(REPO, gated="manual", repo_type="dataset")
+    grace = stranger(hub, "grace")
+    ada.grant_access(REPO, "grace", repo_type="dataset")
+    with pytest.raises(RepositoryNotFoundError):
+        grace.dataset_info(REPO)
+
+
+def test_discussions_are_opened_answered_closed_and_listed(hub: LoopbackHub, ada: HfApi) -> None:
+    opened = ada.create_discussion(REPO, "Rows were taken back", description="Three today.", repo_type="dataset")
+    ada.comment_discussion(REPO, opened.num, "Their history too.", repo_type="dataset")
+    ada.change_discussion_status(REPO, opened.num, "closed", repo_type="dataset")
+    found = ada.get_discussion_details(REPO, opened.num, repo_type="dataset")
+    said = [event.content for event in found.events if event.type == "comment"]
+    assert (found.status, found.author, said) == ("closed", "ada", ["Three today.", "Their history too."])
+    for number in range(11):
+        ada.create_discussion(REPO, f"Number {number}", repo_type="dataset")
+    listed = list(ada.get_repo_discussions(REPO, repo_type="dataset"))
+    assert [discussion.num for discussion in listed] == list(range(12, 0, -1))
+    with pytest.raises(RepositoryNotFoundError):
+        stranger(hub).get_discussion_details(REPO, 1, repo_type="dataset")
 
 
 def test_a_moved_repository_answers_under_both_names_until_the_old_one_is_taken(hub: LoopbackHub, ada: HfApi) -> None:
@@ -209,9 +261,13 @@ def test_concurrent_commits_without_a_parent_all_arrive(hub: LoopbackHub, ada: H
     assert len(ada.list_repo_files(REPO, repo_type="dataset")) == 13
 
 
-def test_an_add_that_changes_nothing_makes_no_commit_and_a_delete_of_nothing_is_not_found(ada: HfApi) -> None:
+def test_an_add_that_changes_nothing_makes_no_commit_and_a_delete_of_nothing_is_not_found(
+    hub: LoopbackHub, ada: HfApi
+) -> None:
     sha = commit(ada, {"a.txt": b"1"})
     assert commit(ada, {"a.txt": b"1"}) == sha
+    again = post_commit(hub, ada, ("file", {"path": "a.txt", "content": "MQ==", "encoding": "base64"}))
+    assert again.json()["commitOid"] == sha
     with pytest.raises(EntryNotFoundError):
         commit(ada, {"b.txt": None})
     with pytest.raises(EntryNotFoundError):
@@ -221,15 +277,7 @@ def test_an_add_that_changes_nothing_makes_no_commit_and_a_delete_of_nothing_is_
 @pytest.mark.parametrize("path", ["a.txt/b.txt", "users", "../x", ".git/config", "a//b"])
 def test_a_path_that_git_could_not_hold_is_refused(hub: LoopbackHub, ada: HfApi, path: str) -> None:
     commit(ada, {"a.txt": b"1", "users/a.jsonl": b"2"})
-    lines = [
-        {"key": "header", "value": {"summary": "Write"}},
-        {"key": "file", "value": {"path": path, "content": "eA==", "encoding": "base64"}},
-    ]
-    answer = httpx.post(
-        f"{hub.endpoint}/api/datasets/{REPO}/commit/main",
-        content="\n".join(map(json.dumps, lines)),
-        headers=ada._build_hf_headers(),
-    )
+    answer = post_commit(hub, ada, ("file", {"path": path, "content": "eA==", "encoding": "base64"}))
     assert answer.status_code == 400
     assert git(hub, "rev-list", "--count", "main").strip() == "2"
 

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 import httpx
@@ -24,6 +23,7 @@ from tests.support.hub.testing import (  # noqa: F401
     git_finds,
     head,
     parquet,
+    post_commit,
     read,
     running_hub,
     status_of,
@@ -75,15 +75,7 @@ def test_an_address_of_a_large_file_needs_its_signature_and_expires(hub: Loopbac
 
 
 def test_a_commit_cannot_name_a_large_file_that_was_never_uploaded(hub: LoopbackHub, ada: HfApi) -> None:
-    lines = [
-        {"key": "header", "value": {"summary": "Write"}},
-        {"key": "lfsFile", "value": {"path": "a.parquet", "algo": "sha256", "oid": "0" * 64, "size": 3}},
-    ]
-    answer = httpx.post(
-        f"{hub.endpoint}/api/datasets/{REPO}/commit/main",
-        content="\n".join(map(json.dumps, lines)),
-        headers=ada._build_hf_headers(),
-    )
+    answer = post_commit(hub, ada, ("lfsFile", {"path": "a.parquet", "algo": "sha256", "oid": "0" * 64, "size": 3}))
     assert answer.status_code == 400
 
 # Taking back

@@ -9,7 +9,7 @@
 
 It speaks: whoami-v2; repositories (create, delete, move, list, information, settings, refs, branches, tags); yaml
 validation; preupload, commit, tree, paths-info, commits, resolve; large files (batch, upload, verify, list, delete
-for good); squashing; OAuth. Not yet: access requests, discussions, buckets, Xet.
+for good); squashing; access requests; discussions; OAuth. Not yet: buckets, Xet, merging pull requests.
 """
 from .accounts import Org
 from .faults import Fault, Faults, Logged

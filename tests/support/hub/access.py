@@ -26,14 +26,19 @@ def for_content(call: Call) -> Repo:
     """The same, and its files: the gate of a gated repository stands here."""
     repo = for_reading(call)
     settings = repo.settings()
-    if settings.gated and not (call.token is not None and call.token.can_read(repo.namespace)):
-        if call.token is None or call.token.user.name not in settings.extra.get("access", {}):
-            raise HubError(
-                401 if call.token is None else 403,
-                f"Access to {repo.kind} {repo.id} is restricted. Ask for access on its page.",
-                code="GatedRepo",
-            )
+    if settings.gated and not _past_gate(call.token, repo, settings):
+        raise HubError(
+            401 if call.token is None else 403,
+            f"Access to {repo.kind} {repo.id} is restricted. Ask for access on its page.",
+            code="GatedRepo",
+        )
     return repo
+
+
+def _past_gate(token: Token | None, repo: Repo, settings: Settings) -> bool:
+    if token is None or token.role == "none":
+        return False
+    return token.can_read(repo.namespace) or settings.access.get(token.user.name, {}).get("status") == "accepted"
 
 
 def for_writing(call: Call) -> Repo:

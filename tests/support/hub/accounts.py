@@ -18,7 +18,7 @@ Role = Literal["none", "read", "write"]
 
 @dataclass(frozen=True)
 class Org:
-    """Membership of an organisation: `role` is admin, write, contributor or read; `plan` is None, "team" or "enterprise"."""
+    """A membership: `role` is admin, write, contributor or read; `plan` is None, "team" or "enterprise"."""
 
     name: str
     role: str = "write"
@@ -93,9 +93,10 @@ class Accounts:
         label: str = "loopback",
         scopes: Iterable[str] = (),
     ) -> Token:
-        token = Token(value or f"hf_{secrets.token_hex(17)}", self.user(name), role, label, self._clock(), tuple(scopes))
+        value = value or f"hf_{secrets.token_hex(17)}"
+        token = Token(value, self.user(name), role, label, self._clock(), tuple(scopes))
         with self._lock:
-            self._tokens[token.value] = token
+            self._tokens[value] = token
         return token
 
     def user(self, name: str) -> User:

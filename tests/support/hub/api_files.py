@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from . import access, git
 from .accounts import stamp
+from .community import open_discussion
 from .lfs import signed_url
 from .repos import Repo
 from .wire import Call, HubError, Route, cursor, page, ranged
@@ -63,8 +64,12 @@ def _described(
     changes = git.last_commits(repository, commit, [entry.path for entry in entries]) if expand else {}
     answer = []
     for entry in entries:
-        item: dict[str, Any] = {"type": "directory" if entry.is_folder else "file", "oid": entry.oid, "path": entry.path}
-        item["size"] = entry.pointer.size if entry.pointer else entry.size
+        item: dict[str, Any] = {
+            "type": "directory" if entry.is_folder else "file",
+            "oid": entry.oid,
+            "path": entry.path,
+            "size": entry.pointer.size if entry.pointer else entry.size,
+        }
         if entry.pointer:
             pointer = entry.pointer
             item["lfs"] = {"oid": pointer.oid, "size": pointer.size, "pointerSize": pointer.pointer_size}
@@ -157,8 +162,11 @@ def commit(call: Call) -> Response:
         oid = parent.id
         if new_tree != parent.tree.id or pull_request:
             oid = repository.create_commit(None, author, author, message, new_tree, [parent.id])
-            number = 1 + sum(name.startswith("refs/pr/") for name in repository.references)
-            branch = f"refs/pr/{number}" if pull_request else branch
+            if pull_request:
+                with repo.changed() as settings:
+                    title = str(header["summary"])
+                    number = open_discussion(call, repo, settings, title, is_pull_request=True)["num"]
+                branch = f"refs/pr/{number}"
             # Names are noted before the ref moves: what a commit holds is never missing in the list of large files.
             _name_large_files(repo, operations, branch)
             repository.references.create(branch, oid, force=True)

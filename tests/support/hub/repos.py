@@ -35,6 +35,7 @@ class Settings:
     """What the Hub keeps of a repository beside its git objects.
 
     `large` maps the sha256 of every large file that is stored to what `lfs-files` lists of it.
+    `access` maps users to their request (status, timestamp); `discussions` are in the order of their numbers.
     `extra` holds what was given at creation (a Space's sdk, for instance).
     """
 
@@ -43,6 +44,8 @@ class Settings:
     private: bool = False
     gated: bool | str = False
     large: dict[str, dict[str, Any]] = field(default_factory=dict)
+    access: dict[str, dict[str, str]] = field(default_factory=dict)
+    discussions: list[dict[str, Any]] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
 
 

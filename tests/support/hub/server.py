@@ -14,14 +14,16 @@ from types import TracebackType
 import uvicorn
 from starlette.types import ASGIApp
 
-from . import accounts, api_files, api_repos, git, lfs, oauth
+from . import accounts, api_files, api_repos, community, git, lfs, oauth
 from .accounts import Accounts, Org, Role
 from .faults import FaultMiddleware, Faults, Logged
 from .oauth import OAuth
 from .repos import KINDS, Kind, Repo, Repos
 from .wire import HubError, Router
 
-_ROUTES = [*accounts.ROUTES, *oauth.ROUTES, *api_repos.ROUTES, *lfs.ROUTES, *api_files.ROUTES]
+_ROUTES = [
+    *accounts.ROUTES, *oauth.ROUTES, *api_repos.ROUTES, *lfs.ROUTES, *api_files.ROUTES, *community.ROUTES
+]
 
 
 class LoopbackHub:

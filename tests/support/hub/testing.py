@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -76,6 +79,16 @@ def commit(api: HfApi, files: dict[str, bytes | None], parent: str | None = None
     return api.create_commit(
         repo, operations, commit_message="Write", repo_type="dataset", parent_commit=parent
     ).oid
+
+
+def post_commit(hub: LoopbackHub, api: HfApi, *operations: tuple[str, dict[str, Any]]) -> httpx.Response:
+    """A commit as it goes over the wire, past what the client would notice or leave out itself."""
+    lines = [("header", {"summary": "Write"}), *operations]
+    return httpx.post(
+        f"{hub.endpoint}/api/datasets/{REPO}/commit/main",
+        content="\n".join(json.dumps({"key": key, "value": value}) for key, value in lines),
+        headers=api._build_hf_headers(),
+    )
 
 
 def read(api: HfApi, path: str, folder: Path, **options: str) -> bytes:
