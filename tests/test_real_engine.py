@@ -1,0 +1,166 @@
+"""What Parley relies on in vLLM itself, shown on the real one (fixture `vllm_server`)."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from chat.conversation import Message, SamplingParams
+from chat.engines import EngineRefused, OpenAIEngine, PromptTooLong
+from chat.guard import processes
+from tests.support.real_engine import AT_ONCE, CONTEXT, RealEngine
+
+PATIENCE = 10.0
+STOP_SECONDS = 0.2  # issue 2: Stop frees the request within 200 ms
+LONG = SamplingParams(temperature=1.0, seed=1, max_tokens=CONTEXT - 200)
+
+
+async def shows(engine: RealEngine, requests: tuple[int, int], seconds: float) -> bool:
+    """Whether the engine's metrics show so many running and waiting requests within `seconds`."""
+    end = time.monotonic() + seconds
+    while await engine.requests() != requests:
+        if time.monotonic() >= end:
+            return False
+        await asyncio.sleep(0.002)
+    return True
+
+
+def test_it_came_up_by_the_stages_it_reported(vllm_server: RealEngine) -> None:
+    stages = [status.stage for status in vllm_server.stages]
+    assert stages[0] == "starting" and stages[-1] == "ready" and {"loading", "warming"} & set(stages)
+    assert vllm_server.server.status.detail == "Ready."
+
+
+@pytest.mark.anyio
+async def test_it_answers_through_the_socket_and_says_why_it_ended(vllm_server: RealEngine) -> None:
+    engine = vllm_server.adapter()
+    deltas = [delta async for delta in engine.stream([Message("user", "Hello")], SamplingParams(max_tokens=16, seed=1))]
+    await engine.aclose()
+    assert "".join(delta.text for delta in deltas).strip()
+    assert deltas[-1].finish_reason in ("stop", "length")
+
+
+@pytest.mark.anyio
+async def test_the_same_seed_gives_the_same_answer(vllm_server: RealEngine) -> None:
+    engine = vllm_server.adapter()
+    params = SamplingParams(temperature=1.5, max_tokens=24, seed=7)
+    texts = [
+        "".join([delta.text async for delta in engine.stream([Message("user", "Tell me something")], params)])
+        for _ in range(2)
+    ]
+    await engine.aclose()
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.anyio
+async def test_stopping_in_mid_answer_frees_the_request(vllm_server: RealEngine) -> None:
+    engine = vllm_server.adapter(endless=True)
+    stream = engine.stream([Message("user", "Tell me a story")], LONG)
+    await anext(stream)
+    assert await shows(vllm_server, (1, 0), PATIENCE)
+    await stream.aclose()
+    assert await shows(vllm_server, (0, 0), STOP_SECONDS)
+    await engine.aclose()
+
+
+@pytest.mark.anyio
+async def test_stopping_before_the_first_token_frees_the_request(vllm_server: RealEngine) -> None:
+    engine = vllm_server.adapter(endless=True)
+    # The engine is full, so that one more request has no token until another one ends.
+    busy = [engine.stream([Message("user", f"Tell me a story, {n}")], LONG) for n in range(AT_ONCE)]
+    await asyncio.gather(*(anext(stream) for stream in busy))
+    waiting = asyncio.create_task(anext(engine.stream([Message("user", "And me")], LONG)))
+    assert await shows(vllm_server, (AT_ONCE, 1), PATIENCE)
+    waiting.cancel()
+    with suppress(asyncio.CancelledError):
+        await waiting
+    assert await shows(vllm_server, (AT_ONCE, 0), STOP_SECONDS)
+    await asyncio.gather(*(stream.aclose() for stream in busy))
+    assert await shows(vllm_server, (0, 0), STOP_SECONDS)
+    await engine.aclose()
+
+
+@pytest.mark.anyio
+async def test_a_cut_off_answer_is_continued_where_it_stands(vllm_server: RealEngine) -> None:
+    engine = vllm_server.adapter()
+    prompt, greedy = Message("user", "Who are you?"), SamplingParams(temperature=0.0, max_tokens=20)
+    whole = "".join([delta.text async for delta in engine.stream([prompt], greedy)])
+    half = whole[: len(whole) // 2]
+    cut = [prompt, Message("assistant", half)]
+    rest = "".join([delta.text async for delta in engine.stream(cut, greedy, continue_last=True)])
+    await engine.aclose()
+    assert (half + rest)[: len(half) + 3] == whole[: len(half) + 3]
+
+
+@pytest.mark.anyio
+async def test_a_prompt_beyond_the_context_is_refused_by_name(vllm_server: RealEngine) -> None:
+    engine = vllm_server.adapter()
+    with pytest.raises(PromptTooLong):
+        async for _ in engine.stream([Message("user", "word " * CONTEXT * 2)], SamplingParams(max_tokens=8)):
+            pass
+    await engine.aclose()
+
+
+@pytest.mark.anyio
+async def test_without_the_key_of_this_start_nothing_is_answered(vllm_server: RealEngine) -> None:
+    stranger = OpenAIEngine("http://vllm", "real", vllm=True, api_key="guess", uds=vllm_server.server.uds)
+    with pytest.raises(EngineRefused):
+        async for _ in stranger.stream([Message("user", "Hello")], SamplingParams()):
+            pass
+    await stranger.aclose()
+
+
+@pytest.mark.anyio
+async def test_what_is_said_reaches_neither_output_nor_command_line(vllm_server: RealEngine) -> None:
+    secret = "xylophone-marmalade"
+    engine = vllm_server.adapter()
+    async for _ in engine.stream([Message("user", secret)], SamplingParams(max_tokens=4)):
+        pass
+    with suppress(PromptTooLong):
+        async for _ in engine.stream([Message("user", secret * CONTEXT)], SamplingParams(max_tokens=4)):
+            pass
+    transport = httpx.AsyncHTTPTransport(uds=str(vllm_server.server.uds))
+    async with httpx.AsyncClient(transport=transport, base_url="http://vllm") as client:
+        metrics = (await client.get("/metrics")).text
+    await engine.aclose()
+    assert secret not in "\n".join(vllm_server.server.log_tail) + metrics
+
+
+def test_its_sockets_stand_in_a_folder_only_this_user_may_enter_and_it_listens_on_no_port(
+    vllm_server: RealEngine,
+) -> None:
+    folder = vllm_server.server.uds.parent
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert len([path for path in folder.iterdir() if stat.S_ISSOCK(path.stat().st_mode)]) >= 2  # vLLM's own too
+    table = processes()
+    below = {pid for pid, (_, session, _) in table.items() if b"vllm" in _command_line(session).lower()}
+    assert len(below) >= 2
+    listening = _listening_inodes()
+    for pid in below:
+        held = {link.readlink().name for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()}
+        assert not {f"socket:[{inode}]" for inode in listening} & held
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _listening_inodes() -> set[str]:
+    """Inodes of TCP sockets that listen on an address other than loopback (proc(5): state 0A)."""
+    found = set()
+    for name in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
+            parts = line.split()
+            local = parts[1].partition(":")[0]
+            if parts[3] == "0A" and not local.endswith("7F") and local != "0" * 24 + "01000000":
+                found.add(parts[9])
+    return found
