@@ -161,6 +161,7 @@ def test_a_private_repository_is_read_with_the_token_that_was_given_and_no_other
     monkeypatch.setenv("HF_TOKEN", token)
     with pytest.raises(LookupFailed, match="or it is private"):
         look_up(hub)
+    assert [entry.status for entry in hub.requests] == [401]
     assert look_up(hub, token=token).licence == "apache-2.0"
 
 
