@@ -27,6 +27,8 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 TICK = 0.02
 PARENT_CHECK = 1.0
+ORPHAN_GRACE = 1.0  # an EngineCore without its API server never ends by itself
+TRACKER_GRACE = 1.0
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -50,14 +52,14 @@ def processes() -> dict[int, tuple[int, int, str]]:
 
 
 def descendants(root: int, spare: int) -> list[int]:
-    """Living processes below `root`, without the one named `spare`."""
+    """Every process below `root` but `spare`. Dying ones count until they are reaped: only then is their memory free."""
     table = processes()
     below, grew = {root}, True
     while grew:
         more = {pid for pid, (parent, _, _) in table.items() if parent in below and pid != spare} - below
         below |= more
         grew = bool(more)
-    return [pid for pid in below - {root} if table[pid][2] != "Z"]
+    return list(below - {root})
 
 
 def session_members(session: int) -> list[int]:
@@ -70,6 +72,19 @@ def send(pids: list[int], number: signal.Signals) -> None:
             os.kill(pid, number)
         except ProcessLookupError:
             pass
+
+
+def kill(pids: list[int], late: float) -> None:
+    """SIGKILL. Python's resource trackers come last: they end by themselves, and remove shared memory from /dev/shm."""
+    send([pid for pid in pids if late > TRACKER_GRACE or not is_tracker(pid)], signal.SIGKILL)
+
+
+def is_tracker(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return b"multiprocessing.resource_tracker" in file.read()
+    except OSError:
+        return False
 
 
 def silence() -> None:
@@ -112,8 +127,9 @@ def start_witness(session: int) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.read(alive, 1)
+    begun = time.monotonic()
     while left := session_members(session):
-        send(left, signal.SIGKILL)
+        kill(left, time.monotonic() - begun)
         time.sleep(TICK)
     os._exit(0)
 
@@ -138,8 +154,8 @@ def clean_up(witness: int, grace: float) -> dict[int, int]:
     send(descendants(os.getpid(), witness), signal.SIGTERM)
     deadline = time.monotonic() + grace
     while left := descendants(os.getpid(), witness):
-        if time.monotonic() >= deadline:
-            send(left, signal.SIGKILL)
+        if (late := time.monotonic() - deadline) >= 0:
+            kill(left, late)
         time.sleep(TICK)
         ended.update(reap())
     ended.update(reap())
@@ -170,7 +186,7 @@ def guard(app: int, grace: float, command: list[str]) -> int:
         if witness in ended:
             witness = start_witness(main)
         if main in ended:
-            clean_up(witness, grace)
+            clean_up(witness, min(grace, ORPHAN_GRACE))
             return ended[main]
     return clean_up(witness, grace).get(main, 0)
 
