@@ -207,7 +207,7 @@ TALK = f"""
   <header>
     <button id="p-menu" class="bare" type="button" aria-label="Conversations" aria-expanded="false" aria-controls="p-nav"><span data-icon="menu"></span></button>
     <h1 id="p-title" dir="auto">New chat</h1>
-    <button id="p-new-phone" class="bare" type="button" aria-label="New chat" title="New chat"><span data-icon="pencil"></span></button>
+    <button id="p-new-phone" class="bare" type="button" aria-label="New chat" title="New chat"><span data-icon="plus"></span></button>
     <button id="p-open-settings" class="bare" type="button" aria-label="Settings" title="Settings" aria-expanded="false" aria-controls="p-settings"><span data-icon="sliders"></span></button>
   </header>
   <div id="p-bars"></div>

@@ -1,0 +1,70 @@
+// Who is asking: the sign-in link, the offer to keep this browser's conversations, and what to say without cookies.
+
+import { api, forgetSession } from "./api.js";
+import { $, h, stored } from "./dom.js";
+
+const NO_COOKIE = "This conversation ends with the tab: your browser blocks our cookie here. ";
+
+export class Account {
+	/** `on.moved()` is called when conversations came or went; `on.problem(sentence)` when something failed. */
+	constructor(on) {
+		this.on = on;
+	}
+
+	async load() {
+		let me = await api.me();
+		if (!me.cookie) {
+			// The first answer of all could not have seen a cookie yet. Asked again without the value in memory, a
+			// browser that keeps cookies says so.
+			const again = await api.me({ withoutSession: true });
+			if (again.cookie) {
+				forgetSession();
+				me = again;
+			}
+		}
+		this.draw(me);
+	}
+
+	draw(me) {
+		const framed = window.top !== window.self;
+		const place = $("p-account");
+		if (me.signed_in) {
+			const leave = h("button", { class: "link", type: "button", text: "Sign out", onclick: () => this.signOut() });
+			place.replaceChildren(h("span", { class: "me", text: me.name ?? "Signed in" }), leave);
+		} else if (me.sign_in_url) {
+			place.replaceChildren(h("a", { href: me.sign_in_url, target: framed ? "_blank" : null, rel: framed ? "noopener" : null, text: "Sign in" }));
+		} else place.replaceChildren();
+		const bars = [];
+		if (!me.cookie) bars.push(bar(NO_COOKIE, h("a", { href: location.href, target: "_blank", rel: "noopener", text: "Open in a full page" })));
+		if (me.offer?.conversations) bars.push(this.offer(me.offer.conversations));
+		$("p-bars").replaceChildren(...bars);
+	}
+
+	offer(count) {
+		const question = count === 1 ? "Keep the conversation from this browser?" : `Keep the ${count} conversations from this browser?`;
+		const button = (text, act, kind) => h("button", { class: kind, type: "button", text, onclick: () => this.answer(act) });
+		return bar(question, button("Keep", api.claim, "plain strong"), button("No, thanks", api.decline, "plain"));
+	}
+
+	async answer(act) {
+		try {
+			await act();
+			await this.load();
+			this.on.moved();
+		} catch (error) {
+			this.on.problem(error.message);
+		}
+	}
+
+	async signOut() {
+		try {
+			await api.signOut();
+		} catch (error) {
+			return this.on.problem(error.message);
+		}
+		stored.clear("sessionStorage");
+		location.assign("/");
+	}
+}
+
+const bar = (text, ...actions) => h("div", { class: "bar", role: "region", "aria-label": "Notice" }, h("span", { text }), ...actions);

@@ -1,0 +1,69 @@
+// The JSON routes. A browser that gives no cookie back is known by a value that lives in this tab's memory only.
+
+const OFFLINE = "The server cannot be reached. Check your connection and try again; your text is kept.";
+let session = null;
+
+export class Problem extends Error {
+	constructor(code, sentence, status) {
+		super(sentence);
+		this.code = code;
+		this.status = status;
+	}
+}
+
+export const forgetSession = () => (session = null);
+
+/** The raw answer to a request, or a `Problem` with one sentence for people. */
+export async function request(method, path, body, options = {}) {
+	const headers = { Accept: "application/json", ...options.headers };
+	if (method !== "GET") headers["X-Parley"] = "1";
+	if (body !== undefined) headers["Content-Type"] = "application/json";
+	if (session && !options.withoutSession) headers["X-Parley-Session"] = session;
+	let response;
+	try {
+		response = await fetch(path, {
+			method,
+			headers,
+			body: body === undefined ? undefined : JSON.stringify(body),
+			credentials: "same-origin",
+			cache: "no-store",
+			signal: options.signal,
+		});
+	} catch (error) {
+		if (error.name === "AbortError") throw error;
+		throw new Problem("offline", OFFLINE, 0);
+	}
+	session = response.headers.get("X-Parley-Session") || session;
+	if (!response.ok) throw await problem(response);
+	return response;
+}
+
+async function problem(response) {
+	try {
+		const { error } = await response.json();
+		return new Problem(error.code, error.message, response.status);
+	} catch {
+		const sentence = `The server answered with an error (${response.status}). Try again in a moment; your text is kept.`;
+		return new Problem("error", sentence, response.status);
+	}
+}
+
+const json = async (...args) => (await request(...args)).json();
+const part = encodeURIComponent;
+
+export const api = {
+	me: (options) => json("GET", "/api/me", undefined, options),
+	models: () => json("GET", "/api/models"),
+	status: (model) => json("GET", `/api/status?model=${part(model)}`),
+	conversations: (before) => json("GET", `/api/conversations${before ? `?before=${part(before)}` : ""}`),
+	conversation: (id, before) => json("GET", `/api/conversations/${part(id)}${before ? `?before=${part(before)}` : ""}`),
+	send: (turn) => json("POST", "/api/turns", turn),
+	retry: (answer, how) => json("POST", `/api/answers/${part(answer)}/retry`, how),
+	stop: (answer) => json("POST", `/api/answers/${part(answer)}/stop`, {}),
+	rename: (id, title) => json("PATCH", `/api/conversations/${part(id)}`, { title }),
+	remove: (id) => json("DELETE", `/api/conversations/${part(id)}`),
+	removeAll: () => json("DELETE", "/api/conversations"),
+	claim: () => json("POST", "/api/offers/claim", {}),
+	decline: () => json("POST", "/api/offers/decline", {}),
+	signOut: () => request("POST", "/logout", {}),
+};

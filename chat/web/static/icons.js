@@ -1,0 +1,36 @@
+// Icons drawn for this page: 24 units square, strokes in the colour of the text.
+
+const PATHS = {
+	menu: "M4 8h16M4 16h10",
+	sliders: "M4 8h7M17 8h3M4 16h3M13 16h7M14 5.5v5M10 13.5v5",
+	plus: "M12 5.5v13M5.5 12h13",
+	pencil: "M5 19l.8-3.6L15.6 5.6a1.4 1.4 0 0 1 2 0l.8.8a1.4 1.4 0 0 1 0 2L8.6 18.2zM14 7.5l2.5 2.5",
+	bin: "M5 7h14M10 7V5h4v2M7 7l.8 12h8.4L17 7M10.5 10.5v5M13.5 10.5v5",
+	up: "M12 19V6M6.5 11L12 5.5 17.5 11",
+	down: "M12 5v13M6.5 13l5.5 5.5 5.5-5.5",
+	stop: "M8 8h8v8H8z",
+	close: "M6.5 6.5l11 11M17.5 6.5l-11 11",
+	copy: "M9 9h10v10H9zM15 9V5H5v10h4",
+	done: "M5.5 12.5l4.5 4.5 8.5-10",
+	retry: "M18.5 12a6.5 6.5 0 1 1-2-4.7M18.5 4.5v4h-4",
+	chevron: "M8 10.5l4 4 4-4",
+	lock: "M7 11h10v8H7zM9 11V8.5a3 3 0 0 1 6 0V11",
+	moon: "M18.5 14.5A7.5 7.5 0 0 1 9.5 5.5a7.5 7.5 0 1 0 9 9z",
+	sun: "M12 8.5a3.5 3.5 0 1 0 0 7 3.5 3.5 0 0 0 0-7zM12 3v2M12 19v2M3 12h2M19 12h2M5.6 5.6L7 7M17 17l1.4 1.4M5.6 18.4L7 17M17 7l1.4-1.4",
+};
+
+export function icon(name) {
+	const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+	svg.setAttribute("viewBox", "0 0 24 24");
+	svg.setAttribute("class", "icon");
+	svg.setAttribute("aria-hidden", "true");
+	const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+	path.setAttribute("d", PATHS[name]);
+	svg.append(path);
+	return svg;
+}
+
+/** Fill every `<span data-icon="name">` below an element. */
+export function draw(root) {
+	for (const place of root.querySelectorAll("[data-icon]")) place.replaceChildren(icon(place.dataset.icon));
+}

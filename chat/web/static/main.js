@@ -1,0 +1,265 @@
+// The page: puts the parts together and carries one turn from the box to its answer.
+
+import { Account } from "./account.js";
+import { api } from "./api.js";
+import { Composer } from "./composer.js";
+import { $, phone, present, stored } from "./dom.js";
+import { draw } from "./icons.js";
+import { Models } from "./models.js";
+import { Settings, baseOf } from "./settings.js";
+import { Side } from "./side.js";
+import { theme } from "./theme.js";
+import { Thread } from "./thread.js";
+
+const STATUS_MS = 2000;
+const LIST_MS = 5000;
+
+class Page {
+	constructor() {
+		this.conversation = null;
+		this.earlier = null;
+		this.shown = 0; // counts openings, so that a slow answer to an old one is dropped
+		this.models = new Models({ chosen: (model) => this.choose(model) });
+		this.settings = new Settings();
+		this.composer = new Composer({ send: () => this.send(), stop: () => this.stop() });
+		this.thread = new Thread((name) => this.models.label(name), {
+			retry: (id) => this.retry(id),
+			ended: (message) => this.ended(message),
+		});
+		const problem = (sentence) => this.composer.problem(sentence);
+		this.side = new Side({
+			problem,
+			renamed: (conversation) => this.renamed(conversation),
+			removed: (id) => id === this.conversation?.id && this.go(null),
+		});
+		this.account = new Account({ problem, moved: () => this.side.refresh() });
+		$("p-new").addEventListener("click", () => this.newChat());
+		$("p-new-phone").addEventListener("click", () => this.newChat());
+		$("p-earlier").addEventListener("click", () => this.showEarlier());
+		$("p-open-models").addEventListener("click", (event) => {
+			if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+			event.preventDefault();
+			this.models.open();
+		});
+		document.addEventListener("keydown", (event) => event.key === "Escape" && this.escape(event));
+		document.addEventListener("visibilitychange", () => !document.hidden && this.lookAgain());
+		window.addEventListener("hashchange", () => this.open(opened()));
+	}
+
+	async start() {
+		try {
+			await Promise.all([this.account.load(), this.models.load()]);
+			await Promise.all([this.side.refresh(), this.open(opened())]);
+		} catch (error) {
+			this.composer.problem(error.message);
+		}
+		setInterval(() => !document.hidden && this.side.anyRunning && this.refreshList(), LIST_MS);
+		this.watchEngine();
+	}
+
+	async refreshList() {
+		try {
+			await this.side.refresh();
+		} catch {} // the list is looked at again soon
+	}
+
+	newChat() {
+		if (phone()) this.side.toggle(false);
+		if (this.conversation) this.go(null);
+		this.composer.box.focus();
+	}
+
+	go(id) {
+		if (id === opened()) return this.open(id);
+		location.hash = id ? `c=${encodeURIComponent(id)}` : "";
+		if (!id) history.replaceState(null, "", location.pathname + location.search);
+	}
+
+	async open(id) {
+		if (id && id === this.conversation?.id) return;
+		const mine = ++this.shown;
+		this.thread.clear();
+		this.adopt(null);
+		this.earlier = null;
+		this.composer.open(id);
+		this.composer.set("send");
+		if (!id) {
+			const asked = new URLSearchParams(location.search).get("model");
+			this.useModel(this.models.pick(asked, stored.get("localStorage", "parley:model")));
+			this.settings.open(null, baseOf(this.models.chosen ?? {}));
+			if (!phone()) this.composer.box.focus();
+		} else await this.load(id, mine);
+		$("p-start").hidden = Boolean(id);
+		$("p-earlier").hidden = !this.earlier;
+	}
+
+	async load(id, mine) {
+		try {
+			const found = await api.conversation(id);
+			if (mine !== this.shown) return;
+			this.adopt(found.conversation);
+			this.earlier = found.earlier;
+			this.useModel(this.models.pick(found.conversation.model));
+			this.settings.open(id, baseOf(found.conversation));
+			this.thread.show(found.messages);
+			this.composer.set(this.thread.running ? "stop" : "send");
+		} catch (error) {
+			if (mine !== this.shown) return;
+			if (error.status === 404) this.go(null);
+			this.composer.problem(error.message);
+		}
+	}
+
+	adopt(conversation) {
+		this.conversation = conversation;
+		$("p-title").textContent = conversation?.title ?? "New chat";
+		document.title = conversation ? `${conversation.title} · Parley` : "Parley";
+		this.side.select(conversation?.id ?? null);
+	}
+
+	renamed(conversation) {
+		if (conversation.id === this.conversation?.id) this.adopt({ ...this.conversation, title: conversation.title });
+	}
+
+	async showEarlier() {
+		const mine = this.shown;
+		try {
+			const { messages, earlier } = await api.conversation(this.conversation.id, this.earlier);
+			if (mine !== this.shown) return;
+			this.thread.prepend(messages);
+			this.earlier = earlier;
+			$("p-earlier").hidden = !earlier;
+		} catch (error) {
+			this.composer.problem(error.message);
+		}
+	}
+
+	choose(model) {
+		stored.set("localStorage", "parley:model", model.name);
+		this.useModel(model);
+		if (!this.conversation) this.settings.rebase(baseOf(model));
+		this.watchEngine();
+	}
+
+	useModel(model) {
+		this.models.show(model);
+	}
+
+	async send() {
+		const taken = this.composer.take();
+		const mine = this.shown;
+		this.composer.problem(null);
+		$("p-start").hidden = true;
+		const pending = `pending-${Date.now()}`;
+		this.thread.add({ id: pending, role: "user", text: taken.text });
+		try {
+			const turn = await api.send({
+				conversation: this.conversation?.id ?? null,
+				text: taken.text,
+				model: this.models.chosen?.name ?? null,
+				params: this.settings.params,
+				system_prompt: this.settings.systemPrompt,
+			});
+			this.composer.sent(taken, turn.conversation.id);
+			this.side.update(turn.conversation);
+			if (mine === this.shown) this.accepted(turn, pending);
+		} catch (error) {
+			this.thread.find(pending)?.remove();
+			if (mine !== this.shown) return;
+			this.composer.set("send");
+			this.composer.giveBack(taken, error.message);
+			$("p-start").hidden = Boolean(this.conversation);
+		}
+	}
+
+	accepted({ conversation, prompt, answer }, pending) {
+		const first = !this.conversation;
+		this.settings.sent(conversation.id, conversation);
+		this.adopt(conversation);
+		if (first) history.pushState(null, "", `#c=${encodeURIComponent(conversation.id)}`);
+		this.thread.replace(pending, prompt);
+		this.thread.add(answer);
+		this.thread.follow(answer);
+		this.composer.set("stop");
+		$("p-engine").hidden = true;
+	}
+
+	async retry(id) {
+		this.composer.problem(null);
+		try {
+			const how = { model: this.models.chosen?.name ?? null, params: this.settings.params };
+			const { conversation, answer } = await api.retry(id, how);
+			this.side.update(conversation);
+			this.thread.replace(id, answer);
+			this.thread.follow(answer);
+			this.composer.set("stop");
+			this.composer.box.focus();
+		} catch (error) {
+			this.composer.problem(error.message);
+		}
+	}
+
+	async stop() {
+		const running = this.thread.running;
+		if (!running) return;
+		try {
+			const { answer } = await api.stop(running.id);
+			this.thread.end(answer);
+		} catch (error) {
+			this.composer.problem(error.message);
+		}
+	}
+
+	ended(message) {
+		this.composer.set("send");
+		this.watchEngine();
+		this.refreshList();
+	}
+
+	escape(event) {
+		if (event.defaultPrevented || document.querySelector("dialog[open]")) return;
+		if (this.settings.isOpen) this.settings.toggle(false);
+		else if (document.body.classList.contains("p-side-open")) this.side.toggle(false);
+		else if (this.thread.running) this.stop();
+	}
+
+	/** Back at this tab: another one may have gone on with the conversation. */
+	async lookAgain() {
+		await this.refreshList();
+		const listed = this.side.items.find((item) => item.id === this.conversation?.id);
+		if (!listed || this.thread.running || listed.updated_at === this.conversation.updated_at) return;
+		const mine = ++this.shown;
+		await this.load(listed.id, mine);
+	}
+
+	/** Say what the chosen model's engine is doing, until it is ready. */
+	async watchEngine() {
+		clearTimeout(this.watching);
+		const line = $("p-engine");
+		const model = this.models.chosen;
+		if (!model) return;
+		let stage = "unknown";
+		try {
+			const status = await api.status(model.name);
+			stage = status.stage;
+			line.textContent = stage === "ready" ? "" : status.detail;
+			line.dataset.stage = stage;
+		} catch {} // asked again below
+		// An answer that waits says the same in its own place.
+		line.hidden = stage === "ready" || !line.textContent || Boolean(this.thread.running);
+		if (stage !== "ready") this.watching = setTimeout(() => this.watchEngine(), document.hidden ? 5 * STATUS_MS : STATUS_MS);
+	}
+}
+
+function opened() {
+	return new URLSearchParams(location.hash.slice(1)).get("c");
+}
+
+await Promise.all(["p-nav", "p-main", "p-settings", "p-models", "p-close-settings", "p-bridge"].map(present));
+draw(document);
+theme();
+const page = new Page();
+window.parley.settings = page.settings;
+page.settings.tell();
+await page.start();
+document.documentElement.dataset.parley = "ready";

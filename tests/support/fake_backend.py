@@ -1,0 +1,332 @@
+"""The page's JSON routes without a store and an engine: what the page needs to be tried out alone.
+
+Answers are scripted by the prompt's text; a test decides when a held answer goes on, so nothing here waits by the clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import threading
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from chat.conversation import SamplingParams
+from chat.web import page, pages
+from chat.web.render import IncrementalRenderer, render
+
+MODELS: list[dict[str, Any]] = [
+    {
+        "name": "starter",
+        "label": "Parley Starter",
+        "author": "parley",
+        "description": "A very small model that knows this Space and little else. It runs anywhere.",
+        "card_url": "https://huggingface.co/parley/starter",
+        "website": None,
+        "licence": "Apache-2.0",
+        "context": 2048,
+        "memory_gib": 0.1,
+        "categories": ["english", "easy"],
+        "available": True,
+        "reason": None,
+        "defaults": {**SamplingParams().as_dict(), "temperature": 0.3, "max_tokens": 512},
+        "default": True,
+    },
+    {
+        "name": "poet",
+        "label": "Poet 7B",
+        "author": "example-lab",
+        "description": "Writes verse in several languages.",
+        "card_url": "https://huggingface.co/example-lab/poet",
+        "website": "https://example.org",
+        "licence": "MIT",
+        "context": 8192,
+        "memory_gib": 16,
+        "categories": ["verse"],
+        "available": True,
+        "reason": None,
+        "defaults": {**SamplingParams().as_dict(), "temperature": 1.1},
+        "default": False,
+    },
+    {
+        "name": "meta-llama/Llama-2-70b-chat-hf",
+        "label": "Llama 2 70B Chat",
+        "author": "meta-llama",
+        "description": "One of the two models of the first HuggingChat.",
+        "card_url": "https://huggingface.co/meta-llama/Llama-2-70b-chat-hf",
+        "website": None,
+        "licence": "Llama 2",
+        "context": 4096,
+        "memory_gib": 140,
+        "categories": ["english"],
+        "available": False,
+        "reason": "Needs 140 GiB of GPU memory; this machine has no GPU.",
+        "defaults": SamplingParams().as_dict(),
+        "default": False,
+    },
+]
+
+
+@dataclass
+class Answer:
+    """One running or finished answer."""
+
+    message: dict[str, Any]
+    text: str
+    held: bool
+    pieces: list[str] = field(default_factory=list)
+    stopped: bool = False
+
+
+class FakeBackend:
+    """The state behind the routes. Tests read and set it from their own thread.
+
+    `answers` maps a prompt to its answer; a prompt that starts with "hold" stops after its first sentence until
+    `release()`; "fail" fails after some words; `refuse` is the sentence with which the next turn is refused.
+    """
+
+    def __init__(self, now: float | None = None) -> None:
+        self.now = now or time.time()
+        self.answers: dict[str, str] = {}
+        self.conversations: dict[str, dict[str, Any]] = {}
+        self.messages: dict[str, list[dict[str, Any]]] = {}
+        self.running: dict[str, Answer] = {}
+        self.turns: list[dict[str, Any]] = []
+        self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.me: dict[str, Any] = {"signed_in": False, "name": None, "sign_in_url": "/login", "cookie": True, "offer": None}
+        self.status = {"stage": "ready", "detail": ""}
+        self.refuse: str | None = None
+        self.drop_streams = 0
+        self.page_size = 40
+        self._released = threading.Event()
+        self._ids = itertools.count(1)
+
+    def release(self) -> None:
+        self._released.set()
+
+    def hold(self) -> None:
+        self._released.clear()
+
+    def conversation(self, title: str, *, age: float = 0, turns: list[tuple[str, str]] = []) -> str:
+        """Put a finished conversation into the list, `age` seconds old."""
+        id = f"c{next(self._ids)}"
+        self.conversations[id] = {
+            "id": id, "title": title, "model": "starter", "system_prompt": "", "params": MODELS[0]["defaults"],
+            "updated_at": self.now - age, "running": None,
+        }  # fmt: skip
+        self.messages[id] = []
+        for prompt, answer in turns:
+            self._message(id, "user", prompt)
+            self._message(id, "assistant", answer, state="done", html=render(answer))
+        return id
+
+    def _message(self, id: str, role: str, text: str, **more: Any) -> dict[str, Any]:
+        message = {
+            "id": f"m{next(self._ids)}", "role": role, "text": text, "html": None, "state": None, "finish_reason": None,
+            "error": None, "model": "starter" if role == "assistant" else None, "created_at": self.now, "siblings": [],
+            "params": MODELS[0]["defaults"] if role == "assistant" else None, **more,
+        }  # fmt: skip
+        self.messages[id].append(message)
+        return message
+
+    def begin(self, turn: dict[str, Any]) -> dict[str, Any]:
+        id = turn["conversation"] or self.conversation(turn["text"][:60])
+        conversation = self.conversations[id]
+        conversation |= {"model": turn["model"], "params": turn["params"], "system_prompt": turn["system_prompt"]}
+        prompt = self._message(id, "user", turn["text"])
+        return {"conversation": conversation, "prompt": prompt, "answer": self.answer(id, turn["text"], turn["model"])}
+
+    def answer(self, conversation: str, prompt: str, model: str) -> dict[str, Any]:
+        text = self.answers.get(prompt, f"You said: {prompt}")
+        message = self._message(conversation, "assistant", "", state="running", model=model, conversation=conversation)
+        self.running[message["id"]] = Answer(message, text, held=prompt.startswith("hold"))
+        self.conversations[conversation] |= {"running": message["id"], "updated_at": time.time()}
+        self.hold()
+        asyncio.get_running_loop().create_task(self._write(self.running[message["id"]], failing=prompt.startswith("fail")))
+        return dict(message)
+
+    async def _write(self, answer: Answer, failing: bool) -> None:
+        while self.status["stage"] == "starting":
+            await asyncio.sleep(0.01)
+        words = answer.text.replace(" ", " \0").split("\0")
+        for count, word in enumerate(words):
+            if answer.held and count == len(words) // 2:
+                while not self._released.is_set() and not answer.stopped:
+                    await asyncio.sleep(0.01)
+            if answer.stopped:
+                return
+            answer.pieces.append(word)
+            await asyncio.sleep(0.002)
+            if failing and count == 2:
+                return self.end(answer, "failed", error="The engine stopped in mid-answer. It is starting again.")
+        self.end(answer, "done")
+
+    def end(self, answer: Answer, state: str, error: str | None = None) -> None:
+        text = "".join(answer.pieces)
+        answer.message |= {"state": state, "text": text, "html": render(text), "error": error, "finish_reason": "stop"}
+        self.conversations[answer.message["conversation"]]["running"] = None
+
+    async def events(self, answer: Answer, at: int) -> AsyncIterator[bytes]:
+        renderer, settled, tail, sent = IncrementalRenderer(), "", "", 0
+        while True:
+            if not answer.pieces and self.status["stage"] == "starting":
+                yield sse({"status": self.status["detail"]})
+                await asyncio.sleep(0.05)
+            for piece in answer.pieces[sent:]:
+                sent += 1
+                written = renderer.feed(piece)
+                settled, tail = settled + written.html, written.tail
+                if at and sent > at:
+                    event = {"html": written.html, "tail": tail} if written.html else {"text": piece}
+                    yield sse({"at": sent, **event})
+                    if self.drop_streams and sent > 3:
+                        self.drop_streams -= 1
+                        return
+            if not at and sent:
+                at = sent
+                yield sse({"at": sent, "html": settled, "tail": tail})
+            if answer.message["state"] != "running":
+                yield sse({"done": answer.message})
+                return
+            await asyncio.sleep(0.005)
+
+
+def sse(event: dict[str, Any]) -> bytes:
+    return f"data: {json.dumps({**event, 'pad': ' '})}\n\n".encode()
+
+
+def error(status: int, code: str, message: str) -> JSONResponse:
+    return JSONResponse({"error": {"code": code, "message": message}}, status)
+
+
+def app(backend: FakeBackend) -> FastAPI:
+    """The routes of `backend`, the plain pages, and the chat page over them."""
+    app = FastAPI()
+
+    @app.middleware("http")
+    async def keep(request: Request, call_next: Any) -> Any:
+        backend.requests.append((request.method, request.url.path, dict(request.headers)))
+        if request.method not in ("GET", "HEAD") and request.url.path.startswith("/api/"):
+            if request.headers.get("x-parley") != "1":
+                return error(403, "no_header", "This request did not come from the page.")
+        response = await call_next(request)
+        response.headers["Content-Security-Policy"] = page.CSP
+        if not backend.me["cookie"]:
+            response.headers["X-Parley-Session"] = "only-in-memory"
+        return response
+
+    @app.get("/api/me")
+    async def me() -> Any:
+        return backend.me
+
+    @app.get("/api/models")
+    async def models() -> Any:
+        return {"models": MODELS}
+
+    @app.get("/api/status")
+    async def status(model: str = "starter") -> Any:
+        return backend.status
+
+    @app.post("/api/turns")
+    async def turns(turn: dict[str, Any]) -> Any:
+        if backend.refuse:
+            sentence, backend.refuse = backend.refuse, None
+            return error(503, "busy", sentence)
+        backend.turns.append(turn)
+        return backend.begin(turn)
+
+    @app.post("/api/answers/{id}/retry")
+    async def retry(id: str, how: dict[str, Any]) -> Any:
+        conversation = backend.running[id].message["conversation"]
+        messages = backend.messages[conversation]
+        messages.pop()
+        answer = backend.answer(conversation, "again", how.get("model") or "starter")
+        return {"conversation": backend.conversations[conversation], "answer": answer}
+
+    @app.get("/api/answers/{id}/live")
+    async def live(id: str, at: int = 0) -> Any:
+        return StreamingResponse(backend.events(backend.running[id], at), media_type="text/event-stream")
+
+    @app.post("/api/answers/{id}/stop")
+    async def stop(id: str) -> Any:
+        answer = backend.running[id]
+        answer.stopped = True
+        backend.end(answer, "stopped")
+        return {"answer": answer.message}
+
+    @app.get("/api/conversations")
+    async def conversations(before: str | None = None) -> Any:
+        items = sorted(backend.conversations.values(), key=lambda item: -item["updated_at"])
+        start = int(before or 0)
+        following = start + 30
+        return {"items": items[start:following], "next": str(following) if following < len(items) else None}
+
+    @app.get("/api/conversations/{id}")
+    async def conversation(id: str, before: str | None = None) -> Any:
+        if id not in backend.conversations:
+            return error(404, "not_found", "There is no such conversation here. It may have been deleted.")
+        messages = backend.messages[id]
+        end = next((i for i, message in enumerate(messages) if message["id"] == before), len(messages))
+        start = max(0, end - backend.page_size)
+        return {
+            "conversation": backend.conversations[id],
+            "messages": messages[start:end],
+            "earlier": messages[start]["id"] if start else None,
+        }
+
+    @app.patch("/api/conversations/{id}")
+    async def rename(id: str, new: dict[str, str]) -> Any:
+        backend.conversations[id]["title"] = new["title"]
+        return {"conversation": backend.conversations[id]}
+
+    @app.delete("/api/conversations/{id}")
+    async def delete(id: str) -> Any:
+        del backend.conversations[id]
+        return {}
+
+    @app.delete("/api/conversations")
+    async def delete_all() -> Any:
+        deleted = len(backend.conversations)
+        backend.conversations.clear()
+        return {"deleted": deleted}
+
+    @app.post("/api/offers/{answer}")
+    async def offers(answer: str) -> Any:
+        backend.me["offer"] = None
+        return {}
+
+    @app.post("/logout")
+    async def logout() -> Any:
+        backend.me |= {"signed_in": False, "name": None}
+        return {}
+
+    async def listed(request: Request) -> list[dict[str, Any]]:
+        return MODELS
+
+    app.include_router(pages.router(listed, pages.Facts()))
+    page.mount(app, page.build())
+    return app
+
+
+class Server:
+    """`app(backend)` on a free port of this machine, in a thread; `stop()` ends it."""
+
+    def __init__(self, backend: FakeBackend) -> None:
+        config = uvicorn.Config(app(backend), host="127.0.0.1", port=0, log_level="error", ws="none", timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.02)
+        self.url = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(10)
