@@ -335,16 +335,16 @@ def test_the_commit_quota_is_an_hour_long_and_comes_without_headers(hub: Loopbac
 
 
 def test_a_tree_of_more_than_a_page_is_listed_whole_once(hub: LoopbackHub, ada: HfApi) -> None:
-    names = {f"users/{number % 256:02x}/{number}.jsonl" for number in range(2300)}
+    names = {f"users/{number % 8:02x}/{number}.jsonl" for number in range(1200)}
     commit(ada, dict.fromkeys(names, b"{}\n"))
     hub.requests.clear()
     found = list(ada.list_repo_tree(REPO, recursive=True, repo_type="dataset"))
     files = [entry.path for entry in found if hasattr(entry, "blob_id")]
     assert sorted(files) == sorted(names | {".gitattributes"})
-    assert len(answered(hub, "/tree/")) == 3
+    assert answered(hub, "/tree/") == [200, 200]
     top = [entry.path for entry in ada.list_repo_tree(REPO, repo_type="dataset")]
     assert top == [".gitattributes", "users"]
-    assert len(list(ada.list_repo_tree(REPO, "users/00", repo_type="dataset"))) == 9
+    assert len(list(ada.list_repo_tree(REPO, "users/00", repo_type="dataset"))) == 150
 
 
 def test_expanded_entries_name_the_commit_that_changed_them_last(ada: HfApi) -> None:

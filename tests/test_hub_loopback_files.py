@@ -209,12 +209,13 @@ def test_another_writer_can_come_between_reading_and_committing(hub: LoopbackHub
 
 def test_faults_skip_count_and_draw_by_seed(hub: LoopbackHub, ada: HfApi) -> None:
     second = hub.faults.add(r"whoami", status=500, skip=1)
-    url, headers = f"{hub.endpoint}/api/whoami-v2", ada._build_hf_headers()
-    answers = [httpx.get(url, headers=headers).status_code for _ in range(3)]
+    client = httpx.Client(base_url=hub.endpoint, headers=ada._build_hf_headers())
+    answers = [client.get("/api/whoami-v2").status_code for _ in range(3)]
     assert (answers, second.hits) == ([200, 500, 200], 1)
     some = hub.faults.add(r"whoami", status=500, times=None, rate=0.35)
     for _ in range(60):
-        httpx.get(url, headers=headers)
+        client.get("/api/whoami-v2")
+    client.close()
     assert 5 < some.hits < 40
 
 
@@ -225,8 +226,7 @@ def test_a_stopped_hub_comes_back_at_the_same_address_with_everything(tmp_path: 
     own.stop()
     with pytest.raises((client_http.TransportError, ConnectionError)):
         api.dataset_info(REPO)
-    own.start()
-    try:
+    with own:
         assert api.dataset_info(REPO).id == REPO
-    finally:
-        own.stop()
+    with LoopbackHub(tmp_path) as other:
+        assert HfApi(endpoint=other.endpoint, token=False).dataset_info(REPO).author == "ada"

@@ -18,7 +18,7 @@ Role = Literal["none", "read", "write"]
 
 @dataclass(frozen=True)
 class Org:
-    """A membership: `role` is admin, write, contributor or read; `plan` is None, "team" or "enterprise"."""
+    """A membership: `role` is admin, write or read; `plan` is None, "team" or "enterprise"."""
 
     name: str
     role: str = "write"
@@ -56,7 +56,7 @@ class Token:
         return self.role != "none" and self.user.role_in(namespace) is not None
 
     def can_write(self, namespace: str) -> bool:
-        return self.role == "write" and self.user.role_in(namespace) in {"admin", "write", "contributor"}
+        return self.role == "write" and self.user.role_in(namespace) in {"admin", "write"}
 
 
 def object_id(name: str) -> str:

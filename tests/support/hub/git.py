@@ -223,9 +223,12 @@ def rewrite(git: pygit2.Repository, keep: Callable[[pygit2.Blob], bool]) -> None
 def prune(path: Path) -> None:
     """Removes every object that no ref reaches. The caller holds the repository's lock."""
     environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-    subprocess.run(
-        ["git", "-C", str(path), "gc", "--quiet", "--prune=now"], check=True, env=environment, capture_output=True
-    )
+    commands = [["prune", "--expire=now"]]
+    if any((path / "objects" / "pack").glob("*.pack")):
+        # The Hub itself never packs, as that takes long; a person may have.
+        commands.insert(0, ["repack", "-a", "-d", "-q", "--window=0"])
+    for command in commands:
+        subprocess.run(["git", "-C", str(path), *command], check=True, env=environment, capture_output=True)
 
 
 def lfs_pointer(blob: pygit2.Blob) -> Pointer | None:
