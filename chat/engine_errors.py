@@ -140,11 +140,11 @@ def from_answer(label: str, status: int | None, body: Any, *, begun: bool) -> En
         case 413:
             return PromptTooLong(label, None, None, detail=detail)
         case 429 | 529:
-            return _overloaded(label, detail)
+            return overloaded(label, detail)
         case 503:
             if _STARTING.search(words):
                 return EngineStarting(f"{label} is still starting. Try again in a minute.", detail=detail)
-            return _overloaded(label, detail)
+            return overloaded(label, detail)
         case int() if 400 <= status < 500 and status not in (408, 424, 425):
             if _NO_SYSTEM.search(words):
                 return EngineRefused(f"{label} takes no system prompt. Empty it in the settings.", detail=detail)
@@ -158,18 +158,18 @@ def from_answer(label: str, status: int | None, body: Any, *, begun: bool) -> En
 def from_exception(label: str, error: Exception, *, begun: bool) -> EngineError:
     """The error that an exception of a transport library means.
 
-    httpx, httpx2 and aiohttp name theirs alike, so they are told apart by name and none is imported here.
+    aiohttp and httpx2 name theirs alike, so they are told apart by name and neither is imported here.
     """
     names = {cls.__name__ for cls in type(error).__mro__}
     detail = type(error).__name__
-    if names & {"HfHubHTTPError", "HTTPStatusError", "ClientResponseError"}:
+    # Not aiohttp's ClientResponseError: its status 400 stands for a response that could not be read.
+    if names & {"HfHubHTTPError", "HTTPStatusError"}:
         response = getattr(error, "response", None)
-        status = getattr(response, "status_code", None) or getattr(error, "status", None)
-        return from_answer(label, status, _body_of(response), begun=begun)
+        return from_answer(label, getattr(response, "status_code", None), _body_of(response), begun=begun)
     if "TextGenerationError" in names or type(error).__module__.startswith("text_generation"):
         return from_answer(label, None, {"error": str(error), "error_type": type(error).__name__}, begun=begun)
     if names & {"PoolTimeout"}:
-        return _overloaded(label, detail)
+        return overloaded(label, detail)
     if names & {"InvalidURL", "UnsupportedProtocol", "NonHttpUrlClientError"}:
         return EngineRefused(f"The address of {label} is not valid. Its operator must correct it.", detail=detail)
     if names & {"ConnectTimeout", "ConnectionTimeoutError"}:
@@ -198,7 +198,8 @@ def _too_long(label: str, words: str, detail: str) -> PromptTooLong | None:
     return None
 
 
-def _overloaded(label: str, detail: str) -> EngineOverloaded:
+def overloaded(label: str, detail: str) -> EngineOverloaded:
+    """Too many requests at once, at the server or here."""
     return EngineOverloaded(f"{label} is answering too many people right now. Try again in a moment.", detail=detail)
 
 

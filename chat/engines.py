@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-import httpx
+import aiohttp
 
 from chat.conversation import Message, SamplingParams
 from chat.engine_errors import (
@@ -41,6 +41,7 @@ from chat.engine_errors import (
     PromptTooLong,
     from_answer,
     from_exception,
+    overloaded,
 )
 
 __all__ = [
@@ -162,8 +163,8 @@ class _Answer:
         return None
 
     def _events(self, chunk: bytes) -> list[Mapping[str, Any]]:
-        """The events that `chunk` completes. Lines end with a line feed only: JSON may hold U+2028 or U+0085 as it is,
-        where `httpx`'s own line reader would cut it in two."""
+        """The events that `chunk` completes. Lines end with a line feed only: vLLM's JSON holds U+2028 and U+0085 as
+        they are, where `str.splitlines`, and with it httpx' line reader, would cut it in two."""
         lines = (self._pending + chunk).split(b"\n")
         self._pending = lines.pop()
         if len(self._pending) > MAX_LINE:
@@ -297,24 +298,12 @@ class OpenAIEngine(_ChatEngine):
         self.continues = self._vllm = vllm
         parts = urlsplit(base_url)
         self._url = base_url.rstrip("/") + ("" if parts.path.strip("/") else "/v1") + "/chat/completions"
-        limits = httpx.Limits(
-            max_connections=MAX_STREAMS, max_keepalive_connections=MAX_STREAMS, keepalive_expiry=KEEPALIVE_SECONDS
-        )
+        self._uds = uds
         # Proxies of the environment are for the outside: a request to this machine never goes to one.
-        local = uds is not None or parts.hostname in ("127.0.0.1", "localhost", "::1")
-        self._http = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=str(uds), limits=limits) if uds else None,
-            limits=limits,
-            trust_env=not local,
-            # `read` is ours, by piece: the first token may take minutes.
-            timeout=httpx.Timeout(None, connect=timeouts.connect, pool=timeouts.connect, write=timeouts.idle),
-            headers={
-                "content-type": "application/json",
-                "accept": "text/event-stream",
-                "accept-encoding": "identity",
-                **({"authorization": f"Bearer {api_key}"} if api_key else {}),
-            },
-        )
+        self._local = uds is not None or parts.hostname in ("127.0.0.1", "localhost", "::1")
+        self._headers = _headers(api_key)
+        self._session: aiohttp.ClientSession | None = None
+        self._open_streams = 0
 
     def _request(
         self, messages: Sequence[Message], params: SamplingParams, cache_salt: str | None, continue_last: bool
@@ -332,16 +321,30 @@ class OpenAIEngine(_ChatEngine):
         return request
 
     async def _open(self, stack: AsyncExitStack, request: dict[str, Any]) -> AsyncIterator[bytes]:
-        content = json.dumps(request).encode()
-        response = await stack.enter_async_context(self._http.stream("POST", self._url, content=content))
-        if response.status_code != 200:
-            raise await _refusal(self.label, response.status_code, response.aiter_raw())
-        if not response.headers.get("content-type", "").startswith("text/event-stream"):
-            raise _not_a_stream(self.label)
-        return response.aiter_raw()
+        if self._open_streams >= MAX_STREAMS:
+            raise overloaded(self.label, f"{MAX_STREAMS} streams")
+        self._open_streams += 1
+        stack.callback(self._closed)
+        if self._session is None:  # aiohttp's needs the running loop
+            limits: dict[str, Any] = {"limit": 0, "keepalive_timeout": KEEPALIVE_SECONDS}
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.UnixConnector(str(self._uds), **limits) if self._uds else aiohttp.TCPConnector(**limits),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers=self._headers,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect),
+                trust_env=not self._local,
+            )
+        response = await stack.enter_async_context(
+            self._session.post(self._url, json=request, allow_redirects=False)
+        )
+        return await _chunks(self.label, response)
+
+    def _closed(self) -> None:
+        self._open_streams -= 1
 
     async def aclose(self) -> None:
-        await self._http.aclose()
+        if self._session is not None:
+            await self._session.close()
 
 
 class TGIEngine(_ChatEngine):
@@ -361,10 +364,10 @@ class TGIEngine(_ChatEngine):
         label: str | None = None,
         timeouts: Timeouts = Timeouts(),  # noqa: B008  frozen
     ) -> None:
-        import aiohttp
         from text_generation import AsyncClient
 
         super().__init__(model, label, timeouts)
+        name = self.label
 
         class Client(AsyncClient):
             async def _chat_stream_response(self, request: Any) -> AsyncIterator[bytes]:
@@ -373,22 +376,11 @@ class TGIEngine(_ChatEngine):
                     aiohttp.ClientSession(headers=self.headers, timeout=self.timeout) as session,
                     session.post(url, json=body, allow_redirects=False) as response,
                 ):
-                    chunks = response.content.iter_any()
-                    if response.status != 200:
-                        raise await _refusal(model if label is None else label, response.status, chunks)
-                    if response.content_type != "text/event-stream":
-                        raise _not_a_stream(model if label is None else label)
-                    async for chunk in chunks:
+                    async for chunk in await _chunks(name, response):
                         yield chunk
 
-        self._client = Client(
-            base_url.rstrip("/").removesuffix("/v1"),
-            headers={
-                "accept-encoding": "identity",
-                **({"authorization": f"Bearer {api_key}"} if api_key else {}),
-            },
-        )
-        self._client.timeout = aiohttp.ClientTimeout(total=None, connect=timeouts.connect)
+        self._client = Client(base_url.rstrip("/").removesuffix("/v1"), headers=_headers(api_key))
+        self._client.timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect)
 
     def _request(
         self, messages: Sequence[Message], params: SamplingParams, cache_salt: str | None, continue_last: bool
@@ -477,22 +469,30 @@ class HostedEngine(_ChatEngine):
         """Nothing is kept between two answers."""
 
 
-async def _refusal(label: str, status: int, chunks: AsyncIterator[bytes]) -> EngineError:
-    """What a status other than 200 means; its body is read as far as it is needed, and forgotten."""
-    body = bytearray()
-    async for chunk in chunks:
-        body += chunk
-        if len(body) > MAX_ERROR_BODY:
-            break
-    try:
-        parsed = json.loads(bytes(body))
-    except ValueError:
-        parsed = bytes(body[:MAX_ERROR_BODY]).decode(errors="replace")
-    return from_answer(label, status, parsed, begun=False)
+def _headers(api_key: str | None) -> dict[str, str]:
+    """Compression would hold tokens back."""
+    headers = {"accept": "text/event-stream", "accept-encoding": "identity"}
+    return {**headers, "authorization": f"Bearer {api_key}"} if api_key else headers
 
 
-def _not_a_stream(label: str) -> EngineRefused:
-    return EngineRefused(
-        f"What stands at the address of {label} does not speak the chat format. Its operator must check the address.",
-        detail="not an event stream",
-    )
+async def _chunks(label: str, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The body, each piece everything that has arrived: a reader that fell behind catches up in one step.
+
+    Raises what a refusal means; its body is read as far as that needs, and forgotten.
+    """
+    if response.status != 200:
+        body = b""
+        async for chunk in response.content.iter_any():
+            if len(body := body + chunk) > MAX_ERROR_BODY:
+                break
+        try:
+            parsed = json.loads(body)
+        except ValueError:
+            parsed = body.decode(errors="replace")
+        raise from_answer(label, response.status, parsed, begun=False)
+    if response.content_type != "text/event-stream":
+        raise EngineRefused(
+            f"What stands at the address of {label} does not speak the chat format. Its operator must check it.",
+            detail="not an event stream",
+        )
+    return response.content.iter_any()

@@ -15,7 +15,7 @@ A scenario is the last user message when it begins with "/", else `server.scenar
     half after=           ... then half an event and the end    no_done      the end without "[DONE]"
     error after= message= ... then an error inside the stream   abort after= ... then vLLM's finish reason "abort"
     garbage after=        ... then an event that is not JSON    html         200, but a web page
-    odd json=             an event that is JSON of another shape
+    broken after=         ... then bytes that are not HTTP      odd json=    an event that is JSON of another shape
     overloaded            refuses as too busy
     split                 words with non-ASCII letters, cut between the bytes of a letter
     reasoning field=      thoughts in that field of the delta, then the answer
@@ -414,6 +414,12 @@ class _Script:
         """JSON, but of another shape."""
         self.begin()
         self.connection.send(b"data: " + self.options.get("json", "[]").encode() + b"\n\n")
+        await asyncio.Event().wait()
+
+    async def do_broken(self) -> None:
+        """The framing of HTTP itself breaks."""
+        await self.some_words()
+        self.connection.transport.write(b"this is no length of a chunk\r\n")
         await asyncio.Event().wait()
 
     async def do_html(self) -> None:
