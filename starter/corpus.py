@@ -252,7 +252,7 @@ def dialogues(seed: int, count: int, corpus: Corpus | None = None) -> Iterator[D
             messages.append({"role": "system", "content": expand(rng.choice(SYSTEM_PROMPTS), corpus.slots, rng)})
         intent = rng.choices(openers, weights)[0]
         messages += turn(intent, corpus, rng)
-        for _ in range(rng.choices((0, 1, 2, 3), (64, 24, 8, 4))[0]):
+        for _ in range(rng.choices((0, 1, 2, 3), (72, 20, 5, 3))[0]):
             followers, draw = corpus.followers(intent.name), rng.random()
             if followers and draw < 0.65:
                 intent = rng.choice(followers)

@@ -19,7 +19,6 @@ import yaml
 
 HERE = Path(__file__).parent
 QUESTIONS = HERE / "questions.yaml"
-RESULTS = HERE / "results.json"
 SEED = 1
 
 Ask = Callable[[list[dict[str, str]]], str]
@@ -95,13 +94,43 @@ def in_process(folder: Path) -> Ask:
     return ask
 
 
+def card_section(result: dict[str, Any], training: dict[str, Any]) -> str:
+    """The measured part of the card: training, score, and each failure in its own words."""
+    lines = [
+        f"Trained on {training['tokens']:,} tokens in {training['dialogues']:,} dialogues, {training['steps']:,} steps, {training['parameters']:,} parameters,"
+        f" {training['minutes']} minutes on one core that others used too, seed {training['seed']}.",
+        "",
+        f"Score: {result['passed']} of {result['asked']} ({result['score']} %), through vLLM at the default temperature, seed {SEED}.",
+        "",
+        "Failures, word for word:",
+        "",
+    ]
+    for row in result["rows"]:
+        if not row["passed"]:
+            lines += [f"- `{row['id']}` ({row['problem']})"]
+            for turn in row["turns"]:
+                lines += [f"  - > {turn['ask']}", f"  - {turn['answer']}"]
+    return "\n".join(lines)
+
+
+def record(result: dict[str, Any], folder: Path = HERE) -> None:
+    """Write `results.json` and the measured part of the card."""
+    training = json.loads((folder / "model" / "training.json").read_text())
+    written = json.dumps({"seed": SEED, "training": training, **result}, indent=1, ensure_ascii=False)
+    (folder / "results.json").write_text(written + "\n", encoding="utf-8")
+    card = folder / "README.md"
+    before, rest = card.read_text(encoding="utf-8").split("<!-- measured -->\n")
+    after = rest.split("<!-- /measured -->")[1]
+    card.write_text(f"{before}<!-- measured -->\n{card_section(result, training)}\n<!-- /measured -->{after}", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--uds", help="the server's Unix socket")
     parser.add_argument("--local", type=Path, help="a model folder, answered in this process")
     parser.add_argument("--questions", type=Path, default=QUESTIONS)
-    parser.add_argument("--record", action="store_true", help=f"write {RESULTS.name}")
+    parser.add_argument("--record", action="store_true", help="write results.json and the measured part of the card")
     given = parser.parse_args()
     result = measure(in_process(given.local) if given.local else server(given.url, given.uds), given.questions)
     for row in result["rows"]:
@@ -111,8 +140,7 @@ def main() -> None:
                 print(f"        > {turn['ask']}\n        < {turn['answer']}")
     print(f"{result['passed']} of {result['asked']}: {result['score']} %")
     if given.record:
-        training = json.loads((HERE / "model" / "training.json").read_text())
-        RESULTS.write_text(json.dumps({"seed": SEED, "training": training, **result}, indent=1, ensure_ascii=False) + "\n")
+        record(result)
 
 
 if __name__ == "__main__":

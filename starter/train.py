@@ -99,7 +99,7 @@ class Encoder:
             weights += [0.0, *[weight] * len(piece), 1.0 if answer else 0.0]
             intents += [self.number[message["intent"]] if answer else -1, *[-1] * (len(piece) + 1)]
         if not exact and self.rng.random() > self.in_full:
-            end = len(ids) - 1 - ids[::-1].index(self.mark[ASSISTANT]) + self.rng.randint(6, 14)
+            end = len(ids) - 1 - ids[::-1].index(self.mark[ASSISTANT]) + self.rng.randint(3, 8)
             ids, weights, intents = ids[:end], weights[:end], intents[:end]
         return Encoded(ids, weights, intents)
 
@@ -191,13 +191,13 @@ def save(model: LlamaForCausalLM, tokenizer: Tokenizer, folder: Path) -> PreTrai
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--dialogues", type=int, default=46_000)
+    parser.add_argument("--dialogues", type=int, default=64_000)
     parser.add_argument("--vocabulary", type=int, default=3072)
     parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--width", type=int, default=256, help="a multiple of 64")
+    parser.add_argument("--width", type=int, default=192, help="a multiple of 64")
     parser.add_argument("--batch", type=int, default=1500, help="tokens a step")
-    parser.add_argument("--in-full", type=float, default=0.25, help="part of the dialogues whose last answer is kept whole")
-    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--in-full", type=float, default=0.2, help="part of the dialogues whose last answer is kept whole")
+    parser.add_argument("--rate", type=float, default=2.5e-3)
     parser.add_argument("--out", type=Path, default=MODEL)
     given = parser.parse_args()
 
