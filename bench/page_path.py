@@ -30,13 +30,11 @@ async def bare(client: httpx.AsyncClient, prompt: str) -> float:
     """Milliseconds to the first token of the engine itself."""
     began = time.perf_counter()
     body = {"model": "scripted", "stream": True, "messages": [{"role": "user", "content": prompt}]}
+    first = 0.0
     async with client.stream("POST", "/v1/chat/completions", json=body) as response:
         async for line in response.aiter_lines():
-            if line.startswith("data: {") and json.loads(line[6:])["choices"][0]["delta"].get("content"):
+            if not first and line.startswith("data: {") and json.loads(line[6:])["choices"][0]["delta"].get("content"):
                 first = (time.perf_counter() - began) * 1000
-                break
-        async for _ in response.aiter_bytes():
-            pass
     return first
 
 

@@ -1,0 +1,79 @@
+"""The arrows between the parts: who may import what, and that importing does nothing."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted(
+    path for folder in ("chat", "privacy") for path in (ROOT / folder).rglob("*.py")
+) + [ROOT / "app.py"]
+
+# Library -> the files, or folders ending in "/", that may import it.
+ALLOWED = {
+    "gradio": ("app.py", "chat/web/", "privacy/web/"),
+    "huggingface_hub": ("chat/hub.py", "chat/sessions.py", "chat/engines.py"),
+    "text_generation": ("chat/engines.py",),
+    "vllm": (),
+    "torch": (),
+    "sqlite3": ("chat/db.py", "chat/store.py", "chat/sessions.py", "chat/owners.py"),
+    "fastapi": ("app.py", "chat/web/", "privacy/web/", "chat/asking.py"),
+    "privacy": ("app.py", "privacy/"),
+    "chat.web": ("app.py", "chat/web/", "privacy/web/"),
+    "chat.settings": ("app.py",),
+    "app": (),
+    "tests": (),
+}
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("library", ALLOWED)
+def test_a_library_is_imported_only_where_it_belongs(library):
+    users = {
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        if any(name == library or name.startswith(f"{library}.") for name in imports(path))
+    }
+    strangers = {user for user in users if not user.startswith(tuple(ALLOWED[library]) or ("none",))}
+    assert not strangers, f"{library} is imported by {sorted(strangers)}"
+
+
+def test_importing_the_app_opens_nothing():
+    """No file, no socket, no thread, no child: `app.build` does all of it."""
+    program = """
+import sys, threading
+opened = []
+sys.addaudithook(lambda event, args: opened.append((event, args[:1])) if
+    event in ("socket.bind", "socket.connect", "subprocess.Popen", "sqlite3.connect")
+    or event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+") else None)
+import app
+assert not opened, opened
+assert threading.active_count() == 1, threading.enumerate()
+"""
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "GRADIO_ANALYTICS_ENABLED": "False", "MPLCONFIGDIR": "/tmp"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_the_scan_sees_what_it_should():
+    """Guards the guard: an import inside a function counts too."""
+    assert "huggingface_hub" in imports(ROOT / "chat" / "sessions.py")
