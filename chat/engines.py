@@ -224,8 +224,6 @@ class _ChatEngine:
                     while (piece := await self._next(source, answer)) is not None:
                         if (delta := answer.read(piece)) is not None:
                             yield delta
-                        if answer.failure is not None:
-                            break
                     failure = answer.failure
                 except EngineError as error:
                     failure = error
