@@ -91,7 +91,9 @@ _LENGTHS = tuple(
     )
 )
 _OUT_OF_MEMORY = re.compile(r"out of memory|OutOfMemory|insufficient memory", re.IGNORECASE)
-_STARTING = re.compile(r"(?:currently|still|is) (?:loading|starting|initiali[sz]ing)|warming up|not ready", re.IGNORECASE)
+_STARTING = re.compile(
+    r"(?:currently|still|is) (?:loading|starting|initiali[sz]ing)|warming up|not ready", re.IGNORECASE
+)
 _NO_SYSTEM = re.compile(r"system role not supported|only user and assistant roles", re.IGNORECASE)
 # Statuses that stand for the `error_type` of TGI inside a stream, and `type` of vLLM.
 _STATUS_OF_TYPE = {
@@ -132,10 +134,13 @@ def from_answer(label: str, status: int | None, body: Any, *, begun: bool) -> En
                 detail=detail,
             )
         case 402:
-            return EngineRefused(f"The account that pays for {label} has no credit left. Pick another model.", detail=detail)
+            return EngineRefused(
+                f"The account that pays for {label} has no credit left. Pick another model.", detail=detail
+            )
         case 404 | 405 | 410 | 301 | 302 | 303 | 307 | 308:
             return EngineRefused(
-                f"The server does not know {label}. Its operator must check the model's name and address.", detail=detail
+                f"The server does not know {label}. Its operator must check the model's name and address.",
+                detail=detail,
             )
         case 413:
             return PromptTooLong(label, None, None, detail=detail)

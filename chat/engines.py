@@ -326,7 +326,9 @@ class OpenAIEngine(_ChatEngine):
         if self._session is None:  # aiohttp's needs the running loop
             limits: dict[str, Any] = {"limit": 0, "keepalive_timeout": KEEPALIVE_SECONDS}
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.UnixConnector(str(self._uds), **limits) if self._uds else aiohttp.TCPConnector(**limits),
+                connector=(
+                    aiohttp.UnixConnector(str(self._uds), **limits) if self._uds else aiohttp.TCPConnector(**limits)
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=self._headers,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect),

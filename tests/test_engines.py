@@ -547,7 +547,7 @@ TRANSPORT_ERRORS = family(
     huggingface_hub.errors.LocalTokenNotFoundError,
     *(each for each in vars(text_generation.errors).values() if isinstance(each, type) and issubclass(each, Exception)),
 )
-TRANSPORT_ERRORS += [json.JSONDecodeError, UnicodeDecodeError, KeyError, ValueError, RuntimeError, OSError, TimeoutError]
+TRANSPORT_ERRORS += [json.JSONDecodeError, UnicodeDecodeError, KeyError, ValueError, RuntimeError, OSError]
 
 
 @pytest.mark.parametrize("begun", [False, True])
