@@ -51,10 +51,14 @@ def test_whoami_names_the_user_the_role_and_the_organisations(hub: LoopbackHub) 
 
 
 def test_a_revoked_token_is_refused_at_once(hub: LoopbackHub, ada: HfApi) -> None:
+    ada.update_repo_settings(REPO, private=False, repo_type="dataset")
     hub.revoke(str(ada.token))
     with pytest.raises(HfHubHTTPError) as error:
         ada.whoami()
     assert status_of(error) == 401
+    with pytest.raises(HfHubHTTPError) as error:  # for what a stranger may read, too
+        ada.dataset_info(REPO)
+    assert (status_of(error), type(error.value)) == (401, HfHubHTTPError)
 
 # Repositories
 
@@ -176,6 +180,9 @@ def test_a_moved_repository_answers_under_both_names_until_the_old_one_is_taken(
     assert ada.dataset_info(REPO).id == "ada/kept"
     ada.create_repo(REPO, repo_type="dataset")
     assert ada.dataset_info(REPO).id == REPO
+    ada.delete_repo(REPO, repo_type="dataset")
+    with pytest.raises(RepositoryNotFoundError):
+        ada.dataset_info(REPO)
 
 
 def test_a_deleted_repository_is_gone_from_the_disk(hub: LoopbackHub, ada: HfApi) -> None:
@@ -311,6 +318,9 @@ def test_branches_tags_and_pull_requests_are_refs_of_their_own(hub: LoopbackHub,
     ada.delete_branch(REPO, branch="side", repo_type="dataset")
     ada.delete_tag(REPO, tag="v1", repo_type="dataset")
     assert len(ada.list_repo_refs(REPO, repo_type="dataset").branches) == 1
+    with pytest.raises(HfHubHTTPError) as error:
+        ada.delete_branch(REPO, branch="main", repo_type="dataset")
+    assert status_of(error) == 403
 
 
 def test_the_commits_of_a_branch_are_listed_newest_first_over_pages(ada: HfApi) -> None:

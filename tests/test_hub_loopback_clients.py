@@ -40,6 +40,7 @@ CALLBACK = "http://127.0.0.1:7860/login/callback"
 def sign_in(hub: LoopbackHub, verifier: str, **changes: str) -> httpx.Response:
     """Goes through consent at once as ada, and redeems the code with `changes` to what is right."""
     hub.oauth.add_client("app", "secret", [CALLBACK])
+    hub.oauth.add_client("another", "secret", [CALLBACK])
     hub.oauth.answer = "ada"
     challenge = base64.urlsafe_b64encode(hashlib.sha256(b"v" * 43).digest()).rstrip(b"=").decode()
     sent = httpx.get(f"{hub.endpoint}/oauth/authorize", params={
@@ -70,8 +71,13 @@ def test_signing_in_tells_who_it_is_and_opens_nothing_private(hub: LoopbackHub, 
 
 
 @pytest.mark.parametrize("changes", [
-    {"client_secret": "wrong"}, {"client_id": "other"}, {"code": "made up"}, {"redirect_uri": "http://evil.test/"},
-    {"code_verifier": "w" * 43}, {"grant_type": "password"},
+    {"client_secret": "wrong"},
+    {"client_id": "unknown"},
+    {"client_id": "another"},
+    {"code": "made up"},
+    {"redirect_uri": "http://evil.test/"},
+    {"code_verifier": "w" * 43},
+    {"grant_type": "password"},
 ])
 def test_a_code_is_redeemed_only_by_whom_it_was_given_to(
     hub: LoopbackHub, ada: HfApi, changes: dict[str, str]

@@ -74,6 +74,17 @@ def test_an_address_of_a_large_file_needs_its_signature_and_expires(hub: Loopbac
     assert httpx.get(signed).status_code == 403
 
 
+def test_an_upload_must_have_the_content_that_it_named(hub: LoopbackHub, ada: HfApi) -> None:
+    oid = hashlib.sha256(b"right").hexdigest()
+    answer = httpx.post(
+        f"{hub.endpoint}/datasets/{REPO}.git/info/lfs/objects/batch",
+        json={"operation": "upload", "objects": [{"oid": oid, "size": 5}]},
+        headers=ada._build_hf_headers(),
+    )
+    upload = answer.json()["objects"][0]["actions"]["upload"]["href"]
+    assert [httpx.put(upload, content=content).status_code for content in (b"wrong", b"right")] == [400, 200]
+
+
 def test_a_commit_cannot_name_a_large_file_that_was_never_uploaded(hub: LoopbackHub, ada: HfApi) -> None:
     answer = post_commit(hub, ada, ("lfsFile", {"path": "a.parquet", "algo": "sha256", "oid": "0" * 64, "size": 3}))
     assert answer.status_code == 400
