@@ -117,7 +117,7 @@ def diagnose(lines: Iterable[str], exit_code: int) -> Failure:
             return failure
     refused = _REFUSED.search(text)
     if refused:
-        said = (refused[1] or refused[2]).strip().rstrip(".")[:200]
+        said = (refused[1] or refused[2]).strip().split(". ")[0].rstrip(".")[:200]
         return Failure("unsupported", f"vLLM refuses the model's settings: {said}.", 1)
     how = f"signal {exit_code - 128}" if exit_code > 128 else f"exit code {exit_code}"
     return Failure("crashed", f"The engine ended unexpectedly ({how}).", None)

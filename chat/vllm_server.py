@@ -32,6 +32,8 @@ from chat.vllm_command import is_local, vllm_command, vllm_environment
 from chat.vllm_log import WORDS, Failure, Stage, diagnose, lines_of, stage_of, worth_keeping
 
 TAIL_LINES = 40
+# The cause stands in the engine's traceback, with those of the processes above it after it.
+DIAGNOSIS_LINES = 400
 LONGEST_BACK_OFF = 60.0
 STABLE_SECONDS = 300.0
 HEALTH_SECONDS = 5.0
@@ -127,7 +129,7 @@ class VllmServer:
         self._task: asyncio.Task[None] | None = None
         self._started_up = asyncio.Event()
         self._folder: Path | None = None
-        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._tail: deque[str] = deque(maxlen=DIAGNOSIS_LINES)
 
     @property
     def status(self) -> EngineStatus:
@@ -146,7 +148,7 @@ class VllmServer:
     @property
     def log_tail(self) -> tuple[str, ...]:
         """vLLM's last lines, for the operator. They hold no conversation text."""
-        return tuple(self._tail)
+        return tuple(self._tail)[-TAIL_LINES:]
 
     async def start(self) -> None:
         """Begin to start vLLM and return at once. Nothing happens where it is already up or on its way."""

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +70,7 @@ class Waits:
 
 
 @asynccontextmanager
-async def served(plan: Plan, *words: str, sleep: Waits | None = None) -> AsyncIterator[VllmServer]:
+async def served(plan: Plan, *words: str, sleep: Callable[[float], Awaitable[None]] | None = None) -> AsyncIterator[VllmServer]:
     plan.write(*words)
     server = VllmServer(
         "tiny",
@@ -142,6 +142,16 @@ async def test_stopping_leaves_nothing_a_grandchild_that_ignores_sigterm_include
 
 
 @pytest.mark.anyio
+async def test_a_grandchild_that_left_the_session_is_found_when_its_parent_is_killed(plan: Plan) -> None:
+    async with served(plan, "runaway", "ready") as server:
+        await server.wait_ready()
+        [main], [grandchild] = plan.pids("main"), plan.pids("grandchild")
+        os.kill(main, signal.SIGKILL)
+        await until(lambda: len(plan.pids("main")) == 2)
+        assert grandchild not in plan.living()
+
+
+@pytest.mark.anyio
 async def test_stopping_while_it_starts_leaves_nothing(plan: Plan) -> None:
     async with served(plan, "hang") as server:
         await until(lambda: bool(plan.living()))
@@ -167,14 +177,17 @@ async def test_killed_in_mid_flight_it_is_started_again_with_the_same_key_and_it
 async def test_crashes_are_answered_with_longer_and_longer_waits_and_the_reason_is_told(plan: Plan) -> None:
     waits = Waits()
     seen: list[str] = []
-    async with served(plan, "crash", "disk", "crash", "ready", sleep=waits) as server:
-        async for status in server.watch():
-            if status.stage == "restarting":
-                seen.append(status.detail)
-            if status.stage == "ready":
-                break
+
+    async def remember(seconds: float) -> None:
+        await waits(seconds)
+        seen.append(server.status.detail)
+
+    async with served(plan, "crash", "disk", "crash", "ready", sleep=remember) as server:
+        await server.wait_ready()
         assert waits.seconds == [1.0, 2.0, 4.0]
         assert len(plan.pids("main")) == 4
+        assert seen[0] == "The engine ended unexpectedly (exit code 1). Starting it again in 1 s."
+        assert seen[1] == "The disk is full: free some space. Starting it again in 2 s."
 
 
 def test_the_wait_grows_to_a_minute_and_no_further() -> None:
@@ -223,7 +236,7 @@ async def test_the_wait_is_counted_anew_after_five_minutes_of_answering(plan: Pl
 async def test_what_cannot_heal_is_given_up_with_the_reason(
     plan: Plan, word: str, starts: int, error: type[Exception], says: str
 ) -> None:
-    async with served(plan, word) as server:
+    async with served(plan, word) as server, asyncio.timeout(60):
         with pytest.raises(error) as raised:
             await server.wait_ready()
         assert says in str(raised.value)

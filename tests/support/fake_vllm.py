@@ -3,7 +3,7 @@
     python fake_vllm.py FOLDER SOCKET
 
 FOLDER/plan holds one word per start (the last one is repeated): ready, grandchild (ready, with a child that ignores
-SIGTERM), hang (never ready), crash, memory, gated, unknown, disk, settings. FOLDER/pids collects "what pid" lines.
+SIGTERM), runaway (the same, in a session of its own), hang (never ready), crash, memory, gated, unknown, disk, settings. FOLDER/pids collects "what pid" lines.
 """
 
 from __future__ import annotations
@@ -37,8 +37,10 @@ def note(folder: Path, what: str) -> None:
         file.write(f"{what} {os.getpid()}\n")
 
 
-def start_stubborn_grandchild(folder: Path) -> None:
+def start_stubborn_grandchild(folder: Path, runaway: bool) -> None:
     if os.fork() == 0:
+        if runaway:
+            os.setsid()
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         note(folder, "grandchild")
         while True:
@@ -65,8 +67,8 @@ def main(folder: Path, socket: str) -> None:
     print(LOADING, flush=True)
     if how == "hang":
         time.sleep(3600)
-    if how == "grandchild":
-        start_stubborn_grandchild(folder)
+    if how in ("grandchild", "runaway"):
+        start_stubborn_grandchild(folder, how == "runaway")
     serve(socket)
 
 
