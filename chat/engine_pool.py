@@ -141,7 +141,7 @@ class EnginePool:
         return EngineStatus("stopped", "The engine is not running; a message starts it.", self._created)
 
     async def warm(self, name: str) -> None:
-        """Start the engine of `name` where there is room for it now, without waiting for it. `status` says how it went."""
+        """Start the engine of `name` where there is room now, without waiting for it. `status` says how it went."""
         if self._is_here(self._entries[name]):
             async with self._swapping:
                 if name not in self._residents and self._fits(self._entries[name]):
@@ -189,7 +189,7 @@ class EnginePool:
         self._freed = asyncio.Event()
 
     async def _hold(self, entry: ModelEntry, say: Callable[[str | None], None]) -> _Resident:
-        """Make the engine resident and count one more user. In order of arrival; all who wait for one model go together."""
+        """Make the engine resident, one user more. First come, first served; all who wait for it go together."""
         name = entry.name
         if not self._queue and name in self._residents:
             return self._use(self._residents[name])
@@ -246,7 +246,8 @@ class EnginePool:
                 raise type(known[0])(str(known[0]))
             del self._failures[entry.name]
         if reason := self._machine.cannot_run(entry.memory_gib, entry.needs_gpu):
-            raise self._remember(entry.name, EngineUnavailable(f"{entry.label or entry.name} cannot run here. {reason}"))
+            refusal = EngineUnavailable(f"{entry.label or entry.name} cannot run here. {reason}")
+            raise self._remember(entry.name, refusal)
 
     async def _bring_up(self, entry: ModelEntry) -> None:
         server = self._make_server(entry)

@@ -52,7 +52,7 @@ def processes() -> dict[int, tuple[int, int, str]]:
 
 
 def descendants(root: int, spare: int) -> list[int]:
-    """Every process below `root` but `spare`. Dying ones count until they are reaped: only then is their memory free."""
+    """Every process below `root` but `spare`. A dying one counts until it is reaped: only then is its memory free."""
     table = processes()
     below, grew = {root}, True
     while grew:

@@ -44,7 +44,7 @@ class Machine:
         return sum(gpu.memory_gib for gpu in self.gpus)
 
     def cannot_run(self, memory_gib: float | None, needs_gpu: bool) -> str | None:
-        """Why a model of this size (None: unknown) cannot run here, as one sentence; None where nothing speaks against."""
+        """Why a model of this size (None: unknown) cannot run here, as one sentence; None if it can."""
         if needs_gpu and not self.gpus:
             need = f"about {memory_gib:.0f} GiB of GPU memory" if memory_gib else "a GPU"
             return f"Needs {need}; this machine has {'no GPU' if memory_gib else 'none'}."

@@ -161,7 +161,7 @@ class VllmServer:
         self._task = asyncio.create_task(self._supervise(), name=f"vllm {self.served_name}")
 
     async def wait_ready(self) -> None:
-        """Return when the engine answers. Raises the reason, as an `EngineError`, when it stopped or failed for good."""
+        """Return when the engine answers. Raises why, as an `EngineError`, when it stopped or failed for good."""
         async for status in self.watch():
             if status.stage == "ready":
                 return

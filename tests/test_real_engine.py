@@ -91,7 +91,8 @@ async def test_a_cut_off_answer_is_continued_where_it_stands(vllm_server: RealEn
     engine = vllm_server.adapter()
     prompt, greedy = Message("user", "Who are you?"), SamplingParams(temperature=0.0, max_tokens=20)
     whole = "".join([delta.text async for delta in engine.stream([prompt], greedy)])
-    half = whole[: len(whole) // 2]
+    words = whole.split(" ")  # cut between words: in the middle of one the tokens would be others
+    half = " ".join(words[: len(words) // 2])
     cut = [prompt, Message("assistant", half)]
     rest = "".join([delta.text async for delta in engine.stream(cut, greedy, continue_last=True)])
     await engine.aclose()

@@ -70,7 +70,9 @@ class Waits:
 
 
 @asynccontextmanager
-async def served(plan: Plan, *words: str, sleep: Callable[[float], Awaitable[None]] | None = None) -> AsyncIterator[VllmServer]:
+async def served(
+    plan: Plan, *words: str, sleep: Callable[[float], Awaitable[None]] | None = None
+) -> AsyncIterator[VllmServer]:
     plan.write(*words)
     server = VllmServer(
         "tiny",
@@ -160,7 +162,7 @@ async def test_stopping_while_it_starts_leaves_nothing(plan: Plan) -> None:
 
 
 @pytest.mark.anyio
-async def test_killed_in_mid_flight_it_is_started_again_with_the_same_key_and_its_grandchild_is_gone(plan: Plan) -> None:
+async def test_killed_it_is_started_again_with_the_same_key_and_its_grandchild_is_gone(plan: Plan) -> None:
     waits = Waits()
     async with served(plan, "grandchild", "ready", sleep=waits) as server:
         await server.wait_ready()
@@ -352,7 +354,7 @@ def test_the_sentence_counts_the_seconds_of_a_stage_that_takes_long(tmp_path: Pa
     ("line", "remote", "stage", "detail"),
     [
         ("[cpu_model_runner.py:68] Starting to load model /m...", False, "loading", "Loading the weights"),
-        ("[gpu_model_runner.py:5040] Starting to load model org/m...", True, "downloading", "Fetching the model's files"),
+        ("[gpu_model_runner.py:50] Starting to load model org/m...", True, "downloading", "Fetching the model's files"),
         ("Loading safetensors checkpoint shards:  40% Completed | 2/5", True, "loading", "Loading the weights, 40 %"),
         ("Using cache directory: /c for vLLM's torch.compile", False, "compiling", "Compiling the model"),
         ("Capturing CUDA graphs (decode, FULL):  10%|#", False, "compiling", "Compiling the model"),

@@ -3,7 +3,8 @@
     python fake_vllm.py FOLDER SOCKET
 
 FOLDER/plan holds one word per start (the last one is repeated): ready, grandchild (ready, with a child that ignores
-SIGTERM), runaway (the same, in a session of its own), hang (never ready), crash, memory, gated, unknown, disk, settings. FOLDER/pids collects "what pid" lines.
+SIGTERM), runaway (the same, in a session of its own), hang (never ready), crash, memory, gated, unknown, disk,
+settings. FOLDER/pids collects "what pid" lines.
 """
 
 from __future__ import annotations
@@ -17,8 +18,7 @@ from pathlib import Path
 LOADING = """
 (APIServer pid=1) INFO 11-21 07:26:23 [model.py:733] Resolved architecture: LlamaForCausalLM
 (EngineCore pid=2) INFO 11-21 07:26:35 [cpu_model_runner.py:68] Starting to load model /models/tiny...
-Loading safetensors checkpoint shards:   0% Completed | 0/2 [00:00<?, ?it/s]\rLoading safetensors checkpoint shards:  50%\
- Completed | 1/2 [00:00<?, ?it/s]
+Loading safetensors checkpoint shards:   0% Completed | 0/2\rLoading safetensors checkpoint shards:  50% Completed | 1/2
 (EngineCore pid=2) INFO 11-21 07:26:36 [default_loader.py:501] Loading weights took 0.01 seconds
 (EngineCore pid=2) INFO 11-21 07:26:36 [kv_cache_utils.py:2327] CPU KV cache size: 2,097,152 tokens
 """
@@ -26,9 +26,9 @@ LAST_WORDS = {
     "crash": "(EngineCore pid=2) ERROR 11-21 07:26:36 [core.py:1] RuntimeError: something broke",
     "memory": "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
     "gated": "huggingface_hub.errors.GatedRepoError: 401 Client Error. Cannot access gated repo for url",
-    "unknown": "  Value error, The checkpoint has model type `martian` but Transformers does not recognize this architecture.",
+    "unknown": "  Value error, The model type is `martian` but Transformers does not recognize this architecture.",
     "disk": "OSError: [Errno 28] No space left on device",
-    "settings": "  Value error, User-specified max_model_len (9) is greater than the derived max_model_len [type=value_error]",
+    "settings": "  Value error, User-specified max_model_len (9) is greater than the derived one [type=value_error]",
 }
 
 

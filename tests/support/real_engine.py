@@ -47,7 +47,7 @@ class RealEngine:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(600)
 
     def adapter(self, endless: bool = False) -> OpenAIEngine:
-        """An adapter for the loop of whoever calls; close it with `aclose`. `endless`: answers end at `max_tokens` only."""
+        """An adapter for the caller's loop; close it with `aclose`. `endless`: answers end at `max_tokens` only."""
         return (_Endless if endless else OpenAIEngine)(
             "http://vllm", self.server.served_name, vllm=True, api_key=self.server.api_key, uds=self.server.uds
         )
