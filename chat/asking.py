@@ -17,7 +17,12 @@ class Asking:
     """One request: its visitor, and what its answer will carry back to the browser."""
 
     def __init__(
-        self, sessions: Sessions, visitor: Visitor, carrier: Carrier, token: str | None = None, known: Known | None = None
+        self,
+        sessions: Sessions,
+        visitor: Visitor,
+        carrier: Carrier,
+        token: str | None = None,
+        known: Known | None = None,
     ) -> None:
         self.visitor = visitor
         self.token = token  # the session's value, where it is ours
@@ -78,7 +83,7 @@ def answer_refusals(app: FastAPI) -> None:
 class WhoIsAsking:
     """ASGI middleware: refuses what must not come in, and puts a `Visitor` into `scope["state"]["visitor"]`.
 
-    `secure`: served over https, as a Space is, so that the cookie works inside the Space's frame. WebSockets are refused.
+    `secure`: served over https, as a Space is, so that the cookie works inside the Space's frame. No WebSockets.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Sign-in with Hugging Face: OpenID Connect's code flow with state and PKCE (RFC 6749, 7636; OpenID Connect Core 1.0).
 
-The provider's token is used for one question, who this is, and dropped. The state is bound to the browser by a cookie of
-ten minutes, is good for one use, and stays in this process: a restart during a sign-in means starting it again.
+The provider's token is used for one question, who this is, and dropped. The state is bound to the browser by a cookie
+of ten minutes, is good for one use, and stays in this process: a restart during a sign-in means starting it again.
 """
 
 from __future__ import annotations
@@ -55,7 +55,6 @@ class Attempt:
     verifier: str
     redirect_uri: str
     after: str
-    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +70,14 @@ class SignIn:
     def __init__(self, provider: Provider, clock: Callable[[], float]) -> None:
         self.provider = provider
         self._tls = httpx.create_ssl_context()
-        self._clock = clock
         self._attempts: TTLCache[bytes, Attempt] = TTLCache(10_000, ATTEMPT_LIFETIME, timer=clock)
         self._endpoints: TTLCache[str, Endpoints] = TTLCache(1, DISCOVERED_EVERY, timer=clock)
 
     async def begin(self, redirect_uri: str, after: str) -> tuple[str, str]:
-        """Where to send the browser, and the value of the cookie that binds the attempt to it. Raises `SignInFailed`."""
+        """Where to send the browser, and the value of the cookie that binds it. Raises `SignInFailed`."""
         endpoints = await self._discover()
         state, browser, verifier = (secrets.token_urlsafe(32) for _ in range(3))
-        until = self._clock() + ATTEMPT_LIFETIME
-        self._attempts[_hash(state)] = Attempt(_hash(browser), verifier, redirect_uri, own_path(after), until)
+        self._attempts[_hash(state)] = Attempt(_hash(browser), verifier, redirect_uri, own_path(after))
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
         query = {
             "response_type": "code",
@@ -104,7 +101,7 @@ class SignIn:
             raise SignInFailed("This address is where Hugging Face sends you after signing in; start from the page.")
         attempt = self._attempts.get(_hash(state))
         # Another browser's attempt is not used up by guessing at it.
-        if attempt is None or attempt.until <= self._clock() or not browser or _hash(browser) != attempt.browser:
+        if attempt is None or not browser or _hash(browser) != attempt.browser:
             raise SignInFailed(
                 "This sign-in was not started in this browser within the last ten minutes, or was finished already: "
                 "start it again."
@@ -153,10 +150,11 @@ class SignIn:
             async with httpx.AsyncClient(timeout=PATIENCE, verify=self._tls) as client:
                 answer = await client.request(method, url, **request)
             if answer.status_code != 200 or len(answer.content) > LARGEST_ANSWER:
-                raise SignInFailed(f"Hugging Face did not accept the sign-in ({answer.status_code}): start it again.", 502)
+                status = answer.status_code
+                raise SignInFailed(f"Hugging Face did not accept the sign-in ({status}): start it again.", 502)
             said = answer.json()
         except (httpx.HTTPError, ValueError):
-            raise SignInFailed("Hugging Face could not be reached, so nobody was signed in: try again later.", 502) from None
+            raise SignInFailed("Hugging Face could not be reached: try to sign in again later.", 502) from None
         if not isinstance(said, dict):
             raise SignInFailed("Hugging Face answered with something unexpected: start the sign-in again.", 502)
         return said

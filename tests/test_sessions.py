@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 
 import pytest
@@ -292,7 +293,7 @@ async def test_a_hub_token_opens_its_users_account_and_is_checked_every_ten_minu
 
 async def test_a_token_that_another_apps_sign_in_made_is_not_accepted(small: SmallApp, provider):
     """Otherwise any app that ada signed in to could read her conversations here."""
-    provider.oauth_tokens["hf_oauth_elsewhere"] = provider.oauth_tokens["hf_renamed"] = "ada"
+    provider.tokens["hf_oauth_elsewhere"] = provider.oauth_tokens["hf_renamed"] = "ada"
     for token in ("hf_oauth_elsewhere", "hf_renamed"):
         assert (await small.browser(Authorization=f"Bearer {token}").get("/api/visitor")).status_code == 401
 
@@ -311,6 +312,32 @@ async def test_the_token_that_gradio_client_sends_unasked_counts_but_locks_nobod
     assert (await stale.get("/api/visitor")).json()["via"] == "none"
     provider.fault = 500
     assert (await small.browser(**{"X-HF-Authorization": "Bearer hf_new"}).get("/api/visitor")).json()["via"] == "none"
+
+
+class SlowReads:
+    """A database whose reads stand still, once they have their answer, until `go` is set."""
+
+    def __init__(self, db) -> None:
+        self.write, self.go, self.has_read = db.write, asyncio.Event(), asyncio.Event()
+        self._db = db
+
+    async def read(self, fn):
+        answer = await self._db.read(fn)
+        self.has_read.set()
+        await self.go.wait()
+        return answer
+
+
+async def test_a_look_up_that_a_sign_out_overtook_is_not_remembered(small: SmallApp, provider):
+    browser = await signed_in(small, provider, "ada")
+    value = browser.cookies["parley"]
+    small.sessions.db = slow = SlowReads(small.db)
+    looking = asyncio.create_task(small.sessions.session(value, "cookie"))
+    await slow.has_read.wait()
+    await small.sessions.sign_out(value)
+    slow.go.set()
+    await looking
+    assert await small.sessions.session(value, "cookie") is None
 
 
 # Origins
@@ -335,6 +362,24 @@ async def test_another_sites_request_without_an_origin_is_known_by_its_fetch_sit
         link = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate"}
         assert (await browser.get("/api/visitor", headers=link)).status_code == 200
         assert (await browser.post("/api/turns", headers={**link, **OURS})).status_code == 403
+
+
+async def test_an_own_origin_on_a_request_of_another_site_is_not_believed(small: SmallApp):
+    browser = small.browser()
+    await browser.post("/api/turns", headers=OURS)
+    mixed = {"Origin": HERE, "Sec-Fetch-Site": "cross-site"}
+    assert (await browser.get("/api/visitor", headers=mixed)).status_code == 403
+
+
+async def test_gradios_routes_take_a_cookie_from_our_page_alone(small: SmallApp):
+    """Our page cannot add a header to what Gradio sends, so the browser has to vouch for it. (Gradio is not mounted: 404.)"""
+    browser = small.browser()
+    await browser.post("/api/turns", headers=OURS)
+    join = "/gradio_api/queue/join"
+    assert (await browser.post(join)).status_code == 403
+    assert (await browser.post(join, headers={"Origin": HERE})).status_code == 404
+    assert (await browser.post(join, headers={"Sec-Fetch-Site": "same-origin"})).status_code == 404
+    assert (await small.browser().post(join)).status_code == 404, "gradio_client sends neither cookie nor origin"
 
 
 async def test_the_pages_own_requests_and_allowed_origins_pass(small: SmallApp):

@@ -18,7 +18,8 @@ from chat.visitors import Account, Forbidden, account_of
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Sign in - Parley</title>
-<style>:root{{color-scheme:light dark}}body{{font:16px/1.6 system-ui,sans-serif;max-width:32rem;margin:20vh auto;padding:0 1rem}}</style>
+<style>:root{{color-scheme:light dark}}
+body{{font:16px/1.6 system-ui,sans-serif;max-width:32rem;margin:20vh auto;padding:0 1rem}}</style>
 <p>{sentence}</p><p><a href="/">Back to Parley</a></p></html>
 """
 
