@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ class Plan:
     """What the fake does at each start, and which processes it has had."""
 
     folder: Path
+    run: Path
 
     def write(self, *words: str) -> None:
         (self.folder / "plan").write_text(" ".join(words))
@@ -55,8 +57,9 @@ class Plan:
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    return Plan(tmp_path)
+def plan(tmp_path: Path) -> Iterator[Plan]:
+    with tempfile.TemporaryDirectory(prefix="run-") as short:  # a Unix socket's path has 107 bytes at most
+        yield Plan(tmp_path, Path(short))
 
 
 class Waits:
@@ -78,7 +81,7 @@ async def served(
         "tiny",
         served_name="scripted",
         machine=LAPTOP,
-        runtime_dir=plan.folder / "run",
+        runtime_dir=plan.run,
         command=[sys.executable, str(FAKE), str(plan.folder)],
         sleep=sleep or Waits(),
         grace=0.3,
@@ -204,7 +207,7 @@ async def test_the_wait_is_counted_anew_after_five_minutes_of_answering(plan: Pl
         "tiny",
         served_name="scripted",
         machine=LAPTOP,
-        runtime_dir=plan.folder / "run",
+        runtime_dir=plan.run,
         command=[sys.executable, str(FAKE), str(plan.folder)],
         clock=lambda: now[0],
         sleep=waits,
@@ -279,7 +282,7 @@ async def test_who_waits_for_an_engine_that_is_stopped_is_told(plan: Plan) -> No
 async def test_whoever_above_vllm_is_killed_nothing_below_is_left(plan: Plan, victim: str) -> None:
     plan.write("grandchild")
     app = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.supervising_app", str(plan.folder), str(plan.folder / "run")],
+        [sys.executable, "-m", "tests.support.supervising_app", str(plan.folder), str(plan.run)],
         cwd=FAKE.parents[2],
         stdout=subprocess.PIPE,
         text=True,
