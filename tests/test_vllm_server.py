@@ -318,11 +318,11 @@ async def test_the_last_lines_are_kept_for_the_operator_and_are_few(plan: Plan) 
         assert len(server.log_tail) <= 40
 
 
-def test_the_folder_is_emptied_and_the_same_for_a_name(tmp_path: Path) -> None:
-    folder = private_folder(tmp_path, "a/b")
+def test_the_folder_is_emptied_and_the_same_for_a_name(plan: Plan) -> None:
+    folder = private_folder(plan.run, "a/b")
     (folder / "engine.sock").touch()
-    assert private_folder(tmp_path, "a/b") == folder and list(folder.iterdir()) == []
-    assert private_folder(tmp_path, "a/c") != folder
+    assert private_folder(plan.run, "a/b") == folder and list(folder.iterdir()) == []
+    assert private_folder(plan.run, "a/c") != folder
 
 
 def test_where_the_path_is_too_long_for_a_socket_a_short_private_one_is_used(tmp_path: Path) -> None:
@@ -336,13 +336,13 @@ def test_where_the_path_is_too_long_for_a_socket_a_short_private_one_is_used(tmp
         private_folder(base, "b").rmdir()
 
 
-def test_a_folder_that_somebody_else_could_have_put_there_is_refused(tmp_path: Path) -> None:
-    folder = private_folder(tmp_path / "run", "a")
+def test_a_folder_that_somebody_else_could_have_put_there_is_refused(plan: Plan) -> None:
+    folder = private_folder(plan.run, "a")
     folder.rmdir()
-    (tmp_path / "elsewhere").mkdir()
-    folder.symlink_to(tmp_path / "elsewhere")
+    (plan.run / "elsewhere").mkdir()
+    folder.symlink_to(plan.run / "elsewhere")
     with pytest.raises(EngineUnavailable, match="DATA_DIR"):
-        private_folder(tmp_path / "run", "a")
+        private_folder(plan.run, "a")
 
 
 def test_the_sentence_counts_the_seconds_of_a_stage_that_takes_long(tmp_path: Path) -> None:
