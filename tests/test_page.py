@@ -44,9 +44,17 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    server = Server(FakeBackend())
+    yield server
+    server.stop()
+
+
 @pytest.fixture
-def backend() -> FakeBackend:
-    return FakeBackend()
+def backend(server: Server) -> FakeBackend:
+    server.backend.reset()
+    return server.backend
 
 
 class Visitor:
@@ -78,8 +86,7 @@ class Visitor:
 
 
 @pytest.fixture
-def visit(browser: Browser, backend: FakeBackend) -> Iterator[Callable[..., Visitor]]:
-    server = Server(backend)
+def visit(browser: Browser, server: Server, backend: FakeBackend) -> Iterator[Callable[..., Visitor]]:
     visitors: list[Visitor] = []
 
     def visit(**context: object) -> Visitor:
@@ -89,7 +96,6 @@ def visit(browser: Browser, backend: FakeBackend) -> Iterator[Callable[..., Visi
     yield visit
     for visitor in visitors:
         visitor.context.close()
-    server.stop()
 
 
 @pytest.fixture
@@ -212,15 +218,14 @@ def test_a_lost_connection_goes_on_from_where_it_was(page: Page, backend: FakeBa
 
 def test_an_answer_that_settles_moves_nothing(page: Page, backend: FakeBackend) -> None:
     """The finished blocks stay to the pixel, and the page does not jump, when the server's final form takes over."""
-    backend.answers["hold"] = "First.\n\n- a\n- b\n\n```py\nx\n```\n\nThis is the last paragraph of it all."
+    backend.answers["hold the end"] = "First.\n\n- a\n- b\n\n```py\nx\n```\n\nThe last paragraph of it all."
     measure = """() => [...document.querySelectorAll('.turn.answer .md > :not(.tail), .turn.answer .tail > *')]
         .map((e) => [e.tagName, Math.round(e.getBoundingClientRect().top)])"""
-    say(page, "hold")
-    expect(answers(page).locator(".tail")).to_be_attached()
-    backend.release()
-    page.wait_for_function("document.querySelector('.turn.answer .tail')?.textContent.endsWith('all.')")
-    height = "document.getElementById('p-scroll').scrollHeight"
+    height = "document.querySelector('.turn.answer').getBoundingClientRect().height"
+    say(page, "hold the end")
+    expect(answers(page).locator(".tail")).to_have_text("The last paragraph of it all.")
     running = (page.evaluate(measure), page.evaluate(height))
+    backend.release()
     expect(answers(page).locator(".foot")).to_be_visible()
     assert (page.evaluate(measure), page.evaluate(height)) == running
 
@@ -341,6 +346,7 @@ def test_a_setting_that_was_emptied_is_sent_as_it_was_before(page: Page, backend
     say(page, "Hello")
     expect(answers(page).locator(".md")).to_have_text("You said: Hello")
     assert backend.turns[0]["params"] == MODELS[0]["defaults"]
+    expect(slider(page, "Temperature")).to_have_value("0.3")
 
 
 def test_a_model_is_chosen_from_the_list_and_answers_the_next_turn(page: Page, backend: FakeBackend) -> None:

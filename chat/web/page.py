@@ -131,7 +131,8 @@ def _piece(elem_id: str, html: str) -> gr.HTML:
 
 
 def _settings() -> None:
-    """The panel's widgets. They report to the browser's own module and are set by it; the server is not asked."""
+    """The panel's widgets. The browser's own module reads them as they change and sets them through `bridge`, an event
+    that Gradio runs in the browser; the server is not asked."""
     _piece("p-settings-head", SETTINGS_HEAD)
     prompt = gr.Textbox(
         label="System prompt",
@@ -140,36 +141,38 @@ def _settings() -> None:
         lines=3,
         max_lines=12,
         elem_id="p-system-prompt",
+        interactive=True,
     )
     widgets = {"system_prompt": prompt, **{name: _widget(name) for name in RANGES}}
-    for name, widget in widgets.items():
-        report = f"(value) => {{ window.parley?.settings?.changed('{name}', value); }}"
-        widget.input(None, inputs=[widget], outputs=None, js=report, api_visibility="private", queue=False)
     reset = gr.Button("Back to this model's defaults", elem_id="p-reset", size="sm")
-    reset.click(
-        None, None, None, js="() => { window.parley?.settings?.reset(); }", api_visibility="private", queue=False
-    )
+    reset.click(None, None, None, js="() => { window.parley?.settings?.reset(); }", **_IN_THE_BROWSER)
     bridge = gr.HTML(html_template="<span></span>", elem_id="p-bridge", js_on_load=BRIDGE, apply_default_css=False)
     bridge.submit(
         None,
         inputs=None,
         outputs=list(widgets.values()),
         js="() => window.parley.settings.values()",
-        api_visibility="private",
-        queue=False,
+        **_IN_THE_BROWSER,
     )
+
+
+# Gradio's default drops an event that comes while another one of its kind is under way.
+_IN_THE_BROWSER: dict[str, Any] = {"api_visibility": "private", "queue": False, "trigger_mode": "multiple"}
 
 
 def _widget(name: str) -> gr.Slider | gr.Number:
     allowed = RANGES[name]
-    common: dict[str, Any] = {"label": _LABELS[name], "info": allowed.help, "elem_id": f"p-{name.replace('_', '-')}"}
+    common: dict[str, Any] = {
+        "label": _LABELS[name],
+        "info": allowed.help,
+        "elem_id": f"p-{name.replace('_', '-')}",
+        "interactive": True,
+    }
     if allowed.default is None:
         return gr.Number(
             value=None, minimum=allowed.low, maximum=allowed.high, precision=0, placeholder="a new one each time", **common
         )
-    return gr.Slider(
-        allowed.low, allowed.high, value=allowed.default, step=allowed.step, buttons=[], **common
-    )
+    return gr.Slider(allowed.low, allowed.high, value=allowed.default, step=allowed.step, buttons=[], **common)
 
 
 # Until the style sheet is there, a blank page in the right colour rather than an unstyled one.

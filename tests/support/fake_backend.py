@@ -88,12 +88,19 @@ class Answer:
 class FakeBackend:
     """The state behind the routes. Tests read and set it from their own thread.
 
-    `answers` maps a prompt to its answer; a prompt that starts with "hold" stops after its first sentence until
-    `release()`; "fail" fails after some words; `refuse` is the sentence with which the next turn is refused.
+    `answers` maps a prompt to its answer. The answer to a prompt that starts with "hold" stops half-way until `release()`,
+    to "hold the end" after its last word; to "fail" it fails after some words. `refuse` is the sentence with which the next
+    turn is refused.
     """
 
-    def __init__(self, now: float | None = None) -> None:
-        self.now = now or time.time()
+    def __init__(self) -> None:
+        self._released = threading.Event()
+        self.reset()
+
+    def reset(self) -> None:
+        """As new, for the next test. Answers that are still held end."""
+        self._released.set()
+        self.now = time.time()
         self.answers: dict[str, str] = {}
         self.conversations: dict[str, dict[str, Any]] = {}
         self.messages: dict[str, list[dict[str, Any]]] = {}
@@ -107,6 +114,7 @@ class FakeBackend:
         self.page_size = 40
         self._released = threading.Event()
         self._ids = itertools.count(1)
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def release(self) -> None:
         self._released.set()
@@ -145,28 +153,36 @@ class FakeBackend:
 
     def answer(self, conversation: str, prompt: str, model: str) -> dict[str, Any]:
         text = self.answers.get(prompt, f"You said: {prompt}")
+        hold_end = prompt.startswith("hold the end")
         message = self._message(conversation, "assistant", "", state="running", model=model, conversation=conversation)
-        self.running[message["id"]] = Answer(message, text, held=prompt.startswith("hold"))
+        self.running[message["id"]] = Answer(message, text, held=prompt.startswith("hold") and not hold_end)
         self.conversations[conversation] |= {"running": message["id"], "updated_at": time.time()}
         self.hold()
-        asyncio.get_running_loop().create_task(self._write(self.running[message["id"]], failing=prompt.startswith("fail")))
+        writing = self._write(self.running[message["id"]], prompt.startswith("fail"), hold_end)
+        self._tasks.add(asyncio.get_running_loop().create_task(writing))
         return dict(message)
 
-    async def _write(self, answer: Answer, failing: bool) -> None:
+    async def _write(self, answer: Answer, failing: bool, hold_end: bool) -> None:
         while self.status["stage"] == "starting":
             await asyncio.sleep(0.01)
         words = answer.text.replace(" ", " \0").split("\0")
         for count, word in enumerate(words):
             if answer.held and count == len(words) // 2:
-                while not self._released.is_set() and not answer.stopped:
-                    await asyncio.sleep(0.01)
+                await self._wait_for_release(answer)
             if answer.stopped:
                 return
             answer.pieces.append(word)
             await asyncio.sleep(0.002)
             if failing and count == 2:
                 return self.end(answer, "failed", error="The engine stopped in mid-answer. It is starting again.")
-        self.end(answer, "done")
+        if hold_end:
+            await self._wait_for_release(answer)
+        if not answer.stopped:
+            self.end(answer, "done")
+
+    async def _wait_for_release(self, answer: Answer) -> None:
+        while not self._released.is_set() and not answer.stopped:
+            await asyncio.sleep(0.01)
 
     def end(self, answer: Answer, state: str, error: str | None = None) -> None:
         text = "".join(answer.pieces)
@@ -307,7 +323,7 @@ def app(backend: FakeBackend) -> FastAPI:
         backend.me |= {"signed_in": False, "name": None}
         return {}
 
-    async def listed(request: Request) -> list[dict[str, Any]]:
+    def listed() -> list[dict[str, Any]]:
         return MODELS
 
     app.include_router(pages.router(listed, pages.Facts()))
@@ -319,6 +335,7 @@ class Server:
     """`app(backend)` on a free port of this machine, in a thread; `stop()` ends it."""
 
     def __init__(self, backend: FakeBackend) -> None:
+        self.backend = backend
         config = uvicorn.Config(app(backend), host="127.0.0.1", port=0, log_level="error", ws="none", timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)

@@ -89,7 +89,7 @@ class Page {
 			this.settings.open(null, baseOf(this.models.chosen ?? {}));
 			if (!phone()) this.composer.box.focus();
 		} else await this.load(id, mine);
-		$("p-start").hidden = Boolean(id);
+		$("p-start").hidden = Boolean(opened());
 		$("p-earlier").hidden = !this.earlier;
 	}
 
@@ -105,7 +105,10 @@ class Page {
 			this.composer.set(this.thread.running ? "stop" : "send");
 		} catch (error) {
 			if (mine !== this.shown) return;
-			if (error.status === 404) this.go(null);
+			if (error.status === 404) {
+				history.replaceState(null, "", location.pathname + location.search);
+				await this.open(null);
+			}
 			this.composer.problem(error.message);
 		}
 	}
@@ -143,6 +146,7 @@ class Page {
 
 	useModel(model) {
 		this.models.show(model);
+		this.settings.defaults = model?.defaults ?? {};
 	}
 
 	async send() {

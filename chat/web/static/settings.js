@@ -1,14 +1,16 @@
-// The settings panel. Its widgets are Gradio's; two events connect them with this module, without a round trip:
-// a widget calls `changed(name, value)`, and `bridge()` makes Gradio ask `values()` for all of them.
+// The settings panel. Its widgets are Gradio's. They are read from the page as they change, at once, so that the very next
+// Enter carries them; `bridge()` makes Gradio ask `values()` for all of them. Neither asks the server.
 
 import { $, phone, stored } from "./dom.js";
 
-export const NAMES = ["temperature", "top_p", "top_k", "max_tokens", "repetition_penalty", "seed"];
+const WIDGETS = ["system_prompt", "temperature", "top_p", "top_k", "max_tokens", "repetition_penalty", "seed"];
+const NAMES = WIDGETS.slice(1);
 
 export class Settings {
 	constructor() {
 		this.base = {}; // what the model, or the conversation, brings along
 		this.own = {}; // what the visitor changed since
+		this.defaults = {}; // of the chosen model
 		this.key = "new";
 		this.panel = $("p-settings");
 		this.button = $("p-open-settings");
@@ -16,6 +18,13 @@ export class Settings {
 		this.panel.setAttribute("aria-label", "Settings");
 		this.button.addEventListener("click", () => this.toggle(!this.isOpen));
 		$("p-close-settings").addEventListener("click", () => this.toggle(false));
+		this.panel.addEventListener("input", (event) => this.read(event.target));
+		// Gradio brings a number back into its range when the focus leaves it; an emptied one goes back to what it was.
+		this.panel.addEventListener("focusout", (event) => {
+			const emptied = NAMES.filter((name) => name !== "seed" && this.own[name] === null);
+			for (const name of emptied) delete this.own[name];
+			setTimeout(() => (emptied.length ? this.tell() : this.read(event.target)));
+		});
 		this.toggle(false, false);
 	}
 
@@ -58,14 +67,19 @@ export class Settings {
 		this.own = {};
 	}
 
-	changed(name, value) {
+	read(field) {
+		const name = WIDGETS.find((widget) => field.closest(`#p-${widget.replaceAll("_", "-")}`));
+		if (!name) return;
+		const value = name === "system_prompt" ? field.value : field.value === "" ? null : Number(field.value);
+		if (value === (this.current[name] ?? null)) return;
 		this.own[name] = value;
 		stored.set("sessionStorage", `parley:settings:${this.key}`, JSON.stringify(this.own));
 	}
 
+	/** The sampling settings only: a system prompt is somebody's work. */
 	reset() {
-		this.own = {};
-		stored.set("sessionStorage", `parley:settings:${this.key}`, null);
+		this.own = { ...this.own, ...this.defaults };
+		stored.set("sessionStorage", `parley:settings:${this.key}`, JSON.stringify(this.own));
 		this.tell();
 	}
 
@@ -84,7 +98,7 @@ export class Settings {
 	}
 
 	values() {
-		return [this.systemPrompt, ...NAMES.map((name) => this.params[name] ?? null)];
+		return [this.systemPrompt, ...NAMES.map((name) => this.params[name])];
 	}
 
 	tell() {
