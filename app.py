@@ -14,19 +14,19 @@ from contextlib import asynccontextmanager, suppress
 import uvicorn
 from fastapi import FastAPI
 
-from chat.asking import WhoIsAsking, answer_refusals
-from chat.catalog import Catalog, CatalogError
 from chat.db import Database, DatabaseError
-from chat.engine_pool import EnginePool, build_server
+from chat.engines.machine import Machine
+from chat.engines.pool import EnginePool, build_server
 from chat.generation import Generations
 from chat.hub import ModelLookup
-from chat.machine import Machine
-from chat.oauth import Provider, SignIn
+from chat.models.catalog import Catalog, CatalogError
 from chat.service import ChatService
-from chat.sessions import Sessions, hub_whoami
 from chat.settings import Settings, SettingsError
 from chat.store import Store
-from chat.web import account, api, page, pages, routes
+from chat.visitors.asking import WhoIsAsking, answer_refusals
+from chat.visitors.oauth import Provider, SignIn
+from chat.visitors.sessions import Sessions, hub_whoami
+from chat.web import api, page, pages, routes
 from chat.web.account import account_routes
 from chat.web.live import LiveAnswers
 
@@ -46,7 +46,9 @@ def build(
     if settings.models:
         catalog = catalog.offering(settings.models, ModelLookup(settings.hf_endpoint, settings.hf_token))
     if settings.engine_url:
-        catalog = catalog.with_engine(settings.engine_url, api_key_env="ENGINE_API_KEY" if settings.engine_api_key else None)
+        catalog = catalog.with_engine(
+            settings.engine_url, api_key_env="ENGINE_API_KEY" if settings.engine_api_key else None
+        )
     catalog = catalog.settled(machine, environ)
     unavailable = {entry.name: reason for entry, reason in catalog.listing(machine, environ) if reason}
 

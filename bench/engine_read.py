@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from chat.conversation import Message, SamplingParams  # noqa: E402
-from chat.engines import OpenAIEngine  # noqa: E402
+from chat.engines.adapters import OpenAIEngine
 
 INTERVAL = 0.002  # seconds between two tokens
 

@@ -66,7 +66,9 @@ def spread(values: list[float]) -> str:
 async def first_token(table: Table, engine_url: str, app_url: str) -> None:
     prompt = f"/clock tokens={TOKENS} first={FIRST} interval={INTERVAL}"
     for streams in STREAMS:
-        async with httpx.AsyncClient(base_url=engine_url, limits=httpx.Limits(max_connections=64), timeout=60) as engine:
+        async with httpx.AsyncClient(
+            base_url=engine_url, limits=httpx.Limits(max_connections=64), timeout=60
+        ) as engine:
             pages = [Page(app_url) for _ in range(streams)]
             await asyncio.gather(*(page.send(prompt) for page in pages))
             alone, through = [], []

@@ -33,7 +33,9 @@ RANGES: dict[str, Range] = {
     "top_k": Range(0, 200, 1, 0, "Keep only this many of the likeliest words. 0 keeps all."),
     "max_tokens": Range(1, 32768, 1, 1024, "The longest answer, in tokens (about three quarters of a word each)."),
     "repetition_penalty": Range(0.8, 2.0, 0.01, 1.0, "Above 1, words already used become less likely."),
-    "seed": Range(0, 2**31 - 1, 1, None, "The same seed and settings give the same answer. Empty: a new one each time."),
+    "seed": Range(
+        0, 2**31 - 1, 1, None, "The same seed and settings give the same answer. Empty: a new one each time."
+    ),
 }
 
 

@@ -7,12 +7,12 @@ was. Pieces are what was sent out: Stop keeps exactly them, and drops what the e
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, contextmanager, suppress
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 
-
-from chat.engines import Delta, EngineError
+from chat.engines.engine import Delta
+from chat.engines.errors import EngineError
 from chat.store import State
 
 PIECE_SECONDS = 0.04
@@ -154,9 +154,7 @@ class Generations:
     `checkpoint` keeps the text of running answers, by id; it is called about once a second with those that changed.
     """
 
-    def __init__(
-        self, checkpoint: Callable[[dict[str, str]], Awaitable[None]], monotonic: Callable[[], float]
-    ) -> None:
+    def __init__(self, checkpoint: Callable[[dict[str, str]], Awaitable[None]], monotonic: Callable[[], float]) -> None:
         self._checkpoint = checkpoint
         self._monotonic = monotonic
         self._running: dict[str, Generation] = {}

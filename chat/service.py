@@ -1,22 +1,22 @@
 """One turn from text to saved answer, and what else an owner does with a conversation.
 
-    send, retry  ->  the turn is kept (state running)  ->  a generation reads the engine  ->  the answer is kept
+send, retry  ->  the turn is kept (state running)  ->  a generation reads the engine  ->  the answer is kept
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from chat.catalog import Catalog, ModelEntry
 from chat.conversation import Message, SamplingParams
-from chat.engine_errors import AnswerTooLong, PromptTooLong
-from chat.engine_pool import EnginePool
-from chat.engines import Delta
+from chat.engines.engine import Delta
+from chat.engines.errors import PromptTooLong
+from chat.engines.pool import EnginePool
 from chat.generation import Ending, Generation, Generations
+from chat.models.catalog import Catalog, ModelEntry
 from chat.store import Author, NotFound, Store, StoredConversation, StoredMessage, Surface, new_id
 
 LONGEST_PROMPT = 200_000  # characters
@@ -24,7 +24,6 @@ LONGEST_SYSTEM_PROMPT = 20_000  # characters
 LONGEST_TITLE = 200  # characters
 # A first guess of how much of a conversation fits; where a model's tokenizer needs more, `PromptTooLong` corrects it.
 CHARACTERS_PER_TOKEN = 3.0
-SHORTEST_ANSWER = 64  # tokens left for the answer before older messages make room
 
 CRASHED = "The app was restarted while this answer was written. What had arrived is kept; try again for a whole one."
 SHUT_DOWN = "The app was shut down while this answer was written. What had arrived is kept; try again for a whole one."
@@ -75,7 +74,9 @@ class ChatService:
         known = await self.store.conversation(owner, conversation) if conversation else None
         entry = self.entry(model or (known.model if known else None))
         base = known.params if known and known.model == entry.name else entry.defaults
-        system_prompt = check_system_prompt(system_prompt if system_prompt is not None else known.system_prompt if known else "")
+        system_prompt = check_system_prompt(
+            system_prompt if system_prompt is not None else known.system_prompt if known else ""
+        )
         author = Author(entry.name, entry.revision, check_params(params or {}, base))
         found, prompt, answer = await self.store.begin_turn(owner, conversation, text, author, system_prompt, surface)
         self._answer(found, prompt, answer, entry)
@@ -169,38 +170,28 @@ class ChatService:
     ) -> AsyncIterator[Delta]:
         async with self.pool.ready(entry.name, generation.report) as engine:
             generation.report(None)
-            params = answer.params
-            room = characters_that_fit(entry, params, conversation.system_prompt)
+            room = characters_that_fit(entry, answer.params, conversation.system_prompt)
             while True:
                 history = await self.store.context(prompt, room)
                 messages = [*_system(conversation.system_prompt), *history]
-                stream = engine.stream(messages, params, cache_salt=cache_salt(conversation.owner))
+                stream = engine.stream(messages, answer.params, cache_salt=cache_salt(conversation.owner))
                 try:
                     async with aclosing(stream):
                         async for delta in stream:
                             yield delta
                     return
-                except PromptTooLong as error:
-                    # Raised before the first delta, so nothing is repeated. Room for the answer gives way first, then
-                    # the oldest messages; when only the prompt is left it is the visitor's to shorten.
-                    params, room = _make_room(error, params, room, messages)
+                except PromptTooLong:
+                    # Raised before the first delta, so nothing is repeated. The oldest messages make room; when only
+                    # the prompt is left, it is the visitor's to shorten.
+                    if len(history) == 1:
+                        raise
+                    room = min(room, sum(len(message.content) for message in history)) * 2 // 3
 
 
 def characters_that_fit(entry: ModelEntry, params: SamplingParams, system_prompt: str) -> int:
     """About how many characters of a conversation fit beside the system prompt and the answer."""
     tokens = entry.context - min(params.max_tokens, entry.context // 2)
     return max(0, int(tokens * CHARACTERS_PER_TOKEN) - len(system_prompt))
-
-
-def _make_room(
-    error: PromptTooLong, params: SamplingParams, room: int, messages: Sequence[Message]
-) -> tuple[SamplingParams, int]:
-    if isinstance(error, AnswerTooLong) and SHORTEST_ANSWER <= error.room < params.max_tokens:
-        return replace(params, max_tokens=error.room), room
-    turns = [message for message in messages if message.role != "system"]
-    if len(turns) == 1:
-        raise error
-    return params, min(room, sum(len(message.content) for message in turns)) * 2 // 3
 
 
 def _system(prompt: str) -> list[Message]:
@@ -216,7 +207,9 @@ def check_prompt(text: str) -> None:
     if not text.strip():
         raise BadInput("The message is empty. Type something first.")
     if len(text) > LONGEST_PROMPT:
-        raise BadInput(f"This message has {len(text):,} characters; at most {LONGEST_PROMPT:,} fit. Shorten or split it.")
+        raise BadInput(
+            f"This message has {len(text):,} characters; at most {LONGEST_PROMPT:,} fit. Shorten or split it."
+        )
 
 
 def check_system_prompt(text: str) -> str:

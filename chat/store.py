@@ -167,9 +167,11 @@ class Store:
     async def interrupt_running(self, error: str) -> int:
         """Settle every answer that a crash left running, with the text logged so far. Returns how many."""
         return await self.db.write(
-            lambda db: db.execute(
-                "UPDATE messages SET state = 'interrupted', error = ? WHERE state = 'running'", (error,)
-            ).rowcount
+            lambda db: (
+                db.execute(
+                    "UPDATE messages SET state = 'interrupted', error = ? WHERE state = 'running'", (error,)
+                ).rowcount
+            )
         )
 
     # -- reading ----------------------------------------------------------------------------------------------------
@@ -251,7 +253,8 @@ class Store:
     async def rename(self, owner: str, id: str, title: str) -> StoredConversation:
         def write(db: sqlite3.Connection) -> StoredConversation:
             db.execute(
-                "UPDATE conversations SET title = ?, revision = revision + 1 WHERE id = ? AND owner = ?", (title, id, owner)
+                "UPDATE conversations SET title = ?, revision = revision + 1 WHERE id = ? AND owner = ?",
+                (title, id, owner),
             )
             return _conversation(db, owner, id)
 

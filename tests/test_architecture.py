@@ -17,12 +17,12 @@ SOURCES = sorted(
 # Library -> the files, or folders ending in "/", that may import it.
 ALLOWED = {
     "gradio": ("app.py", "chat/web/", "privacy/web/"),
-    "huggingface_hub": ("chat/hub.py", "chat/sessions.py", "chat/engines.py"),
-    "text_generation": ("chat/engines.py",),
+    "huggingface_hub": ("chat/hub.py", "chat/visitors/sessions.py", "chat/engines/adapters.py"),
+    "text_generation": ("chat/engines/adapters.py",),
     "vllm": (),
     "torch": (),
-    "sqlite3": ("chat/db.py", "chat/store.py", "chat/sessions.py", "chat/owners.py"),
-    "fastapi": ("app.py", "chat/web/", "privacy/web/", "chat/asking.py"),
+    "sqlite3": ("chat/db.py", "chat/store.py", "chat/visitors/sessions.py", "chat/owners.py"),
+    "fastapi": ("app.py", "chat/web/", "privacy/web/", "chat/visitors/asking.py"),
     "privacy": ("app.py", "privacy/"),
     "chat.web": ("app.py", "chat/web/", "privacy/web/"),
     "chat.settings": ("app.py",),
@@ -76,4 +76,4 @@ assert threading.active_count() == 1, threading.enumerate()
 
 def test_the_scan_sees_what_it_should():
     """Guards the guard: an import inside a function counts too."""
-    assert "huggingface_hub" in imports(ROOT / "chat" / "sessions.py")
+    assert "huggingface_hub" in imports(ROOT / "chat" / "visitors" / "sessions.py")

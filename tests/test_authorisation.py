@@ -28,8 +28,8 @@ from gradio.routes import App as GradioApp
 from starlette.routing import BaseRoute, Mount
 
 import app as parley
-from chat.origins import OPEN_IN_GRADIO
 from chat.settings import Settings
+from chat.visitors.origins import OPEN_IN_GRADIO
 from tests.support.provider import CLIENT_ID, CLIENT_SECRET, IdentityProvider
 from tests.support.scripted_engine import ScriptedEngine
 from tests.support.serving import serving

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat import yaml_lines
-from chat.catalog import (
+from chat.conversation import RANGES, SamplingParams
+from chat.models import yaml_lines
+from chat.models.catalog import (
     Catalog,
     CatalogError,
     LookupFailed,
@@ -22,8 +23,7 @@ from chat.catalog import (
     entry_as_json,
     memory_for,
 )
-from chat.catalog_file import REPOSITORY, Kind
-from chat.conversation import RANGES, SamplingParams
+from chat.models.catalog_file import REPOSITORY, Kind
 
 SHIPPED = REPOSITORY / "chat" / "models.yaml"
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from chat.catalog import ModelEntry
-from chat.engine_pool import RETRY_SECONDS, EnginePool, build_engine, build_server, share_of
-from chat.engines import EngineError, EngineOutOfMemory, EngineUnavailable, HostedEngine, OpenAIEngine, TGIEngine
-from chat.machine import Gpu, Machine
-from chat.vllm_server import EngineStatus
+from chat.engines.adapters import HostedEngine, OpenAIEngine, TGIEngine
+from chat.engines.errors import EngineError, EngineOutOfMemory, EngineUnavailable
+from chat.engines.machine import Gpu, Machine
+from chat.engines.pool import RETRY_SECONDS, EnginePool, build_engine, build_server, share_of
+from chat.engines.vllm_server import EngineStatus
+from chat.models.catalog import ModelEntry
 
 MACHINE = Machine((), 16.0, 2)
 BOX = Machine((Gpu("H100", 80.0),), 256.0, 32)

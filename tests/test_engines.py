@@ -10,28 +10,25 @@ from contextlib import aclosing
 from pathlib import Path
 
 import aiohttp
-import huggingface_hub.errors
 import httpx2
+import huggingface_hub.errors
 import pytest
 import text_generation.errors
 
-from chat import engines
 from chat.conversation import Message, SamplingParams
-from chat.engine_errors import from_answer, from_exception
-from chat.engines import (
-    Delta,
-    Engine,
+from chat.engines import adapters as engines
+from chat.engines.adapters import HostedEngine, OpenAIEngine, TGIEngine
+from chat.engines.engine import MAX_LINE, Answer, Delta, Engine, Timeouts
+from chat.engines.errors import (
     EngineError,
     EngineOutOfMemory,
     EngineOverloaded,
     EngineRefused,
     EngineStarting,
     EngineUnavailable,
-    HostedEngine,
-    OpenAIEngine,
     PromptTooLong,
-    TGIEngine,
-    Timeouts,
+    from_answer,
+    from_exception,
 )
 from tests.support.scripted_engine import SAYING, ScriptedEngine
 
@@ -154,9 +151,7 @@ async def test_a_finished_answer_gives_its_connection_back() -> None:
 
 async def test_vllm_is_reached_through_a_unix_socket(tmp_path: Path) -> None:
     with ScriptedEngine(uds=tmp_path / "engine.sock", api_key="k") as server:
-        engine = OpenAIEngine(
-            "http://localhost", "scripted", vllm=True, uds=tmp_path / "engine.sock", api_key="k"
-        )
+        engine = OpenAIEngine("http://localhost", "scripted", vllm=True, uds=tmp_path / "engine.sock", api_key="k")
         assert text_of(await answer(engine, "/say")) == SAYING
         assert server.log[-1].path == "/v1/chat/completions"
         await engine.aclose()
@@ -432,8 +427,8 @@ async def test_text_before_a_failure_is_yielded_before_it_is_raised(kind: str, s
 
 
 async def test_an_endless_line_is_not_collected(server: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    reading = engines._Answer("scripted")
-    for _ in range(engines.MAX_LINE // 65536 + 1):
+    reading = Answer("scripted")
+    for _ in range(MAX_LINE // 65536 + 1):
         reading.read(b"x" * 65536)
     assert isinstance(reading.failure, EngineUnavailable)
 
@@ -466,7 +461,11 @@ async def test_a_prompt_that_is_too_long_names_both_lengths(kind: str, server: S
             None,
             512,
         ),
-        ("The decoder prompt (length 600) is longer than the maximum model length of 512. Make sure that ...", 600, 512),
+        (
+            "The decoder prompt (length 600) is longer than the maximum model length of 512. Make sure that ...",
+            600,
+            512,
+        ),
         (
             "The decoder prompt (length 512) plus the number of requested output tokens (at least 1) is longer than "
             "the maximum model length of 512. Make sure that ...",
@@ -577,7 +576,9 @@ def test_an_exception_keeps_its_meaning(error: Exception, expected: type[EngineE
     assert type(from_exception("M", error, begun=False)) is expected
 
 
-@pytest.mark.parametrize("error", [httpx2.ReadError("x"), aiohttp.ClientPayloadError("x"), KeyError("x"), MemoryError("x")])
+@pytest.mark.parametrize(
+    "error", [httpx2.ReadError("x"), aiohttp.ClientPayloadError("x"), KeyError("x"), MemoryError("x")]
+)
 async def test_whatever_the_transport_raises_leaves_the_engine_as_an_engine_error(error: Exception) -> None:
     class Broken(engines._ChatEngine):
         async def _open(self, stack: object, request: object) -> object:

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from chat import generation as module
-from chat.engines import Delta, EngineUnavailable
+from chat.engines.engine import Delta
+from chat.engines.errors import EngineUnavailable
 from chat.generation import Ending, Generation, Generations
 
 pytestmark = pytest.mark.anyio

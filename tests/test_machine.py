@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chat.machine import Gpu, Machine
+from chat.engines.machine import Gpu, Machine
 
 SMI = "NVIDIA H100 80GB HBM3, 81559\nNVIDIA H100 80GB HBM3, 81559\n"
 LAPTOP = Machine((), 16.0, 4)

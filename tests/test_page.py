@@ -6,17 +6,12 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from chat.web.page import assets_path
+from chat.web.render import render
+from tests.support.browser import DESKTOP, PHONE, chromium
 from tests.support.fake_backend import MODELS, FakeBackend, Server
-
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
-DESKTOP = {"width": 1280, "height": 800}
-PHONE = {"width": 390, "height": 844}
 
 LONG = "One.\n\n" + "\n\n".join(f"Paragraph {n} with some words in it." for n in range(40))
 RICH = """First **words**.
@@ -38,10 +33,8 @@ The last paragraph, with \\(x^2\\)."""
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +221,39 @@ def test_an_answer_that_settles_moves_nothing(page: Page, backend: FakeBackend) 
     backend.release()
     expect(answers(page).locator(".foot")).to_be_visible()
     assert (page.evaluate(measure), page.evaluate(height)) == running
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Two lines with **bold**\nand `code`",
+        "- one\n- two **b**\n- three",
+        "1. one\n2. two\n3. three",
+        "# Title\n\nText",
+        "```python\ndef f(x):\n\treturn x\n```",
+        "| a | b |\n|---|---|\n| 1 | 2 |",
+        "> quoted\n> more",
+        "a\n\n---\n\nb",
+    ],
+)
+def test_the_sketch_of_unsettled_text_is_as_high_as_the_settled_block(page: Page, text: str) -> None:
+    heights = page.evaluate(
+        """async ([text, html, assets]) => {
+            const { Tail } = await import(`${assets}/tail.js`);
+            const measure = (fill) => {
+                const body = document.createElement("div");
+                body.className = "md";
+                document.getElementById("p-thread").append(body);
+                fill(body);
+                return body.getBoundingClientRect().height;
+            };
+            const tail = new Tail();
+            for (const character of text) tail.append(character);
+            return [measure((body) => body.append(tail.element)), measure((body) => (body.innerHTML = html))];
+        }""",
+        [text, render(text), assets_path()],
+    )
+    assert heights[0] == heights[1] > 0
 
 
 def test_reading_above_is_not_disturbed_by_new_text(page: Page, backend: FakeBackend) -> None:

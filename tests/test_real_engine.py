@@ -12,8 +12,9 @@ import httpx
 import pytest
 
 from chat.conversation import Message, SamplingParams
-from chat.engines import EngineRefused, OpenAIEngine, PromptTooLong
-from chat.guard import processes
+from chat.engines.adapters import OpenAIEngine
+from chat.engines.errors import EngineRefused, PromptTooLong
+from chat.engines.guard import processes
 from tests.support.real_engine import AT_ONCE, CONTEXT, RealEngine
 
 PATIENCE = 10.0

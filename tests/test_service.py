@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from chat.catalog import Catalog, ModelEntry, UnknownModel
 from chat.conversation import Message, SamplingParams
 from chat.db import Database
-from chat.engine_errors import AnswerTooLong, EngineUnavailable, PromptTooLong
+from chat.engines.errors import EngineUnavailable, PromptTooLong
 from chat.generation import Generations
+from chat.models.catalog import Catalog, ModelEntry, UnknownModel
 from chat.service import CRASHED, LONGEST_PROMPT, SHUT_DOWN, BadInput, ChatService
 from chat.store import NotFound, Store
 from tests.support.fakes import FakeEngine, FakePool, TickingClock
@@ -145,13 +145,6 @@ async def test_older_messages_make_room_when_the_conversation_exceeds_the_contex
     before, after = (len(asked.messages) for asked in app.engine.asked[-2:])
     assert after < before
     assert app.engine.asked[-1].messages[-1] == Message("user", "e" * 900)
-
-
-async def test_the_answer_gives_way_before_the_conversation_does(app):
-    app.engine.scripts += [[AnswerTooLong("Small", 1900, 2048)], ["fits"]]
-    _, _, running = await app.service.send(OWNER, None, "a" * 900)
-    await app.service.generations.get(running.id).wait()
-    assert app.engine.asked[-1].params.max_tokens == 148
 
 
 async def test_a_message_beyond_the_context_says_so_and_is_not_lost(app):

@@ -7,9 +7,9 @@ import sqlite3
 
 import pytest
 
-from chat.asking import session_cookie
-from chat.origins import Head, OriginRules
-from chat.sessions import LIFETIME, SEEN_EVERY, digest
+from chat.visitors.asking import session_cookie
+from chat.visitors.origins import Head, OriginRules
+from chat.visitors.sessions import LIFETIME, SEEN_EVERY, digest
 from tests.support.provider import IdentityProvider
 from tests.support.small_app import FRIEND, HERE, OURS, THERE, SmallApp, signed_in, small_app
 

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from chat.oauth import ATTEMPT_LIFETIME, own_path
+from chat.visitors.oauth import ATTEMPT_LIFETIME, own_path
 from tests.support.provider import CLIENT_SECRET, IdentityProvider
 from tests.support.small_app import HERE, OURS, SmallApp, signed_in, small_app
 

@@ -15,14 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from chat import guard
 from chat.conversation import Message, SamplingParams
-from chat.engines import EngineOutOfMemory, EngineUnavailable, OpenAIEngine
-from chat.guard import processes
-from chat.machine import Gpu, Machine
-from chat.vllm_command import arguments_of, vllm_command, vllm_environment
-from chat.vllm_log import diagnose, lines_of, stage_of, worth_keeping
-from chat.vllm_server import VllmServer, back_off, private_folder
+from chat.engines import guard
+from chat.engines.adapters import OpenAIEngine
+from chat.engines.errors import EngineOutOfMemory, EngineUnavailable
+from chat.engines.guard import processes
+from chat.engines.machine import Gpu, Machine
+from chat.engines.vllm_command import arguments_of, vllm_command, vllm_environment
+from chat.engines.vllm_log import diagnose, lines_of, stage_of, worth_keeping
+from chat.engines.vllm_server import VllmServer, back_off, private_folder
 
 FAKE = Path(__file__).parent / "support" / "fake_vllm.py"
 LAPTOP = Machine((), 8.0, 2)

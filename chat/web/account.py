@@ -10,11 +10,11 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from chat.asking import asking_of, visitor_of
-from chat.oauth import ATTEMPT_LIFETIME, SignIn, SignInFailed
-from chat.origins import SIGN_IN_COOKIE
-from chat.sessions import Sessions
-from chat.visitors import Account, Forbidden, account_of
+from chat.visitors.asking import asking_of, visitor_of
+from chat.visitors.oauth import ATTEMPT_LIFETIME, SignIn, SignInFailed
+from chat.visitors.origins import SIGN_IN_COOKIE
+from chat.visitors.sessions import Sessions
+from chat.visitors.visitor import Account, Forbidden, account_of
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Sign in - Parley</title>

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 import gradio as gr
 
-from chat.asking import visitor_of
-from chat.catalog import UnknownModel
+from chat.models.catalog import UnknownModel
 from chat.service import BadInput, ChatService
+from chat.visitors.asking import visitor_of
 
 # A Gradio update costs about 1 ms of the server's time: at most this often, however fast the engine writes.
 UPDATE_SECONDS = 0.1

@@ -13,11 +13,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
-from chat.asking import keep_owner, visitor_of
-from chat.catalog import UnknownModel, entry_as_json
+from chat.models.catalog import UnknownModel, entry_as_json
 from chat.service import BadInput, ChatService
 from chat.store import AnswerRunning, NotFound, StoredConversation, StoredMessage
-from chat.visitors import error_body
+from chat.visitors.asking import keep_owner, visitor_of
+from chat.visitors.visitor import error_body
 from chat.web.live import LiveAnswers
 from chat.web.render import render
 

@@ -233,7 +233,6 @@ def app(backend: FakeBackend) -> FastAPI:
             if request.headers.get("x-parley") != "1":
                 return error(403, "no_header", "This request did not come from the page.")
         response = await call_next(request)
-        response.headers["Content-Security-Policy"] = page.CSP
         if not backend.me["cookie"]:
             response.headers["X-Parley-Session"] = "only-in-memory"
         return response
@@ -328,6 +327,7 @@ def app(backend: FakeBackend) -> FastAPI:
 
     app.include_router(pages.router(listed, pages.Facts()))
     page.mount(app, page.build())
+    app.add_middleware(page.Headers)
     return app
 
 

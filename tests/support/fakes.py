@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from chat.conversation import Message, SamplingParams
-from chat.engines import Delta, EngineError
+from chat.engines.engine import Delta
+from chat.engines.errors import EngineError
 
 
 class TickingClock:

@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chat.engines import OpenAIEngine
-from chat.machine import Machine
-from chat.vllm_server import EngineStatus, VllmServer
+from chat.engines.adapters import OpenAIEngine
+from chat.engines.machine import Machine
+from chat.engines.vllm_server import EngineStatus, VllmServer
 
 STARTER = Path(__file__).resolve().parents[2] / "starter" / "model"
 CONTEXT = 2048

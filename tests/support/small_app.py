@@ -9,12 +9,12 @@ from typing import Any
 import httpx
 from fastapi import FastAPI, Request
 
-from chat.asking import WhoIsAsking, answer_refusals, keep_owner, visitor_of
 from chat.conversation import SamplingParams
 from chat.db import Database
-from chat.oauth import Provider, SignIn
-from chat.sessions import Sessions, hub_whoami
 from chat.store import Author, Store
+from chat.visitors.asking import WhoIsAsking, answer_refusals, keep_owner, visitor_of
+from chat.visitors.oauth import Provider, SignIn
+from chat.visitors.sessions import Sessions, hub_whoami
 from chat.web.account import account_routes
 from tests.support.provider import CLIENT_ID, CLIENT_SECRET
 

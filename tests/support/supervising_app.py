@@ -9,8 +9,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from chat.machine import Machine
-from chat.vllm_server import VllmServer
+from chat.engines.machine import Machine
+from chat.engines.vllm_server import VllmServer
 
 
 async def main(folder: Path, runtime: Path) -> None:

@@ -13,9 +13,9 @@ export class Tail {
 		this.undo = null;
 		this.element.replaceChildren();
 		this.block = null;
+		this.list = null;
 		this.fence = null;
 		this.open = "";
-		this.openNode = null;
 		this.append(text);
 	}
 
@@ -31,13 +31,13 @@ export class Tail {
 	}
 
 	sketch(line) {
-		const before = { block: this.block, fence: this.fence, last: this.element.lastChild, inner: this.block?.lastChild };
+		const { block, fence, list } = this;
+		const ends = [];
+		for (let node = this.element; node; node = node.lastElementChild) ends.push([node, node.lastChild]);
 		this.line(line);
 		this.undo = () => {
-			while (this.element.lastChild && this.element.lastChild !== before.last) this.element.lastChild.remove();
-			while (before.block?.lastChild && before.block.lastChild !== before.inner) before.block.lastChild.remove();
-			this.block = before.block;
-			this.fence = before.fence;
+			for (const [node, last] of ends) while (node.lastChild !== last) node.lastChild.remove();
+			Object.assign(this, { block, fence, list });
 		};
 	}
 
@@ -57,8 +57,10 @@ export class Tail {
 		if (!line.trim()) return void (this.block = null);
 		const heading = /^(#{1,6})\s+(.*)$/.exec(line);
 		const item = /^(\s*)([-*+]|\d{1,9}[.)])\s+(.*)$/.exec(line);
+		if (item) return this.item(item);
+		if (this.list && !this.block && /^\s/.test(line)) return this.goOn(line);
+		if (!this.block) this.list = null;
 		if (heading) this.start(`h${Math.min(heading[1].length + 2, 6)}`, heading[2]);
-		else if (item) this.item(item);
 		else if (line.startsWith("|")) this.row(line);
 		else if (line.startsWith(">")) this.inside("blockquote", line.replace(/^>\s?/, ""));
 		else if (/^(-{3,}|\*{3,}|_{3,})\s*$/.test(line)) this.element.append(h("hr"));
@@ -69,6 +71,7 @@ export class Tail {
 	start(tag, text) {
 		const block = h(tag, { dir: "auto" }, ...inline(text));
 		this.element.append(block);
+		this.list = null;
 		this.block = tag === "p" ? block : null;
 	}
 
@@ -78,15 +81,26 @@ export class Tail {
 		this.element.append(h(tag, {}, this.block));
 	}
 
+	/** All items of a list, nested ones too, are items of one list here; only their indentation tells them apart. */
 	item([, indent, marker, text]) {
-		const ordered = /\d/.test(marker);
-		const list = h(ordered ? "ol" : "ul", { dir: "auto", start: ordered ? parseInt(marker, 10) : null });
-		const depth = Math.min(Math.floor(indent.replace(/\t/g, "    ").length / 2), 5);
-		if (depth) list.style.marginInlineStart = `${depth * 1.4}em`;
-		this.block = h("li", { dir: "auto" }, ...inline(text));
-		list.append(this.block);
-		list.className = "item";
-		this.element.append(list);
+		const tag = /\d/.test(marker) ? "ol" : "ul";
+		const depth = Math.min(Math.floor(indent.replaceAll("\t", "    ").length / 2), 5);
+		if (!this.list || (!depth && this.list.tagName.toLowerCase() !== tag)) {
+			this.list = h(tag, { dir: "auto" });
+			this.element.append(this.list);
+		}
+		this.block = h("li", { dir: "auto", value: tag === "ol" ? parseInt(marker, 10) : null }, ...inline(text));
+		if (depth) {
+			this.block.style.marginInlineStart = `${depth * 1.5}rem`;
+			this.block.style.listStyleType = tag === "ol" ? "decimal" : "circle";
+		}
+		this.list.append(this.block);
+	}
+
+	/** Another paragraph of the last item. */
+	goOn(line) {
+		this.block = h("p", { dir: "auto" }, ...inline(line.trim()));
+		this.list.lastElementChild.append(this.block);
 	}
 
 	row(line) {

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from chat.catalog import ASSUMED_CONTEXT, ModelEntry
-from chat.engines import Engine, EngineError, EngineUnavailable, HostedEngine, OpenAIEngine, TGIEngine
-from chat.machine import Machine
-from chat.vllm_command import KV_CACHE_GIB_ON_CPU, arguments_of
-from chat.vllm_server import EngineStatus, VllmServer
+from chat.engines.adapters import HostedEngine, OpenAIEngine, TGIEngine
+from chat.engines.engine import Engine
+from chat.engines.errors import EngineError, EngineUnavailable
+from chat.engines.machine import Machine
+from chat.engines.vllm_command import KV_CACHE_GIB_ON_CPU, arguments_of
+from chat.engines.vllm_server import EngineStatus, VllmServer
+from chat.models.catalog import ASSUMED_CONTEXT, ModelEntry
 
 # What an engine on a CPU takes beside its weights and cache: two processes with torch.
 OVERHEAD_GIB_ON_CPU = 2.0

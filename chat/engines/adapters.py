@@ -13,7 +13,7 @@
     HostedEngine    kind `hosted`, through `huggingface_hub.AsyncInferenceClient`
 
 What a server says about a failure may quote the conversation: it is read for its kind and its numbers
-(`chat/engine_errors.py`) and goes no further, neither as text nor as the cause of the error that is raised.
+(`chat/engines/errors.py`) and goes no further, neither as text nor as the cause of the error that is raised.
 """
 
 from __future__ import annotations
@@ -22,174 +22,29 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from chat.conversation import Message, SamplingParams
-from chat.engine_errors import (
+from chat.engines.engine import Answer, Delta, Timeouts
+from chat.engines.errors import (
     AnswerTooLong,
     EngineError,
-    EngineOutOfMemory,
-    EngineOverloaded,
     EngineRefused,
-    EngineStarting,
-    EngineUnavailable,
-    PromptTooLong,
     from_answer,
     from_exception,
     overloaded,
 )
 
-__all__ = [
-    "Delta",
-    "Engine",
-    "EngineError",
-    "EngineOutOfMemory",
-    "EngineOverloaded",
-    "EngineRefused",
-    "EngineStarting",
-    "EngineUnavailable",
-    "HostedEngine",
-    "OpenAIEngine",
-    "PromptTooLong",
-    "TGIEngine",
-    "Timeouts",
-]
-
 MAX_STREAMS = 256
-MAX_LINE = 1 << 20  # bytes; a longer line is not an answer
 MAX_ERROR_BODY = 1 << 16  # bytes; vLLM's validation errors repeat the request
 # A server that closes idle connections after 5 s (uvicorn's, hence vLLM's, default) must not do so while we write.
 KEEPALIVE_SECONDS = 3.0
+SHORTEST_ANSWER = 64  # tokens; where less room is left, the conversation is too long, not the answer
 END_SECONDS = 0.25  # how long the end of a complete answer is awaited
-
-
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """A piece of an answer: what one read from the server brought, one token or several.
-
-    The last one of a complete stream carries the finish reason ("stop", "length", ...). Where a delta has both,
-    `reasoning` came before `text`.
-    """
-
-    text: str = ""
-    reasoning: str = ""
-    finish_reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long an engine may be silent, in seconds. The first token waits for a queue and a long prompt."""
-
-    connect: float = 10.0
-    first_token: float = 600.0
-    idle: float = 120.0
-
-
-class Engine(Protocol):
-    """One model that answers. The chat template belongs to the server behind it."""
-
-    def stream(
-        self,
-        messages: Sequence[Message],
-        params: SamplingParams,
-        *,
-        cache_salt: str | None = None,
-        continue_last: bool = False,
-    ) -> AsyncIterator[Delta]:
-        """Yield the answer to `messages` piece by piece.
-
-        Closing the iterator, or cancelling the task that reads it, frees the request at the server at once, before
-        the first token too. Read it under `contextlib.aclosing`: a reader that is cancelled while it does something
-        else closes nothing. `cache_salt` keeps one owner's prefix cache from telling another what was asked.
-        `continue_last`: the last message is an assistant's, cut off; go on with it instead of starting a new one.
-        Raises `EngineError`, and nothing else of its own; a stream that ends without a finish reason is
-        `EngineUnavailable`.
-        """
-        ...
-
-    async def aclose(self) -> None:
-        """Release the connections."""
-        ...
-
-
-class _Answer:
-    """One answer being read: bytes or parsed events in, deltas out."""
-
-    def __init__(self, label: str) -> None:
-        self._label = label
-        self._pending = b""
-        self.begun = False  # something was yielded: no second try
-        self.finished = False  # a finish reason came
-        self.ended = False  # "[DONE]" came
-        self.failure: EngineError | None = None
-
-    def read(self, piece: bytes | Mapping[str, Any]) -> Delta | None:
-        """What `piece` adds, if anything. A failure inside it is kept in `failure`, after the text before it."""
-        text: list[str] = []
-        reasoning: list[str] = []
-        reason: str | None = None
-        for event in self._events(piece) if isinstance(piece, bytes) else (piece,):
-            try:
-                if event.get("error") or event.get("object") == "error":
-                    self.failure = from_answer(self._label, None, event, begun=self.begun or bool(text or reasoning))
-                    break
-                for choice in event.get("choices") or ():
-                    delta = choice.get("delta") or {}
-                    text.append(delta.get("content") or "")
-                    reasoning.append(delta.get("reasoning") or delta.get("reasoning_content") or "")
-                    reason = choice.get("finish_reason") or reason
-                    break  # one answer was asked for
-            except (AttributeError, TypeError):
-                self._garbage()
-                break
-        if reason in ("abort", "error"):  # vLLM: shut down, or failed, in mid-answer
-            self.failure, reason = from_answer(self._label, None, {}, begun=True), None
-        if self.failure is not None:
-            self.ended = True
-        self.finished = self.finished or reason is not None
-        try:
-            delta = Delta("".join(text), "".join(reasoning), reason)
-        except TypeError:
-            self._garbage()
-            return None
-        if delta.text or delta.reasoning or delta.finish_reason:
-            self.begun = True
-            return delta
-        return None
-
-    def _events(self, chunk: bytes) -> list[Mapping[str, Any]]:
-        """The events that `chunk` completes. Lines end with a line feed only: vLLM's JSON holds U+2028 and U+0085 as
-        they are, where `str.splitlines`, and with it httpx' line reader, would cut it in two."""
-        lines = (self._pending + chunk).split(b"\n")
-        self._pending = lines.pop()
-        if len(self._pending) > MAX_LINE:
-            self._garbage()
-        events = []
-        for line in lines:
-            if not line.startswith(b"data:"):
-                continue
-            payload = line[5:].strip()
-            if payload == b"[DONE]":
-                self.ended = True
-                break
-            try:
-                events.append(json.loads(payload))
-            except ValueError:
-                self._garbage()
-                break
-        return events
-
-    def _garbage(self) -> None:
-        self.ended = True
-        self.failure = EngineUnavailable(
-            f"{self._label} sent something that is not an answer. Try again; if it happens again, pick another model.",
-            detail="malformed stream",
-        )
 
 
 class _ChatEngine:
@@ -215,7 +70,7 @@ class _ChatEngine:
             raise EngineRefused(f"{self.label} cannot go on with a cut-off answer. Ask it to continue instead.")
         request = self._request(messages, params, cache_salt, continue_last)
         for last_try in (False, True):
-            answer = _Answer(self.label)
+            answer = Answer(self.label)
             failure: EngineError | None = None
             async with AsyncExitStack() as stack:
                 try:
@@ -234,13 +89,13 @@ class _ChatEngine:
                 return
             if failure is None:
                 failure = from_answer(self.label, None, {}, begun=answer.begun)
-            if isinstance(failure, AnswerTooLong) and not last_try and not answer.begun:
+            if isinstance(failure, AnswerTooLong) and failure.room >= SHORTEST_ANSWER and not last_try:
                 request = {**request, "max_tokens": min(request["max_tokens"], failure.room)}
                 continue
             # Raised outside the handlers, so that the transport's error is not its context.
             raise failure
 
-    async def _next(self, source: AsyncIterator[Any], answer: _Answer) -> Any | None:
+    async def _next(self, source: AsyncIterator[Any], answer: Answer) -> Any | None:
         """The next piece; None at the end. The end of the body of a complete answer is awaited only briefly: it gives
         the connection back for reuse, and is not missed."""
         if answer.finished:
@@ -334,9 +189,7 @@ class OpenAIEngine(_ChatEngine):
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect),
                 trust_env=not self._local,
             )
-        response = await stack.enter_async_context(
-            self._session.post(self._url, json=request, allow_redirects=False)
-        )
+        response = await stack.enter_async_context(self._session.post(self._url, json=request, allow_redirects=False))
         return await _chunks(self.label, response)
 
     def _closed(self) -> None:

@@ -8,9 +8,9 @@ from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chat.origins import COOKIE, HEADER, Head, OriginRules
-from chat.sessions import LIFETIME, Carrier, Known, Sessions, new_owner
-from chat.visitors import CannotCheck, Refused, Visitor, WrongKey, error_body
+from chat.visitors.origins import COOKIE, HEADER, Head, OriginRules
+from chat.visitors.sessions import LIFETIME, Carrier, Known, Sessions, new_owner
+from chat.visitors.visitor import CannotCheck, Refused, Visitor, WrongKey, error_body
 
 
 class Asking:

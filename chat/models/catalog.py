@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from chat.catalog_file import (
+from chat.models.catalog_file import (
     ASSUMED_CONTEXT,
     NAME,
     CatalogError,

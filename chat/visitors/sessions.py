@@ -19,7 +19,17 @@ from typing import Awaitable, Callable, Literal
 from cachetools import TTLCache
 
 from chat.db import Database
-from chat.visitors import Account, ApiKey, CannotCheck, Forbidden, HubUser, NotThere, Organisation, WrongKey, hub_user
+from chat.visitors.visitor import (
+    Account,
+    ApiKey,
+    CannotCheck,
+    Forbidden,
+    HubUser,
+    NotThere,
+    Organisation,
+    WrongKey,
+    hub_user,
+)
 
 DAY = 86400.0
 LIFETIME = 30 * DAY  # of a session, and of an anonymous owner, since the last visit

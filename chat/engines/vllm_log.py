@@ -1,7 +1,7 @@
 """What vLLM's output says: which stage its start has reached, and why it failed.
 
 Of each line only the stage is kept and, for the operator, the last few lines in memory; with prompt logging off (vLLM's
-default, which `chat.vllm_server` never changes) they hold no conversation text.
+default, which `chat.engines.vllm_server` never changes) they hold no conversation text.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
-from chat.machine import Machine
+from chat.engines.machine import Machine
 
 # Up to here the uniprocess executor is used on a CPU: it saves one process with its own import of torch. Measured on
 # two idle cores with a model of 0.1 million parameters: ready in 14 s instead of 24, with 0.5 GB less memory; 800

@@ -15,15 +15,15 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from chat import yaml_lines
 from chat.conversation import RANGES, SamplingParams
+from chat.models import yaml_lines
 
 Kind = Literal["vllm", "openai", "tgi", "hosted"]
 Domain = Literal["general", "this Space", "writing", "code", "mathematics", "science"]
 Style = Literal["brief", "conversational", "thorough", "step by step"]
 Difficulty = Literal["simple", "everyday", "hard"]
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 GIB = 2**30
 ASSUMED_CONTEXT = 4096  # tokens, where nobody says how many a model reads
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")

@@ -1,11 +1,11 @@
 """Who may be asking, and the ways to be turned away.
 
-    Refused                 a request is turned away; `str()` says why and what to do
-    +- NotSignedIn          it needs an account
-    +- WrongKey             the key it came with opens nothing
-    +- Forbidden            it may not, whoever asks
-    +- NotThere             no such route, or it is another owner's: the caller cannot tell which
-    +- CannotCheck          the Hub could not be asked about the token
+Refused                 a request is turned away; `str()` says why and what to do
++- NotSignedIn          it needs an account
++- WrongKey             the key it came with opens nothing
++- Forbidden            it may not, whoever asks
++- NotThere             no such route, or it is another owner's: the caller cannot tell which
++- CannotCheck          the Hub could not be asked about the token
 """
 
 from __future__ import annotations

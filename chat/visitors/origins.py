@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Mapping
 from urllib.parse import urlsplit
 
-from chat.visitors import Forbidden, NotSignedIn, NotThere
+from chat.visitors.visitor import Forbidden, NotSignedIn, NotThere
 
 COOKIE = "parley"
 SIGN_IN_COOKIE = "parley_sign_in"

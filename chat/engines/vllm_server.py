@@ -4,7 +4,7 @@
                   ^                          (any) -> restarting -+            |
                   +-----------------------------------------------+------------+     (any) -> failed, stopped
 
-vLLM runs below `chat/guard.py`, which ends it when this process goes, however that happens.
+vLLM runs below `chat/engines/guard.py`, which ends it when this process goes, however that happens.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from typing import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 import httpx
 
-from chat import guard
-from chat.engines import EngineError, EngineOutOfMemory, EngineStarting, EngineUnavailable
-from chat.machine import Machine
-from chat.vllm_command import is_local, vllm_command, vllm_environment
-from chat.vllm_log import WORDS, Failure, Stage, diagnose, lines_of, stage_of, worth_keeping
+from chat.engines import guard
+from chat.engines.errors import EngineError, EngineOutOfMemory, EngineStarting, EngineUnavailable
+from chat.engines.machine import Machine
+from chat.engines.vllm_command import is_local, vllm_command, vllm_environment
+from chat.engines.vllm_log import WORDS, Failure, Stage, diagnose, lines_of, stage_of, worth_keeping
 
 TAIL_LINES = 40
 # The cause stands in the engine's traceback, with those of the processes above it after it.
@@ -272,7 +272,13 @@ class VllmServer:
             self._env, self.model, self.api_key, self.uds.parent, self._machine, self._extra_args
         )
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), str(self._grace), *command,
+            sys.executable,
+            "-I",
+            "-S",
+            guard.__file__,
+            str(os.getpid()),
+            str(self._grace),
+            *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

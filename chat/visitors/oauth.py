@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 import httpx
 from cachetools import TTLCache
 
-from chat.visitors import HubUser, hub_user
+from chat.visitors.visitor import HubUser, hub_user
 
 ATTEMPT_LIFETIME = 600.0  # seconds
 DISCOVERED_EVERY = 3600.0  # seconds

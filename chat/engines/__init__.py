@@ -1,0 +1,1 @@
+"""What answers: the adapters of four kinds of server, their errors, and the co-located vLLM processes."""

@@ -1,0 +1,1 @@
+"""Which models visitors may pick: the catalogue and the file it is read from."""
