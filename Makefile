@@ -22,3 +22,7 @@ bench:         ## Figures, each with its baseline from the same run
 screenshots:   ## Make the README's pictures anew
 	@$(PYTHON) install.py test
 	@$(VENV) -m docs.screenshots
+
+hub:           ## A Hugging Face Hub on this machine; it prints the variables with which the app uses it
+	@$(PYTHON) install.py test
+	@$(VENV) -m tests.support.hub --root $${HUB_DIR:-/tmp/parley-hub} --port 7861

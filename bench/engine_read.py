@@ -1,29 +1,25 @@
-"""CPU cost per chunk of our stream reader against the openai client's and httpx' own line reader.
+"""CPU cost per chunk of our stream reader against httpx' own line reader and, where it is installed, the openai client.
 
-    python bench/engine_read.py [TOKENS]
-
-A scripted engine in a process of its own paces TOKENS (default 3000) tokens at 500 a second, so that each chunk is
-one read; the CPU seconds of this process alone are counted. Prints milliseconds per chunk and the ratio.
+A scripted engine in a process of its own paces the tokens so that each chunk is one read; the CPU seconds of this
+process alone are counted.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import httpx
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from chat.conversation import Message, SamplingParams  # noqa: E402
+from bench.report import Table, calibration
+from chat.conversation import Message, SamplingParams
 from chat.engines.adapters import OpenAIEngine
+from tests.support.app_process import engine_process
 
+TOKENS = 3000
 INTERVAL = 0.002  # seconds between two tokens
 
 
@@ -65,27 +61,21 @@ async def measure(reader: Callable[[str, str], AsyncIterator[str]], url: str, to
     return (time.process_time() - before) * 1000 / tokens
 
 
-def main() -> None:
-    tokens = int(sys.argv[1]) if len(sys.argv) > 1 else 3000
-    command = [sys.executable, "-m", "tests.support.scripted_engine"]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None
-        url = f"http://127.0.0.1:{server.stdout.readline().strip()}"
-        readers: list[Callable[[str, str], AsyncIterator[str]]] = [ours, httpx_lines]
-        try:
-            import openai  # noqa: F401
-
-            readers.append(openai_client)
-        except ImportError:
-            pass
-        costs = {reader.__name__: asyncio.run(measure(reader, url, tokens)) for reader in readers}
-    finally:
-        server.terminate()
-        server.wait()
+def main() -> Table:
+    table = Table(
+        f"Reading an engine's stream, {TOKENS} chunks at {1 / INTERVAL:.0f} a second",
+        ("reader", "CPU per chunk", "ratio to ours"),
+    )
+    readers: list[Callable[[str, str], AsyncIterator[str]]] = [ours, httpx_lines]
+    if importlib.util.find_spec("openai"):
+        readers.append(openai_client)
+    with engine_process() as url:
+        costs = {reader.__name__: asyncio.run(measure(reader, url, TOKENS)) for reader in readers}
+    table.add("calibration: one JSON dump of a chunk", f"{calibration():.4f} ms", "")
     for name, cost in costs.items():
-        print(f"{name:14} {cost:.4f} ms per chunk   {cost / costs['ours']:.2f} x ours")
+        table.add(name, f"{cost:.4f} ms", cost / costs["ours"])
+    return table
 
 
 if __name__ == "__main__":
-    main()
+    print(main())

@@ -265,6 +265,21 @@ async def test_an_answer_longer_than_the_room_left_is_asked_for_again_with_what_
     await engine.aclose()
 
 
+async def test_a_room_too_small_for_an_answer_counts_as_a_conversation_too_long(server: ScriptedEngine) -> None:
+    """An answer of a dozen tokens would be cut off in its first sentence: older messages must make room instead."""
+    engine = build("vllm", server.url)
+    with pytest.raises(PromptTooLong):
+        await answer(engine, "/room tokens=500 limit=512")
+    await engine.aclose()
+
+
+async def test_a_server_known_by_its_address_alone_is_asked_which_model_it_serves(server: ScriptedEngine) -> None:
+    engine = OpenAIEngine(server.url, "", vllm=False)
+    assert text_of(await answer(engine, "/say yes")) == "yes"
+    assert server.log[-1].params["model"] == "scripted"
+    await engine.aclose()
+
+
 # Stop
 
 

@@ -189,8 +189,20 @@ class OpenAIEngine(_ChatEngine):
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect),
                 trust_env=not self._local,
             )
+        if not request["model"]:
+            request = {**request, "model": await self._served()}
         response = await stack.enter_async_context(self._session.post(self._url, json=request, allow_redirects=False))
         return await _chunks(self.label, response)
+
+    async def _served(self) -> str:
+        """The first model that the server lists: it was given by its address alone (`ENGINE_URL`)."""
+        if not self.model:
+            models = self._url.removesuffix("/chat/completions") + "/models"
+            async with self._session.get(models, allow_redirects=False) as response:
+                if response.status != 200:
+                    raise from_answer(self.label, response.status, "", begun=False)
+                self.model = (await response.json())["data"][0]["id"]
+        return self.model
 
     def _closed(self) -> None:
         self._open_streams -= 1

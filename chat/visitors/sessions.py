@@ -183,8 +183,12 @@ class Sessions:
         return gone
 
     async def forget(self, owner: str) -> None:
-        """Remove an anonymous owner, once its conversations are deleted; before that, `sqlite3.IntegrityError`."""
-        await self.db.write(lambda db: db.execute("DELETE FROM owners WHERE id = ? AND kind = 'anonymous'", (owner,)))
+        """Remove an anonymous owner, once its conversations are deleted; one that has some again stays."""
+        sql = (
+            "DELETE FROM owners WHERE id = ? AND kind = 'anonymous'"
+            " AND NOT EXISTS (SELECT 1 FROM conversations WHERE owner = owners.id)"
+        )
+        await self.db.write(lambda db: db.execute(sql, (owner,)))
         self._forget()
 
     # Offers: from an anonymous owner to the account that signed in at the same browser
