@@ -594,6 +594,17 @@ def test_without_cookies_the_session_lives_in_memory_and_the_page_says_so(
     assert "only-in-memory" not in str(page.context.storage_state())
 
 
+def test_a_newcomer_whose_cookie_comes_back_needs_no_session_in_memory(
+    visit: Callable[..., Visitor], backend: FakeBackend
+) -> None:
+    backend.newcomer = True
+    page = visit().open()
+    expect(page.locator("#p-bars")).to_be_empty()
+    say(page, "Hello")
+    expect(answers(page).locator(".md")).to_have_text("You said: Hello")
+    assert all("x-parley-session" not in headers for _, _, headers in backend.requests)
+
+
 def test_signing_in_offers_the_conversations_of_this_browser(visit: Callable[..., Visitor], backend: FakeBackend) -> None:
     backend.me |= {"signed_in": True, "name": "ada", "offer": {"conversations": 3}}
     page = visit().open()
@@ -616,7 +627,7 @@ def test_a_visitor_without_an_account_finds_the_sign_in_link(page: Page) -> None
     [
         ("/models", "Needs 140 GiB of GPU memory; this machine has no GPU."),
         ("/about", "You are talking to an AI; it may be wrong."),
-        ("/privacy", "Only you can read this conversation."),
+        ("/privacy", "Only you can read your conversations."),
     ],
 )
 def test_the_plain_pages_are_readable_without_scripts(

@@ -46,7 +46,7 @@ TITLE = "Parley"
 TRUTH = "You are talking to an AI; it may be wrong."
 READERS = "Only you can read this conversation."
 
-_LABELS = {
+LABELS = {
     "temperature": "Temperature",
     "top_p": "Top-p",
     "top_k": "Top-k",
@@ -163,7 +163,7 @@ _IN_THE_BROWSER: dict[str, Any] = {"api_visibility": "private", "queue": False, 
 def _widget(name: str) -> gr.Slider | gr.Number:
     allowed = RANGES[name]
     common: dict[str, Any] = {
-        "label": _LABELS[name],
+        "label": LABELS[name],
         "info": allowed.help,
         "elem_id": f"p-{name.replace('_', '-')}",
         "interactive": True,

@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from chat.conversation import RANGES
-from chat.web.page import READERS, TITLE, TRUTH, assets_path
+from chat.web.page import LABELS, TITLE, TRUTH, assets_path
 
 ModelList = Callable[[], Sequence[Mapping[str, Any]]]
 
@@ -73,7 +73,7 @@ def _page(assets: str, title: str, body: str, script: str | None = None) -> str:
 
 
 def _model(model: Mapping[str, Any]) -> str:
-    memory = f"{model['memory_gib']:.2g} GiB of memory" if model.get("memory_gib") else None
+    memory = f"{model['memory_gib']:,.3g} GiB of memory" if model.get("memory_gib") else None
     context = f"{model['context']:,} tokens of context" if model.get("context") else None
     facts = [model.get("author"), memory, context, model.get("licence"), ", ".join(model.get("categories") or ())]
     links = [_link("Model card", model.get("card_url")), _link("Website", model.get("website"))]
@@ -95,7 +95,7 @@ def _link(text: str, address: str | None) -> str:
 
 def _about(facts: Facts) -> str:
     settings = "".join(
-        f"<dt>{escape(name.replace('_', ' '))}</dt><dd>{escape(limits.help)} From {limits.low:g} to {limits.high:g}.</dd>"
+        f"<dt>{escape(LABELS[name])}</dt><dd>{escape(limits.help)} From {limits.low:g} to {limits.high:g}.</dd>"
         for name, limits in RANGES.items()
     )
     code = f"<p>{_link('The code', facts.code_url)} {_link('Discussions and feedback', facts.discussions_url)}</p>"
@@ -120,7 +120,7 @@ def _privacy(facts: Facts) -> str:
     contact = f"<p>For questions about your rights: {escape(facts.contact)}.</p>" if facts.contact else ""
     return f"""
 <p class="by">Last updated {escape(facts.privacy_updated)}</p>
-<p class="lead">{READERS}</p>
+<p class="lead">Only you can read your conversations.</p>
 <h2>What is kept</h2>
 <p>Your conversations, their settings and their titles, in a database on the server of this app, so that you find them
 again. They serve no other purpose: no research, no training.</p>

@@ -111,6 +111,7 @@ class FakeBackend:
         self.status = {"stage": "ready", "detail": ""}
         self.refuse: str | None = None
         self.drop_streams = 0
+        self.newcomer = False  # the first answer cannot know yet whether a cookie will come back
         self.page_size = 40
         self._released = threading.Event()
         self._ids = itertools.count(1)
@@ -232,14 +233,15 @@ def app(backend: FakeBackend) -> FastAPI:
         if request.method not in ("GET", "HEAD") and request.url.path.startswith("/api/"):
             if request.headers.get("x-parley") != "1":
                 return error(403, "no_header", "This request did not come from the page.")
-        response = await call_next(request)
-        if not backend.me["cookie"]:
-            response.headers["X-Parley-Session"] = "only-in-memory"
-        return response
+        return await call_next(request)
 
     @app.get("/api/me")
-    async def me() -> Any:
-        return backend.me
+    async def me(request: Request) -> Any:
+        newcomer, backend.newcomer = backend.newcomer, False
+        cookie = backend.me["cookie"] and not newcomer
+        new = request.headers.get("x-parley-session") == "new"
+        headers = {"X-Parley-Session": "only-in-memory"} if new else None
+        return JSONResponse({**backend.me, "cookie": cookie}, headers=headers)
 
     @app.get("/api/models")
     async def models() -> Any:

@@ -1,6 +1,6 @@
 // Who is asking: the sign-in link, the offer to keep this browser's conversations, and what to say without cookies.
 
-import { api, forgetSession } from "./api.js";
+import { api } from "./api.js";
 import { $, h, stored } from "./dom.js";
 
 const NO_COOKIE = "This conversation ends with the tab: your browser blocks our cookie here. ";
@@ -12,17 +12,7 @@ export class Account {
 	}
 
 	async load() {
-		let me = await api.me();
-		if (!me.cookie) {
-			// The first answer of all could not have seen a cookie yet. Asked again without the value in memory, a
-			// browser that keeps cookies says so.
-			const again = await api.me({ withoutSession: true });
-			if (again.cookie) {
-				forgetSession();
-				me = again;
-			}
-		}
-		this.draw(me);
+		this.draw(await api.me());
 	}
 
 	draw(me) {

@@ -11,14 +11,12 @@ export class Problem extends Error {
 	}
 }
 
-export const forgetSession = () => (session = null);
-
 /** The raw answer to a request, or a `Problem` with one sentence for people. */
 export async function request(method, path, body, options = {}) {
 	const headers = { Accept: "application/json", ...options.headers };
 	if (method !== "GET") headers["X-Parley"] = "1";
 	if (body !== undefined) headers["Content-Type"] = "application/json";
-	if (session && !options.withoutSession) headers["X-Parley-Session"] = session;
+	if (options.session ?? session) headers["X-Parley-Session"] = options.session ?? session;
 	let response;
 	try {
 		response = await fetch(path, {
@@ -48,11 +46,19 @@ async function problem(response) {
 	}
 }
 
+/** Whoever comes for the first time has no cookie to show yet, so one "no" means nothing; the second means it is blocked. */
+async function whoAmI() {
+	let me = await json("GET", "/api/me");
+	if (!me.cookie && !session) me = await json("GET", "/api/me");
+	if (!me.cookie && !session) me = await json("GET", "/api/me", undefined, { session: "new" });
+	return me;
+}
+
 const json = async (...args) => (await request(...args)).json();
 const part = encodeURIComponent;
 
 export const api = {
-	me: (options) => json("GET", "/api/me", undefined, options),
+	me: whoAmI,
 	models: () => json("GET", "/api/models"),
 	status: (model) => json("GET", `/api/status?model=${part(model)}`),
 	conversations: (before) => json("GET", `/api/conversations${before ? `?before=${part(before)}` : ""}`),

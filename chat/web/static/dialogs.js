@@ -2,12 +2,6 @@
 
 import { $, h } from "./dom.js";
 
-export function openDialog(dialog) {
-	const back = document.activeElement;
-	dialog.showModal();
-	dialog.addEventListener("close", () => back?.isConnected && back.focus(), { once: true });
-}
-
 /** A click beside the dialog, or on a button with `data-close`, closes it. */
 export function closable(dialog) {
 	dialog.addEventListener("click", (event) => {
@@ -30,7 +24,7 @@ export function confirmed(question, detail, action) {
 		);
 		dialog.returnValue = "no";
 		dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
-		openDialog(dialog);
+		dialog.showModal();
 		no.focus();
 	});
 }

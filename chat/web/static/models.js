@@ -2,7 +2,7 @@
 
 import { api } from "./api.js";
 import { $, h } from "./dom.js";
-import { closable, openDialog } from "./dialogs.js";
+import { closable } from "./dialogs.js";
 import { icon } from "./icons.js";
 
 const SEARCH_FROM = 7; // entries
@@ -47,7 +47,7 @@ export class Models {
 		$("p-models-filter").value = "";
 		$("p-models-filter").hidden = this.all.length < SEARCH_FROM;
 		this.draw();
-		openDialog(this.dialog);
+		this.dialog.showModal();
 		this.dialog.querySelector('[aria-pressed="true"]')?.focus();
 	}
 
