@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import httpx
+import aiohttp
 
 from bench.report import Table, calibration
 from tests.support.app_process import AppProcess, engine_process
@@ -26,14 +26,14 @@ AIMS = {1: 10, 10: 30, 30: 60}  # ms
 LONG = 500  # messages
 
 
-async def bare(client: httpx.AsyncClient, prompt: str) -> float:
+async def bare(client: aiohttp.ClientSession, prompt: str) -> float:
     """Milliseconds to the first token of the engine itself."""
     began = time.perf_counter()
-    body = {"model": "scripted", "stream": True, "messages": [{"role": "user", "content": prompt}]}
     first = 0.0
-    async with client.stream("POST", "/v1/chat/completions", json=body) as response:
-        async for line in response.aiter_lines():
-            if not first and line.startswith("data: {") and json.loads(line[6:])["choices"][0]["delta"].get("content"):
+    body = {"model": "scripted", "stream": True, "messages": [{"role": "user", "content": prompt}]}
+    async with client.post("/v1/chat/completions", json=body) as response:
+        async for line in response.content:
+            if not first and line.startswith(b"data: {") and json.loads(line[6:])["choices"][0]["delta"].get("content"):
                 first = (time.perf_counter() - began) * 1000
     return first
 
@@ -42,21 +42,23 @@ class Page:
     """One visitor with a conversation, as the page talks to the server."""
 
     def __init__(self, url: str) -> None:
-        self.client = httpx.AsyncClient(base_url=url, headers={"X-Parley": "1"}, timeout=60)
+        # The cookie jar takes cookies of an IP address, which this machine's is.
+        jar = aiohttp.CookieJar(unsafe=True)
+        self.client = aiohttp.ClientSession(url, headers={"X-Parley": "1"}, cookie_jar=jar)
         self.conversation: str | None = None
 
-    async def send(self, prompt: str) -> tuple[float, int]:
-        """Post a turn and read it to its end: milliseconds to the first text, bytes of the live route."""
+    async def send(self, prompt: str) -> float:
+        """Post a turn and read it to its end; milliseconds to the first text."""
         began = time.perf_counter()
-        turn = (await self.client.post("/api/turns", json={"text": prompt, "conversation": self.conversation})).json()
+        async with self.client.post("/api/turns", json={"text": prompt, "conversation": self.conversation}) as response:
+            turn = await response.json()
         self.conversation = turn["conversation"]["id"]
-        first, size = 0.0, 0
-        async with self.client.stream("GET", f"/api/answers/{turn['answer']['id']}/live?at=0") as response:
-            async for line in response.aiter_lines():
-                size += len(line)
-                if not first and line.startswith("data: {") and '"at"' in line:
+        first = 0.0
+        async with self.client.get(f"/api/answers/{turn['answer']['id']}/live?at=0") as response:
+            async for line in response.content:
+                if not first and line.startswith(b"data: {") and b'"at"' in line:
                     first = (time.perf_counter() - began) * 1000
-        return first, size
+        return first
 
 
 def spread(values: list[float]) -> str:
@@ -66,15 +68,13 @@ def spread(values: list[float]) -> str:
 async def first_token(table: Table, engine_url: str, app_url: str) -> None:
     prompt = f"/clock tokens={TOKENS} first={FIRST} interval={INTERVAL}"
     for streams in STREAMS:
-        async with httpx.AsyncClient(
-            base_url=engine_url, limits=httpx.Limits(max_connections=64), timeout=60
-        ) as engine:
+        async with aiohttp.ClientSession(engine_url) as engine:
             pages = [Page(app_url) for _ in range(streams)]
             await asyncio.gather(*(page.send(prompt) for page in pages))
             alone, through = [], []
             for _ in range(ROUNDS):
                 alone += await asyncio.gather(*(bare(engine, prompt) for _ in range(streams)))
-                through += [first for first, _ in await asyncio.gather(*(page.send(prompt) for page in pages))]
+                through += await asyncio.gather(*(page.send(prompt) for page in pages))
             added = statistics.median(through) - statistics.median(alone)
             table.add(
                 f"first token, {streams} streams at once",
@@ -84,7 +84,7 @@ async def first_token(table: Table, engine_url: str, app_url: str) -> None:
                 statistics.median(through) / statistics.median(alone),
             )
             for page in pages:
-                await page.client.aclose()
+                await page.client.close()
 
 
 async def long_conversation(table: Table, app_url: str) -> None:
@@ -96,7 +96,7 @@ async def long_conversation(table: Table, app_url: str) -> None:
     for _ in range(5 * ROUNDS):
         short.conversation = None
         for page in (short, long):
-            times[page].append((await page.send(prompt))[0])
+            times[page].append(await page.send(prompt))
     table.add(
         f"first token in a conversation of {LONG} messages",
         f"{spread(times[short])} ms in a new one",
@@ -105,7 +105,7 @@ async def long_conversation(table: Table, app_url: str) -> None:
         statistics.median(times[long]) / statistics.median(times[short]),
     )
     for page in (short, long):
-        await page.client.aclose()
+        await page.client.close()
 
 
 def cpu_seconds(pid: int) -> float:
@@ -130,7 +130,7 @@ async def cpu_per_token(table: Table, app: AppProcess, streams: int = 64, tokens
         per_token / json_ms,
     )
     for page in pages:
-        await page.client.aclose()
+        await page.client.close()
 
 
 async def measure(table: Table, engine_url: str, app: AppProcess) -> None:
