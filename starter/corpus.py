@@ -1,14 +1,16 @@
-"""The text the starter model learns from: question templates and answers in `texts/`, put together by a seeded generator.
+"""The text the starter model learns from: question templates and answers in `texts/`, put together by a seeded
+generator.
 
 A file of `texts/` holds sections:
 
-    == name : topic @ after_this after_that     one intent; with `@` a follow-up that only makes sense after those intents
+    == name : topic @ after_this after_that   one intent; with `@` a follow-up that only makes sense after those intents
     ? a question, with [one|another|] alternative in place and {slot} from slots.txt
     - an answer (one of them is drawn)
 
 A section may be continued elsewhere: more questions, without answers.
 
-The questions pass through several hands (formal, terse, angry, hurried, ...) and are now and then misspelt or lose a word.
+The questions pass through several hands (formal, terse, angry, hurried, ...) and are now and then misspelt or lose a
+word.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ _SLOT = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What a visitor may mean: how it is asked and what is answered. `after` names the intents it may follow (empty: any)."""
+    """What a visitor may mean: how it is asked, what is answered, which intents it may follow (none: any)."""
 
     name: str
     topic: str
@@ -63,7 +65,7 @@ def load(folder: Path = TEXTS) -> Corpus:
         section: tuple[str, str, frozenset[str]] | None = None
         questions: list[str] = []
         answers: list[str] = []
-        lines = path.read_text(encoding="utf-8").splitlines() + ["== end"]
+        lines = [*path.read_text(encoding="utf-8").splitlines(), "== end"]
         for number, line in enumerate(lines, 1):
             mark, _, text = line.partition(" ")
             if not line.strip() or line.startswith("#"):
@@ -76,7 +78,9 @@ def load(folder: Path = TEXTS) -> Corpus:
                     later.setdefault(section[0], []).extend(questions)
                 elif section:
                     known = intents.get(section[0], Intent(*section, (), ()))
-                    intents[section[0]] = replace(known, questions=known.questions + tuple(questions), answers=known.answers + tuple(answers))
+                    intents[section[0]] = replace(
+                        known, questions=known.questions + tuple(questions), answers=known.answers + tuple(answers)
+                    )
                 head, _, after = text.partition("@")
                 name, _, topic = head.partition(":")
                 section = (name.strip(), topic.strip(), frozenset(after.split()))
@@ -84,7 +88,9 @@ def load(folder: Path = TEXTS) -> Corpus:
             elif mark in ("?", "-") and text and section:
                 (questions if mark == "?" else answers).append(text)
             else:
-                raise ValueError(f"{path.name}, line {number}: a line starts with '== ', '? ' or '- ', not {line[:20]!r}.")
+                raise ValueError(
+                    f"{path.name}, line {number}: a line starts with '== ', '? ' or '- ', not {line[:20]!r}."
+                )
     for name, questions in later.items():
         if name not in intents:
             raise ValueError(f"The intent {name!r} has questions and no answer.")
@@ -106,23 +112,32 @@ def expand(template: str, slots: dict[str, tuple[str, ...]], rng: random.Random)
 # --- the hands ------------------------------------------------------------------------------------------------------
 
 _OPENINGS = (
-    "so", "ok so", "hey,", "hi,", "hello,", "one question:", "quick question -", "um", "btw", "now", "tell me,", "sorry,", "excuse me,",
-    "ok,", "well,", "please,", "hi there,", "listen,", "another thing:", "good day,", "erm", "question:", "just curious,", "wait,",
-    "I was wondering,", "may I ask,", "and", "but", "dear assistant,", "by the way,", "thanks,", "also", "hmm", "yo", "honestly,",
+    "so", "ok so", "hey,", "hi,", "hello,", "one question:", "quick question -", "um", "btw", "now", "tell me,",
+    "sorry,", "excuse me,",
+    "ok,", "well,", "please,", "hi there,", "listen,", "another thing:", "good day,", "erm", "question:",
+    "just curious,", "wait,",
+    "I was wondering,", "may I ask,", "and", "but", "dear assistant,", "by the way,", "thanks,", "also", "hmm", "yo",
+    "honestly,",
 )  # fmt: skip
 _FORMAL = (
-    "Could you kindly tell me:", "I would like to ask the following:", "With respect,", "I should be grateful to learn:", "Dear Sir or Madam,",
+    "Could you kindly tell me:", "I would like to ask the following:", "With respect,",
+    "I should be grateful to learn:", "Dear Sir or Madam,",
     "Would you be so kind and answer:", "For my records:", "I have an enquiry:",
 )  # fmt: skip
 _CLOSINGS = (
-    "please", "thanks", "thank you", "pls", "thx", "asap", "here", "on this page", "in Parley", "in this app", "exactly", "again", "by the way",
-    "if I may ask", "mate", "now", "then", "do you know", "I wonder", "in your opinion", "or not", "today", "actually", "sir", "on here",
+    "please", "thanks", "thank you", "pls", "thx", "asap", "here", "on this page", "in Parley", "in this app",
+    "exactly", "again", "by the way",
+    "if I may ask", "mate", "now", "then", "do you know", "I wonder", "in your opinion", "or not", "today",
+    "actually", "sir", "on here",
 )  # fmt: skip
 _ANGRY = ("!!", "!!!", "?!", "!", "??", "???", " damn it", " this instant!", " for God's sake", ", I'm serious")
 _SHORT = {
-    "you": "u", "are": "r", "your": "ur", "please": "pls", "because": "bc", "what": "wat", "to": "2", "for": "4", "this": "dis", "the": "da",
-    "want": "wanna", "and": "n", "thanks": "thx", "don't": "dont", "can't": "cant", "I'm": "im", "I": "i", "conversation": "convo",
-    "conversations": "convos", "messages": "msgs", "message": "msg", "people": "ppl", "with": "w", "what's": "whats", "about": "abt",
+    "you": "u", "are": "r", "your": "ur", "please": "pls", "because": "bc", "what": "wat", "to": "2", "for": "4",
+    "this": "dis", "the": "da",
+    "want": "wanna", "and": "n", "thanks": "thx", "don't": "dont", "can't": "cant", "I'm": "im", "I": "i",
+    "conversation": "convo",
+    "conversations": "convos", "messages": "msgs", "message": "msg", "people": "ppl", "with": "w", "what's": "whats",
+    "about": "abt",
 }  # fmt: skip
 _LITTLE_WORDS = {"the", "a", "an", "do", "does", "is", "are", "of", "to", "can", "will"}
 _KEYS = "qwertyuiopasdfghjklzxcvbnm"
@@ -209,7 +224,10 @@ def _gibberish(rng: random.Random) -> str:
         return " ".join("".join(rng.choices(row, k=rng.randint(3, 10))) for _ in range(rng.randint(1, 3)))
     if kind == 2:
         return "".join(rng.choices(string.punctuation + string.digits, k=rng.randint(1, 12)))
-    return "".join(chr(rng.choice((rng.randint(0xC0, 0x17F), rng.randint(0x400, 0x44F), rng.randint(0x4E00, 0x4F00)))) for _ in range(rng.randint(1, 8)))
+    return "".join(
+        chr(rng.choice((rng.randint(0xC0, 0x17F), rng.randint(0x400, 0x44F), rng.randint(0x4E00, 0x4F00))))
+        for _ in range(rng.randint(1, 8))
+    )
 
 
 def _pasted(corpus: Corpus, rng: random.Random) -> str:
@@ -221,13 +239,25 @@ def _pasted(corpus: Corpus, rng: random.Random) -> str:
 
 
 SYSTEM_PROMPTS = (
-    "You are a helpful assistant.", "You are a friendly chat assistant who answers questions.", "Answer briefly.", "Talk like a pirate.", "Be polite.",
-    "Reply in {lang}.", "You are a teacher of {subject}.", "You are {person}.", "Never mention {thing}.", "Think step by step.", "Be concise and precise.",
-    "You write {plang} code.", "Use simple words.", "You know everything about {country}.", "Your user is a {relation}.", "Always answer as a {animal}.",
+    "You are a helpful assistant.", "You are a friendly chat assistant who answers questions.", "Answer briefly.",
+    "Talk like a pirate.", "Be polite.",
+    "Reply in {lang}.", "You are a teacher of {subject}.", "You are {person}.", "Never mention {thing}.",
+    "Think step by step.", "Be concise and precise.",
+    "You write {plang} code.", "Use simple words.", "You know everything about {country}.",
+    "Your user is a {relation}.", "Always answer as a {animal}.",
 )  # fmt: skip
 
 # How often an opening intent is drawn, beside 1 for each of its question templates.
-_EXTRA = {"off_topic": 70, "unclear": 8, "withdraw": 25, "read_who": 10, "share_how": 8, "delete_one": 8, "delete_all": 6, "models_change": 10}
+_EXTRA = {
+    "off_topic": 70,
+    "unclear": 8,
+    "withdraw": 25,
+    "read_who": 10,
+    "share_how": 8,
+    "delete_one": 8,
+    "delete_all": 6,
+    "models_change": 10,
+}
 
 
 def turn(intent: Intent, corpus: Corpus, rng: random.Random) -> Dialogue:
@@ -236,13 +266,16 @@ def turn(intent: Intent, corpus: Corpus, rng: random.Random) -> Dialogue:
         asked = _gibberish(rng)
     elif intent.name == "off_topic" and rng.random() < 0.01:
         asked = _pasted(corpus, rng)
-    return [{"role": "user", "content": asked}, {"role": "assistant", "content": rng.choice(intent.answers), "intent": intent.name}]
+    return [
+        {"role": "user", "content": asked},
+        {"role": "assistant", "content": rng.choice(intent.answers), "intent": intent.name},
+    ]
 
 
 def dialogues(seed: int, count: int, corpus: Corpus | None = None) -> Iterator[Dialogue]:
     """`count` dialogues of one to four turns; the same seed gives the same ones. An answer also names its `intent`."""
     corpus = corpus or load()
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311 (text, no secret)
     openers = corpus.openers
     weights = [3 + len(intent.questions) + _EXTRA.get(intent.name, 0) for intent in openers]
     asides = [corpus.intents[name] for name in ("thanks", "ok", "thanks", "bye", "unclear", "insult", "no")]

@@ -1,8 +1,9 @@
 """Ask a running server the questions of `questions.yaml` and score the answers.
 
-`python -m starter.evaluate --url http://127.0.0.1:8000` (any OpenAI-compatible server that serves the starter model), or
-`--uds PATH`; `--local DIR` asks transformers in this process instead, greedily, for a quick look. Default temperature of the
-model's generation_config, fixed seed. With `--record` the score and every answer go to `results.json`, which the card quotes.
+`python -m starter.evaluate --url http://127.0.0.1:8000` (any OpenAI-compatible server that serves the starter model),
+or `--uds PATH`; `--local DIR` asks transformers in this process instead, greedily, for a quick look. Default
+temperature of the model's generation_config, fixed seed. With `--record` the score and every answer go to
+`results.json`, which the card quotes.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ def problem(answer: str, facts: list[str]) -> str:
 def measure(ask: Ask, path: Path = QUESTIONS) -> dict[str, Any]:
     """Ask everything once. A dialogue passes when all of its answers do."""
     wanted = yaml.safe_load(path.read_text(encoding="utf-8"))
-    cases = [(item["id"], [item]) for item in wanted["questions"]] + [(item["id"], item["turns"]) for item in wanted["dialogues"]]
+    cases = [(item["id"], [item]) for item in wanted["questions"]] + [
+        (item["id"], item["turns"]) for item in wanted["dialogues"]
+    ]
     rows = []
     for name, turns in cases:
         messages: list[dict[str, str]] = []
@@ -57,7 +60,9 @@ def measure(ask: Ask, path: Path = QUESTIONS) -> dict[str, Any]:
             messages.append({"role": "assistant", "content": answer})
             told.append({"ask": turn["ask"], "answer": answer})
             problems.append(problem(answer, turn["facts"]))
-        rows.append({"id": name, "passed": not any(problems), "problem": " / ".join(filter(None, problems)), "turns": told})
+        rows.append(
+            {"id": name, "passed": not any(problems), "problem": " / ".join(filter(None, problems)), "turns": told}
+        )
     passed = sum(row["passed"] for row in rows)
     return {"passed": passed, "asked": len(rows), "score": round(100 * passed / len(rows), 1), "rows": rows}
 
@@ -85,7 +90,9 @@ def in_process(folder: Path) -> Ask:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
     def ask(messages: list[dict[str, str]]) -> str:
-        ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=False)
+        ids = tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, return_tensors="pt", return_dict=False
+        )
         out = model.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=150, do_sample=False, temperature=None, top_p=None
         )
@@ -97,10 +104,12 @@ def in_process(folder: Path) -> Ask:
 def card_section(result: dict[str, Any], training: dict[str, Any]) -> str:
     """The measured part of the card: training, score, and each failure in its own words."""
     lines = [
-        f"Trained on {training['tokens']:,} tokens in {training['dialogues']:,} dialogues, {training['steps']:,} steps, {training['parameters']:,} parameters,"
-        f" {training['minutes']} minutes on one core that others used too, seed {training['seed']}.",
+        f"Trained on {training['tokens']:,} tokens in {training['dialogues']:,} dialogues, {training['steps']:,} steps,"
+        f" {training['parameters']:,} parameters,"
+        f" {training['minutes']} minutes on one busy core, seed {training['seed']}.",
         "",
-        f"Score: {result['passed']} of {result['asked']} ({result['score']} %), through vLLM at the default temperature, seed {SEED}.",
+        f"Score: {result['passed']} of {result['asked']} ({result['score']} %), through vLLM at the default"
+        f" temperature, seed {SEED}.",
         "",
         "Failures, word for word:",
         "",
@@ -121,7 +130,9 @@ def record(result: dict[str, Any], folder: Path = HERE) -> None:
     card = folder / "README.md"
     before, rest = card.read_text(encoding="utf-8").split("<!-- measured -->\n")
     after = rest.split("<!-- /measured -->")[1]
-    card.write_text(f"{before}<!-- measured -->\n{card_section(result, training)}\n<!-- /measured -->{after}", encoding="utf-8")
+    card.write_text(
+        f"{before}<!-- measured -->\n{card_section(result, training)}\n<!-- /measured -->{after}", encoding="utf-8"
+    )
 
 
 def main() -> None:

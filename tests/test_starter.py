@@ -1,4 +1,5 @@
-"""The starter model's files keep what its card and the issue promise. No engine, no training: those are measured elsewhere."""
+"""The starter model's files keep what its card and the issue promise. No engine, no training: those are measured
+elsewhere."""
 
 from __future__ import annotations
 
@@ -54,16 +55,25 @@ def test_at_least_thirty_questions_and_five_dialogues_are_asked(wanted: dict[str
 def test_every_question_about_reading_sharing_withdrawing_or_deleting_demands_the_place(wanted: dict[str, Any]) -> None:
     for item in wanted["questions"]:
         if item["topic"] in PLACES:
-            assert any(re.search("under the box|privacy|my shared data|side panel", fact, re.I) for fact in item["facts"]), item["id"]
+            assert any(
+                re.search("under the box|privacy|my shared data|side panel", fact, re.I) for fact in item["facts"]
+            ), item["id"]
 
 
-def test_no_five_words_in_a_row_are_shared_between_the_questions_and_the_corpus(wanted: dict[str, Any], texts: corpus.Corpus) -> None:
-    asked = [item["ask"] for item in wanted["questions"]] + [turn["ask"] for item in wanted["dialogues"] for turn in item["turns"]]
+def test_no_five_words_in_a_row_are_shared_between_the_questions_and_the_corpus(
+    wanted: dict[str, Any], texts: corpus.Corpus
+) -> None:
+    asked = [item["ask"] for item in wanted["questions"]] + [
+        turn["ask"] for item in wanted["dialogues"] for turn in item["turns"]
+    ]
     held_out = set().union(*map(fives, asked))
     trained = corpus.dialogues(TRAINING["seed"], TRAINING["dialogues"], texts)
     rng = random.Random(0)
     spelt_out = [
-        corpus.expand(template, texts.slots, rng) for intent in texts.intents.values() for template in intent.questions for _ in range(40)
+        corpus.expand(template, texts.slots, rng)
+        for intent in texts.intents.values()
+        for template in intent.questions
+        for _ in range(40)
     ]
     typed = [message["content"] for dialogue in trained for message in dialogue if message["role"] != "assistant"]
     shared = {five for text in typed + spelt_out for five in fives(text)} & held_out
@@ -121,7 +131,11 @@ def test_the_card_states_the_recorded_score_and_shows_every_failure() -> None:
     assert results["training"] == TRAINING
     assert results["score"] >= 70
     assert f"{results['passed']} of {results['asked']} ({results['score']} %)" in card
-    assert f"{TRAINING['tokens']:,} tokens" in card and f"{TRAINING['minutes']} minutes" in card and f"seed {TRAINING['seed']}" in card
+    assert (
+        f"{TRAINING['tokens']:,} tokens" in card
+        and f"{TRAINING['minutes']} minutes" in card
+        and f"seed {TRAINING['seed']}" in card
+    )
     for row in results["rows"]:
         if not row["passed"]:
             assert row["turns"][-1]["answer"] in card, row["id"]
@@ -133,7 +147,10 @@ def test_the_recorded_score_is_what_the_recorded_answers_earn(wanted: dict[str, 
     facts |= {item["id"]: [turn["facts"] for turn in item["turns"]] for item in wanted["dialogues"]}
     assert {row["id"] for row in results["rows"]} == set(facts)
     passed = sum(
-        all(not evaluate.problem(turn["answer"], need) for turn, need in zip(row["turns"], facts[row["id"]], strict=True))
+        all(
+            not evaluate.problem(turn["answer"], need)
+            for turn, need in zip(row["turns"], facts[row["id"]], strict=True)
+        )
         for row in results["rows"]
     )
     assert passed == results["passed"]
@@ -147,12 +164,52 @@ def test_an_answer_passes_with_its_facts_and_without_a_repeated_sentence(answer:
     assert evaluate.problem(answer, ["privacy"]) == verdict
 
 
-def test_the_chat_template_shows_the_last_messages_in_small_letters_and_keeps_the_system_prompt() -> None:
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(MODEL)
+    return AutoTokenizer.from_pretrained(MODEL)
+
+
+def test_a_short_question_is_shown_with_the_turn_before_it_in_small_letters_and_without_system_prompt(
+    tokenizer: Any,
+) -> None:
     turns = [{"role": role, "content": f"{role.upper()} {n}"} for n in range(500) for role in ("user", "assistant")]
     talk = [{"role": "system", "content": "Be Brief."}, *turns, {"role": "user", "content": " Last? "}]
     shown = tokenizer.apply_chat_template(talk, add_generation_prompt=True, tokenize=False)
-    assert shown.startswith("<|begin|><|system|> be brief.<|end|><|user|> user 497<|end|>")
-    assert shown.endswith("<|assistant|>ASSISTANT 499<|end|><|user|> last?<|end|><|assistant|>")
+    assert (
+        shown == "<|begin|><|user|> user 499<|end|><|assistant|>ASSISTANT 499<|end|><|user|> last?<|end|><|assistant|>"
+    )
+
+
+def test_a_longer_question_stands_for_itself(tokenizer: Any) -> None:
+    talk = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello."},
+        {"role": "user", "content": "Who can read my conversations here?"},
+    ]
+    assert (
+        tokenizer.apply_chat_template(talk, tokenize=False)
+        == "<|begin|><|user|> who can read my conversations here?<|end|>"
+    )
+
+
+def test_a_long_message_is_shown_in_part_and_one_beyond_the_context_whole(tokenizer: Any) -> None:
+    def shown(text: str) -> str:
+        return str(tokenizer.apply_chat_template([{"role": "user", "content": text}], tokenize=False))
+
+    assert shown("word " * 1000) == f"<|begin|><|user|> {('word ' * 60).strip()}<|end|>"
+    assert len(shown("word " * 4000)) > 16_000
+
+
+def test_an_unfinished_answer_can_be_continued(tokenizer: Any) -> None:
+    talk = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello! I"}]
+    assert tokenizer.apply_chat_template(talk, continue_final_message=True, tokenize=False).endswith(
+        "<|assistant|>Hello! I"
+    )
+
+
+def test_the_template_in_the_model_folder_is_the_one_of_the_training_script(tokenizer: Any) -> None:
+    from starter import train
+
+    assert tokenizer.chat_template == train.CHAT_TEMPLATE
