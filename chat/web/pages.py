@@ -75,14 +75,17 @@ def _page(assets: str, title: str, body: str, script: str | None = None) -> str:
 def _model(model: Mapping[str, Any]) -> str:
     memory = f"{model['memory_gib']:,.3g} GiB of memory" if model.get("memory_gib") else None
     context = f"{model['context']:,} tokens of context" if model.get("context") else None
-    facts = [model.get("author"), memory, context, model.get("licence"), ", ".join(model.get("categories") or ())]
+    facts = [model.get("author"), memory, context, model.get("licence")]
+    kinds = [f"{kind}: {', '.join(words)}" for kind, words in (model.get("categories") or {}).items() if words]
+    training = f"<p>Trained on: {escape(str(model['training_data']))}</p>" if model.get("training_data") else ""
     links = [_link("Model card", model.get("card_url")), _link("Website", model.get("website"))]
     state = "" if model["available"] else f"<p class='reason'>Not available here: {escape(str(model.get('reason') or ''))}</p>"
     talk = f"<a href='/?model={escape(str(model['name']), quote=True)}'>Talk to it</a>" if model["available"] else ""
     return (
         f"<li><h2>{escape(str(model['label']))}</h2>"
         f"<p class='by'>{escape(' · '.join(str(fact) for fact in facts if fact))}</p>"
-        f"<p>{escape(str(model.get('description') or ''))}</p>{state}"
+        f"<p>{escape(str(model.get('description') or ''))}</p>{training}{state}"
+        f"<p class='by'>{escape(' · '.join(kinds))}</p>"
         f"<p class='links'>{' '.join(part for part in [*links, talk] if part)}</p></li>"
     )
 

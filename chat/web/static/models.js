@@ -53,7 +53,7 @@ export class Models {
 
 	draw() {
 		const words = $("p-models-filter").value.toLowerCase().split(/\s+/);
-		const text = (model) => [model.label, model.name, model.author, model.description, ...(model.categories ?? [])].join(" ").toLowerCase();
+		const text = (model) => [model.label, model.name, model.author, model.description, ...Object.values(model.categories ?? {}).flat()].join(" ").toLowerCase();
 		const shown = this.all.filter((model) => words.every((word) => text(model).includes(word)));
 		$("p-models-list").replaceChildren(...shown.map((model) => this.entry(model)));
 		if (!shown.length) $("p-models-list").append(h("li", { class: "empty", text: "No model fits these words." }));
