@@ -54,16 +54,19 @@ class RealEngine:
 
     async def requests(self) -> tuple[int, int]:
         """How many requests the engine is working on and how many it holds in its queue, by its own metrics."""
+        text = await self._metrics()
+        return _total(text, "vllm:num_requests_running"), _total(text, "vllm:num_requests_waiting")
+
+    async def ended_by_itself(self) -> int:
+        """How many requests have come to their end since the engine started; one that was stopped is not among them."""
+        return _total(await self._metrics(), "vllm:request_success_total", r'finished_reason="(?:stop|length)"')
+
+    async def _metrics(self) -> str:
         reader, writer = await asyncio.open_unix_connection(str(self.server.uds))
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: vllm\r\nConnection: close\r\n\r\n")
         text = (await reader.read()).decode()
         writer.close()
-        counts = []
-        for which in ("running", "waiting"):
-            found = re.search(rf"^vllm:num_requests_{which}(?:\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE)
-            assert found, f"vLLM's metrics say nothing about {which} requests"
-            counts.append(int(float(found[1])))
-        return counts[0], counts[1]
+        return text
 
     async def _start(self) -> None:
         await self.server.start()
@@ -76,8 +79,17 @@ class RealEngine:
                 raise RuntimeError("\n".join((status.detail, *self.server.log_tail)))
 
 
+def _total(metrics: str, name: str, label: str = "") -> int:
+    """The sum of a metric over its label sets, those with `label` (a pattern) only."""
+    found = re.findall(rf"^{name}(?:\{{[^}}]*{label}[^}}]*\}})? (\S+)$", metrics, re.MULTILINE)
+    assert found, f"vLLM's metrics say nothing about {name}"
+    return int(sum(map(float, found)))
+
+
 @contextmanager
-def real_engine(folder: Path, model: Path = STARTER, context: int = CONTEXT) -> Iterator[RealEngine]:
+def real_engine(
+    folder: Path, model: Path = STARTER, context: int = CONTEXT, extra_args: tuple[str, ...] = ()
+) -> Iterator[RealEngine]:
     """Start vLLM on `model` with its socket under `folder`; at the end it is gone."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="real-engine", daemon=True)
@@ -87,7 +99,7 @@ def real_engine(folder: Path, model: Path = STARTER, context: int = CONTEXT) -> 
         served_name="real",
         machine=Machine.detect(),
         runtime_dir=folder,
-        extra_args=[f"--max-model-len={context}", f"--max-num-seqs={AT_ONCE}"],
+        extra_args=[f"--max-model-len={context}", f"--max-num-seqs={AT_ONCE}", *extra_args],
         env=os.environ,
     )
     engine = RealEngine(server, loop)
