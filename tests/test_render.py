@@ -156,7 +156,7 @@ def test_the_parsed_text_grows_linearly_with_the_answer(unit: str, monkeypatch: 
 )
 def test_no_script_form_handler_or_style_of_a_message_survives(text: str) -> None:
     html = render(text)
-    forbidden = {"script", "form", "input", "iframe", "svg", "img", "style", "object", "embed", "button", "link", "meta"}
+    forbidden = set("script form input iframe svg img style object embed button link meta".split())
     for tag, attrs in read(html).tags:
         assert tag not in forbidden
         assert not {name for name in attrs if name.startswith("on") or name in ("style", "src", "action", "id")}

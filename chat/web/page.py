@@ -1,5 +1,6 @@
 """The chat page: Gradio Blocks, whose settings are Gradio's widgets and whose thread, list, box and model picker are
-`gr.HTML` pieces driven by the modules in `static/`. The pieces talk to the JSON routes; no Gradio event leaves the browser.
+`gr.HTML` pieces driven by the modules in `static/`. The pieces talk to the JSON routes; no Gradio event leaves the
+browser.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from chat.conversation import RANGES
 
 STATIC = Path(__file__).parent / "static"
+PIECES = Path(__file__).parent / "pieces"
 
 # Gradio compiles the templates of `gr.HTML` in the browser: hence 'unsafe-eval'. Model text never enters a template.
 CSP = "; ".join(
@@ -60,11 +62,11 @@ def build(*, extra: Callable[[], None] | None = None) -> gr.Blocks:
     """The page. `extra` is called inside the Blocks, to register named endpoints (`gr.api`) of other modules."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_height=True) as blocks:
         with gr.Column(elem_id="parley"):
-            _piece("p-side", SIDE)
-            _piece("p-talk", TALK)
+            _piece("p-side", "side")
+            _piece("p-talk", "talk")
             with gr.Column(elem_id="p-settings"):
                 _settings()
-            _piece("p-dialogs", DIALOGS)
+            _piece("p-dialogs", "dialogs")
         if extra:
             extra()
     return blocks
@@ -126,14 +128,16 @@ class _Files(StaticFiles):
         return response
 
 
-def _piece(elem_id: str, html: str) -> gr.HTML:
+def _piece(elem_id: str, name: str) -> gr.HTML:
+    """The frame of one part of the page, from `pieces/`; what is in it comes from the modules in `static/`."""
+    html = (PIECES / f"{name}.html").read_text().replace("[[truth]]", TRUTH).replace("[[readers]]", READERS)
     return gr.HTML(html_template=html, elem_id=elem_id, apply_default_css=False, js_on_load=None)
 
 
 def _settings() -> None:
     """The panel's widgets. The browser's own module reads them as they change and sets them through `bridge`, an event
     that Gradio runs in the browser; the server is not asked."""
-    _piece("p-settings-head", SETTINGS_HEAD)
+    _piece("p-settings-head", "settings")
     prompt = gr.Textbox(
         label="System prompt",
         info="What the model is told before the conversation. Sent with every message; nobody else sees it.",
@@ -169,9 +173,8 @@ def _widget(name: str) -> gr.Slider | gr.Number:
         "interactive": True,
     }
     if allowed.default is None:
-        return gr.Number(
-            value=None, minimum=allowed.low, maximum=allowed.high, precision=0, placeholder="a new one each time", **common
-        )
+        common["placeholder"] = "a new one each time"
+        return gr.Number(value=None, minimum=allowed.low, maximum=allowed.high, precision=0, **common)
     return gr.Slider(allowed.low, allowed.high, value=allowed.default, step=allowed.step, buttons=[], **common)
 
 
@@ -185,71 +188,4 @@ BRIDGE = """
 window.parley = window.parley || {};
 window.parley.bridge = () => trigger('submit');
 window.parley.settings?.tell();
-"""
-
-SIDE = """
-<div id="p-shade"></div>
-<nav id="p-nav" aria-label="Conversations">
-  <div class="top">
-    <a class="brand" href="/"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 11a7.5 7.5 0 0 1 15 0 7.5 7.5 0 0 1-7.5 7.5H4.6l1.2-2.7A7.5 7.5 0 0 1 4 11z"/><path class="eye" d="M8.6 11h.01M14.4 11h.01"/></svg>Parley</a>
-    <button id="p-new" class="plain" type="button">New chat</button>
-  </div>
-  <div id="p-conversations"></div>
-  <button id="p-more" class="link" type="button" hidden>Show older conversations</button>
-  <div class="foot">
-    <a id="p-open-models" href="/models">Models</a>
-    <a href="/privacy">Privacy</a>
-    <a href="/about">About</a>
-    <div class="row"><span id="p-account"></span><button id="p-theme" class="bare" type="button" aria-label="Dark colours"></button></div>
-  </div>
-</nav>
-"""
-
-TALK = f"""
-<div id="p-main">
-  <header>
-    <button id="p-menu" class="bare" type="button" aria-label="Conversations" aria-expanded="false" aria-controls="p-nav"><span data-icon="menu"></span></button>
-    <h1 id="p-title" dir="auto">New chat</h1>
-    <button id="p-new-phone" class="bare" type="button" aria-label="New chat" title="New chat"><span data-icon="plus"></span></button>
-    <button id="p-open-settings" class="bare" type="button" aria-label="Settings" title="Settings" aria-expanded="false" aria-controls="p-settings"><span data-icon="sliders"></span></button>
-  </header>
-  <div id="p-bars"></div>
-  <div id="p-scroll" tabindex="-1">
-    <div class="lines">
-      <button id="p-earlier" class="plain" type="button" hidden>Show earlier messages</button>
-      <div id="p-start" hidden><p class="hello">What would you like to talk about?</p><div id="p-start-card"></div></div>
-      <ol id="p-thread" aria-label="Messages"></ol>
-    </div>
-  </div>
-  <div id="p-composer">
-    <button id="p-down" class="bare" type="button" aria-label="Go to the newest message" hidden><span data-icon="down"></span></button>
-    <p id="p-problem" role="alert" hidden></p>
-    <p id="p-engine" role="status" hidden></p>
-    <div class="box">
-      <textarea id="p-prompt" rows="1" aria-label="Message" placeholder="Ask anything" dir="auto" autocomplete="off"></textarea>
-      <button id="p-send" type="button" aria-label="Send" disabled></button>
-    </div>
-    <div class="under">
-      <button id="p-model" class="bare" type="button" aria-haspopup="dialog"><span class="unseen">Model: </span><span id="p-model-name">…</span><span data-icon="chevron"></span></button>
-      <span class="readers"><span data-icon="lock"></span>{READERS}</span>
-    </div>
-    <p class="truth">{TRUTH}</p>
-  </div>
-</div>
-"""
-
-SETTINGS_HEAD = """
-<div class="head"><h2>Settings</h2><button id="p-close-settings" class="bare" type="button" aria-label="Close the settings"><span data-icon="close"></span></button></div>
-<p>They hold for this conversation, from your next message on.</p>
-"""
-
-DIALOGS = """
-<dialog id="p-models" aria-labelledby="p-models-title">
-  <div class="head"><h2 id="p-models-title">Models</h2><button class="bare" type="button" data-close aria-label="Close"><span data-icon="close"></span></button></div>
-  <p class="hint">The choice holds from your next message on. <a href="/models">More about them</a></p>
-  <input id="p-models-filter" type="search" aria-label="Find a model" placeholder="Find a model" hidden>
-  <ul id="p-models-list"></ul>
-</dialog>
-<dialog id="p-confirm" aria-labelledby="p-confirm-title"></dialog>
-<div id="p-announce" class="unseen" role="status" aria-live="polite"></div>
 """

@@ -1,4 +1,4 @@
-"""The plain pages beside the chat: what the models are, how this works, and what is kept. No script is needed to read them."""
+"""The plain pages beside the chat: what the models are, how this works, what is kept. They are read without scripts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def router(models: ModelList, facts: Facts) -> APIRouter:
     @routes.get("/models")
     async def models_page() -> str:
         entries = "".join(_model(model) for model in models())
-        return _page(assets, "Models", f"<p>What you may pick here, and who made it.</p><ul class='entries'>{entries}</ul>")
+        intro = "<p>What you may pick here, and who made it.</p>"
+        return _page(assets, "Models", f"{intro}<ul class='entries'>{entries}</ul>")
 
     @routes.get("/about")
     async def about_page() -> str:
@@ -62,7 +63,10 @@ def _page(assets: str, title: str, body: str, script: str | None = None) -> str:
 {module}
 </head>
 <body>
-<header><a href="/">{TITLE}</a><nav><a href="/models">Models</a> <a href="/privacy">Privacy</a> <a href="/about">About</a></nav></header>
+<header>
+<a href="/">{TITLE}</a>
+<nav><a href="/models">Models</a> <a href="/privacy">Privacy</a> <a href="/about">About</a></nav>
+</header>
 <main>
 <h1>{escape(title)}</h1>
 {body}
@@ -79,7 +83,8 @@ def _model(model: Mapping[str, Any]) -> str:
     kinds = [f"{kind}: {', '.join(words)}" for kind, words in (model.get("categories") or {}).items() if words]
     training = f"<p>Trained on: {escape(str(model['training_data']))}</p>" if model.get("training_data") else ""
     links = [_link("Model card", model.get("card_url")), _link("Website", model.get("website"))]
-    state = "" if model["available"] else f"<p class='reason'>Not available here: {escape(str(model.get('reason') or ''))}</p>"
+    reason = escape(str(model.get("reason") or ""))
+    state = "" if model["available"] else f"<p class='reason'>Not available here: {reason}</p>"
     talk = f"<a href='/?model={escape(str(model['name']), quote=True)}'>Talk to it</a>" if model["available"] else ""
     return (
         f"<li><h2>{escape(str(model['label']))}</h2>"
@@ -105,16 +110,17 @@ def _about(facts: Facts) -> str:
     return f"""
 <p>{TITLE} is a chat page for open models. {TRUTH}</p>
 <h2>How it works</h2>
-<p>Your message goes to this app. It keeps it, and hands the conversation to an engine (vLLM, on this machine unless the
-model's entry says otherwise), which writes the answer piece by piece. The answer is written on the server: you may reload
-the page or close it and find the answer when you are back.</p>
+<p>Your message goes to this app. It keeps it, and hands the conversation to an engine (vLLM, on this machine unless
+the model's entry says otherwise), which writes the answer piece by piece. The answer is written on the server: you
+may reload the page or close it and find the answer when you are back.</p>
 <p><strong>Stop</strong> frees the engine at once and keeps exactly the text that was shown.</p>
 <h2>The settings of an answer</h2>
-<p>Behind the sliders icon, at the top right of the chat. They belong to the conversation and are sent with each message.</p>
+<p>Behind the sliders icon, at the top right of the chat. They belong to the conversation and are sent with each
+message.</p>
 <dl>{settings}</dl>
 <h2>Have your own</h2>
-<p>On this Space's page on Hugging Face, open the three-dot menu and choose “Duplicate this Space”. You choose the models,
-the terms and the look.</p>
+<p>On this Space's page on Hugging Face, open the three-dot menu and choose “Duplicate this Space”. You choose the
+models, the terms and the look.</p>
 {code}
 """
 
@@ -127,8 +133,9 @@ def _privacy(facts: Facts) -> str:
 <h2>What is kept</h2>
 <p>Your conversations, their settings and their titles, in a database on the server of this app, so that you find them
 again. They serve no other purpose: no research, no training.</p>
-<p>Without an account, this browser alone has the key to them, in a cookie; they are deleted {facts.anonymous_days} days
-after your last visit. If you sign in with Hugging Face, we keep your user name and the account's number there, no token.</p>
+<p>Without an account, this browser alone has the key to them, in a cookie; they are deleted {facts.anonymous_days}
+days after your last visit. If you sign in with Hugging Face, we keep your user name and the account's number there,
+no token.</p>
 <h2>Who can read it</h2>
 <p>You. Nothing is shared with the authors of a model, or with anyone else. Whoever runs this server could technically
 reach its disk; the app shows them no text.</p>

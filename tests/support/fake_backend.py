@@ -1,6 +1,6 @@
 """The page's JSON routes without a store and an engine: what the page needs to be tried out alone.
 
-Answers are scripted by the prompt's text; a test decides when a held answer goes on, so nothing here waits by the clock.
+Answers are scripted by the prompt's text; a test decides when a held answer goes on, so nothing waits by the clock.
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ class Answer:
 class FakeBackend:
     """The state behind the routes. Tests read and set it from their own thread.
 
-    `answers` maps a prompt to its answer. The answer to a prompt that starts with "hold" stops half-way until `release()`,
-    to "hold the end" after its last word; to "fail" it fails after some words. `refuse` is the sentence with which the next
-    turn is refused.
+    `answers` maps a prompt to its answer. The answer to a prompt that starts with "hold" stops half-way until
+    `release()`, to "hold the end" after its last word; to "fail" it fails after some words. `refuse` is the sentence
+    with which the next turn is refused.
     """
 
     def __init__(self) -> None:
@@ -110,7 +110,8 @@ class FakeBackend:
         self.running: dict[str, Answer] = {}
         self.turns: list[dict[str, Any]] = []
         self.requests: list[tuple[str, str, dict[str, str]]] = []
-        self.me: dict[str, Any] = {"signed_in": False, "name": None, "sign_in_url": "/login", "cookie": True, "offer": None}
+        self.me: dict[str, Any] = {"signed_in": False, "name": None, "sign_in_url": "/login", "cookie": True}
+        self.me["offer"] = None
         self.status = {"stage": "ready", "detail": ""}
         self.refuse: str | None = None
         self.drop_streams = 0
@@ -341,7 +342,9 @@ class Server:
 
     def __init__(self, backend: FakeBackend) -> None:
         self.backend = backend
-        config = uvicorn.Config(app(backend), host="127.0.0.1", port=0, log_level="error", ws="none", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            app(backend), host="127.0.0.1", port=0, log_level="error", ws="none", timeout_graceful_shutdown=1
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
