@@ -1,0 +1,1 @@
+"""Long measurements on the real parts. Each module has `run() -> Table`."""
