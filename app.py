@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import socket
@@ -110,16 +111,19 @@ def facts_of(settings: Settings) -> pages.Facts:
 
 
 async def expire_forever(sessions: Sessions, service: ChatService, clock: Callable[[], float]) -> None:
-    """Once an hour, delete what anonymous owners left behind 30 days ago."""
+    """Once an hour, delete what anonymous owners left behind 30 days ago. An hour that fails does not end the next one."""
     while True:
-        for owner in await sessions.expire(clock()):
-            await service.delete(owner)
-            await sessions.forget(owner)
+        try:
+            for owner in await sessions.expire(clock()):
+                await service.delete(owner)
+                await sessions.forget(owner)
+        except Exception as error:
+            print(f"What expired could not be deleted ({type(error).__name__}); it is tried again in an hour.", file=sys.stderr)
         await asyncio.sleep(EXPIRY_SECONDS)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Exits with a sentence where the port is taken."""
+    """A listening socket. Exits with a sentence that names what to change."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         # The protocol is named so that asyncio turns Nagle's algorithm off: without it each answer waits up to 40 ms.
@@ -127,10 +131,16 @@ def listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(2048)
+    except socket.gaierror:
+        sys.exit(f"HOST {host} is not known here. Set HOST to an address of this machine, such as 127.0.0.1.")
     except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            sys.exit(f"HOST {host} is no address of this machine. Set HOST to one that is, such as 127.0.0.1.")
+        if error.errno == errno.EACCES:
+            sys.exit(f"Port {port} may not be used by this user. Set PORT to one above 1023: PORT=7860 make run")
         sys.exit(
-            f"The page cannot be served on {host}:{port} ({error.strerror}). "
-            f"Stop what uses that port, or set PORT to another one: PORT={port + 1} make run"
+            f"Port {port} of {host} is in use ({error.strerror}). Stop what uses it, or set PORT to another one: "
+            f"PORT={port + 1 if port < 65535 else 7860} make run"
         )
     return listener
 

@@ -159,6 +159,7 @@ class Generations:
         self._monotonic = monotonic
         self._running: dict[str, Generation] = {}
         self._kept: dict[str, int] = {}
+        self._unkept: dict[str, Callable[[], Awaitable[bool]]] = {}
         self._keeper: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
@@ -180,7 +181,8 @@ class Generations:
         """
         generation = Generation(id, self._monotonic(), kept=settle is not None)
         self._running[id] = generation
-        generation._begin(source(generation), settle or _keep_nothing).add_done_callback(lambda _: self._forget(id))
+        task = generation._begin(source(generation), self._insisting(id, settle) if settle else _keep_nothing)
+        task.add_done_callback(lambda _: self._forget(id))
         if self._keeper is None or self._keeper.done():
             self._keeper = asyncio.create_task(self._keep())
         return generation
@@ -202,18 +204,34 @@ class Generations:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
 
+    def _insisting(self, id: str, settle: Settle) -> Settle:
+        """`settle`, which is tried again every second after it failed: the disk may be full for a while only."""
+
+        async def insist(text: str, ending: Ending) -> bool:
+            try:
+                return await settle(text, ending)
+            except Exception:
+                self._unkept[id] = lambda: settle(text, ending)
+                raise
+
+        return insist
+
     def _forget(self, id: str) -> None:
         self._running.pop(id, None)
         self._kept.pop(id, None)
 
     async def _keep(self) -> None:
-        while self._running:
+        while self._running or self._unkept:
             await asyncio.sleep(CHECKPOINT_SECONDS)
             await self.keep_once()
 
     async def keep_once(self) -> None:
-        """Checkpoint what changed, and end what nobody has read for `ABANDONED_SECONDS`."""
+        """Checkpoint what changed, keep what could not be kept before, end what nobody has read for `ABANDONED_SECONDS`."""
         now = self._monotonic()
+        for id, keep in list(self._unkept.items()):
+            with suppress(Exception):
+                await keep()
+                del self._unkept[id]
         for generation in list(self._running.values()):
             if not generation.readers and now - generation.unread_since > ABANDONED_SECONDS:
                 await generation.stop(Ending("interrupted", None, ABANDONED))

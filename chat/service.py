@@ -183,9 +183,10 @@ class ChatService:
                 except PromptTooLong:
                     # Raised before the first delta, so nothing is repeated. The oldest messages make room; when only
                     # the prompt is left, it is the visitor's to shorten.
-                    if len(history) == 1:
+                    size = sum(len(message.content) for message in history)
+                    if size <= len(prompt.content):
                         raise
-                    room = min(room, sum(len(message.content) for message in history)) * 2 // 3
+                    room = min(room, size) * 2 // 3
 
 
 def characters_that_fit(entry: ModelEntry, params: SamplingParams, system_prompt: str) -> int:

@@ -297,3 +297,18 @@ async def test_an_answer_that_is_not_kept_reaches_no_checkpoint(running, kept):
     source.end()
     assert await generation.wait() == Ending("done", "stop")
     assert kept.checkpoints == []
+
+
+async def test_what_could_not_be_kept_is_kept_once_the_disk_works_again(running, kept):
+    """Otherwise its row says "running" for ever, and its conversation takes no other message."""
+    source = Source()
+    generation = running.start("a", source, kept.settle("a"))
+    kept.broken = True
+    source.say("whole")
+    source.end()
+    await generation.wait()
+    await running.keep_once()
+    assert "a" not in kept.endings
+    kept.broken = False
+    await running.keep_once()
+    assert kept.endings["a"] == ("whole", Ending("done", "stop"))

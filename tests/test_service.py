@@ -157,6 +157,18 @@ async def test_a_message_beyond_the_context_says_so_and_is_not_lost(app):
     assert (await app.store.message(OWNER, prompt.id)).content == "long " * 500
 
 
+async def test_a_message_beyond_the_context_does_not_block_those_after_it(app):
+    """It joins the next prompt, as an unanswered one does, and must make room like any older message."""
+    app.engine.scripts.append([PromptTooLong("Small", 5000, 2048)])
+    found, _, failed = await app.service.send(OWNER, None, "長" * 3000)
+    await app.service.generations.get(failed.id).wait()
+    app.engine.scripts += [[PromptTooLong("Small", 5000, 2048)], ["fits"]]
+    _, _, running = await app.service.send(OWNER, found.id, "short")
+    await app.service.generations.get(running.id).wait()
+    assert (await app.store.message(OWNER, running.id)).content == "fits"
+    assert app.engine.asked[-1].messages == [Message("user", "short")]
+
+
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [

@@ -85,6 +85,6 @@ class LiveAnswers:
 
 def event(data: dict[str, Any]) -> bytes:
     """One server-sent event, padded."""
-    body = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
-    pad = -(len(body) + 9) % PAD_BYTES
-    return b'data: %b,"pad":"%b"}\n\n' % (body[:-1], b" " * pad)
+    body = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode().removesuffix(b"}")
+    bare = b'data: %b,"pad":"%b"}\n\n'
+    return bare % (body, b" " * (-len(bare % (body, b"")) % PAD_BYTES))

@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import asyncio
+from dataclasses import replace
+from http import HTTPStatus
+from threading import Lock
 from typing import Any
 
+from cachetools import TTLCache, cached
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
 
 from chat.models.catalog import UnknownModel, entry_as_json
 from chat.service import BadInput, ChatService
@@ -39,6 +44,11 @@ def answer_errors(app: FastAPI) -> None:
 
     for kind in ERRORS:
         app.add_exception_handler(kind, answer)
+
+    @app.exception_handler(HTTPException)
+    async def plain(_: Request, error: HTTPException) -> JSONResponse:
+        sentence = f"This request cannot be answered ({HTTPStatus(error.status_code).phrase}). Reload the page and try again."
+        return JSONResponse(error_body("http_error", sentence), error.status_code, headers=error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def unusable(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -99,9 +109,14 @@ def router(service: ChatService, live: LiveAnswers) -> APIRouter:
 
         async def settled() -> dict[str, Any]:
             try:
-                return message_as_json(await service.store.message(owner, id))
+                message = await service.store.message(owner, id)
             except NotFound:
                 return {"id": id, "state": "deleted"}
+            if message.state == "running" and generation and generation.ending:
+                # It could not be kept: what was shown stays shown, with the sentence that says so.
+                ending = generation.ending
+                message = replace(message, content=generation.text, state=ending.state, error=ending.error)
+            return message_as_json(message)
 
         events = live.events(generation, at, settled) if generation else live.ended(settled)
         return StreamingResponse(events, media_type="text/event-stream", headers=STREAM_HEADERS)
@@ -121,11 +136,9 @@ def router(service: ChatService, live: LiveAnswers) -> APIRouter:
     @routes.get("/conversations/{id}")
     async def conversation(request: Request, id: str, before: str | None = None) -> dict[str, Any]:
         found, messages, earlier = await service.store.branch(owner_of(request), id, before)
-        return {
-            "conversation": conversation_as_json(found),
-            "messages": [message_as_json(message) for message in messages],
-            "earlier": earlier,
-        }
+        # A few milliseconds an answer, so in a thread: a long conversation that is opened holds up nobody's stream.
+        shown = await asyncio.to_thread(lambda: [message_as_json(message) for message in messages])
+        return {"conversation": conversation_as_json(found), "messages": shown, "earlier": earlier}
 
     @routes.patch("/conversations/{id}")
     async def rename(request: Request, id: str, new: NewTitle) -> dict[str, Any]:
@@ -180,8 +193,10 @@ def conversation_as_json(conversation: StoredConversation) -> dict[str, Any]:
     }
 
 
-# An answer is rendered when it settles and again whenever its conversation is opened.
-rendered = lru_cache(maxsize=1024)(render)
+# An answer is rendered when it settles and again whenever its conversation is opened. Deleted text leaves this memory too.
+@cached(TTLCache(maxsize=8_000_000, ttl=600, getsizeof=len), lock=Lock())
+def rendered(text: str) -> str:
+    return render(text)
 
 
 def message_as_json(message: StoredMessage) -> dict[str, Any]:
