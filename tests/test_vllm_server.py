@@ -393,6 +393,7 @@ def test_routes_and_throughput_are_not_worth_keeping() -> None:
         ("huggingface_hub.errors.RepositoryNotFoundError: 404 Client Error.", "not_found"),
         ("LocalEntryNotFoundError: Cannot find an appropriate cached snapshot folder", "not_found"),
         ("ModuleNotFoundError: No module named 'vllm'", "not_installed"),
+        ("RuntimeError: Failed to infer device type, please set the environment variable", "no_gpu"),
         ("Model architectures ['X'] are not supported for now.", "unsupported"),
         ("api_server.py: error: unrecognized arguments: --wobble=1", "unsupported"),
         ("RuntimeError: something else", "crashed"),
@@ -400,6 +401,13 @@ def test_routes_and_throughput_are_not_worth_keeping() -> None:
 )
 def test_the_cause_is_read_from_the_last_lines(line: str, code: str) -> None:
     assert diagnose([line], 1).code == code
+
+
+def test_a_vllm_for_gpus_on_a_machine_without_one_is_given_up_at_once_with_the_way_out() -> None:
+    """A Space that was duplicated to free CPU hardware: starting it again changes nothing."""
+    failure = diagnose(["RuntimeError: Failed to infer device type, please set the environment variable"], 1)
+    assert failure.attempts == 1
+    assert "GPU hardware" in failure.sentence and "ENGINE_URL" in failure.sentence
 
 
 def test_a_death_by_signal_is_told_with_its_number() -> None:

@@ -64,7 +64,9 @@ def worth_keeping(line: str) -> bool:
 class Failure:
     """Why vLLM ended. `attempts`: after so many failed starts in a row it is given up; None: never."""
 
-    code: Literal["out_of_memory", "no_access", "not_found", "unsupported", "not_installed", "disk_full", "crashed"]
+    code: Literal[
+        "out_of_memory", "no_access", "not_found", "unsupported", "not_installed", "no_gpu", "disk_full", "crashed"
+    ]
     sentence: str
     attempts: int | None
 
@@ -82,11 +84,18 @@ _ACCESS = Failure(
 _MISSING = Failure("not_found", "The model's files were not found: check its name, or the folder, in the catalogue.", 1)
 _UNSUPPORTED = Failure("unsupported", "The installed vLLM does not know this model's architecture: update vLLM.", 1)
 _NO_VLLM = Failure("not_installed", "vLLM is not installed: `make run` installs it.", 1)
+_NO_GPU = Failure(
+    "no_gpu",
+    "This vLLM is built for NVIDIA GPUs and there is none here: choose GPU hardware in the Space's settings, or set "
+    "ENGINE_URL.",
+    1,
+)
 _DISK = Failure("disk_full", "The disk is full: free some space.", None)
 
 # The first pattern found in the output wins, so the specific ones stand before those that follow from them.
 _CAUSES: tuple[tuple[str, Failure], ...] = (
     (r"No module named '?vllm\b|guard: cannot start", _NO_VLLM),
+    (r"Failed to infer device type", _NO_GPU),
     (r"No space left on device|Errno 28|Disk quota exceeded", _DISK),
     (r"GatedRepoError|gated repo|401 Client Error|403 Client Error|Invalid credentials|restricted and you", _ACCESS),
     (
