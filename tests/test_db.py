@@ -119,8 +119,20 @@ async def test_a_network_mount_is_refused_with_the_way_out(tmp_path):
     mounts = f"/dev/vda / ext4 rw 0 0\nhost:/export {tmp_path} fuse.hf-mount rw 0 0\n"
     assert filesystem_of(Path("/srv"), mounts) == "ext4"
     refuse_network_mount(Path("/srv"), mounts)
-    with pytest.raises(DatabaseError, match=r"fuse.hf-mount mount.*WAL_BUCKET"):
+    with pytest.raises(DatabaseError, match=r"fuse.hf-mount mount.*WAL_BUCKET\) is planned, and not in this version"):
         refuse_network_mount(tmp_path / "data", mounts)
+
+
+@pytest.mark.parametrize("kind", ["fuse.fuse-overlayfs", "fuseblk"])
+async def test_a_disk_of_this_machine_behind_fuse_is_allowed(tmp_path, kind):
+    """The root of a rootless container, and NTFS disks."""
+    refuse_network_mount(tmp_path, f"disk {tmp_path} {kind} rw 0 0\n")
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs", "fuse.fuse-overlayfs-of-mine", "9p"])
+async def test_every_other_mount_of_that_sort_is_refused(tmp_path, kind):
+    with pytest.raises(DatabaseError, match=f"{kind} mount"):
+        refuse_network_mount(tmp_path, f"host:/export {tmp_path} {kind} rw 0 0\n")
 
 
 async def test_a_newer_schema_is_not_touched(tmp_path):
