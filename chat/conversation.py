@@ -60,10 +60,11 @@ class SamplingParams:
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise ValueError(f"{name} must be a number, not {value!r}.")
-            if isinstance(allowed.step, int) and value != int(value):
+            if isinstance(allowed.step, int) and isinstance(value, float) and not value.is_integer():
                 raise ValueError(f"{name} must be a whole number, not {value}.")
             if not allowed.low <= value <= allowed.high:
-                raise ValueError(f"{name} must be between {allowed.low:g} and {allowed.high:g}, not {value:g}.")
+                given = f"{value:g}" if abs(value) < 1e300 or isinstance(value, float) else "a number of that length"
+                raise ValueError(f"{name} must be between {allowed.low:g} and {allowed.high:g}, not {given}.")
             if isinstance(allowed.step, int):
                 object.__setattr__(self, name, int(value))
 

@@ -71,6 +71,7 @@ class ChatService:
         `AnswerRunning`, `UnknownModel`.
         """
         check_prompt(text)
+        check_characters(conversation or "")
         known = await self.store.conversation(owner, conversation) if conversation else None
         entry = self.entry(model or (known.model if known else None))
         base = known.params if known and known.model == entry.name else entry.defaults
@@ -128,6 +129,7 @@ class ChatService:
             raise BadInput("A title needs at least one character.")
         if len(title) > LONGEST_TITLE:
             raise BadInput(f"This title has {len(title)} characters; at most {LONGEST_TITLE} fit.")
+        check_characters(title)
         return await self.store.rename(owner, conversation, title)
 
     async def delete(self, owner: str, conversation: str | None = None) -> int:
@@ -204,6 +206,16 @@ def cache_salt(owner: str) -> str:
     return sha256(f"parley prefix cache {owner}".encode()).hexdigest()[:32]
 
 
+def check_characters(text: str) -> None:
+    """Half of a surrogate pair is a character to JSON and to Python, and to nothing that would keep or read it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadInput(
+            "This text holds characters that cannot be kept (half of a pair, as a cut-off emoji leaves). Type it anew."
+        ) from None
+
+
 def check_prompt(text: str) -> None:
     if not text.strip():
         raise BadInput("The message is empty. Type something first.")
@@ -211,11 +223,13 @@ def check_prompt(text: str) -> None:
         raise BadInput(
             f"This message has {len(text):,} characters; at most {LONGEST_PROMPT:,} fit. Shorten or split it."
         )
+    check_characters(text)
 
 
 def check_system_prompt(text: str) -> str:
     if len(text) > LONGEST_SYSTEM_PROMPT:
         raise BadInput(f"This system prompt has {len(text):,} characters; at most {LONGEST_SYSTEM_PROMPT:,} fit.")
+    check_characters(text)
     return text.strip()
 
 

@@ -179,13 +179,20 @@ async def test_a_message_beyond_the_context_does_not_block_those_after_it(app):
         ({"params": {"top_k": 1.5}}, "top_k must be a whole number"),
         ({"params": {"temperature": True}}, "temperature must be a number"),
         ({"params": {"temperature": float("nan")}}, "temperature must be between"),
+        ({"params": {"top_k": float("inf")}}, "top_k must be a whole number, not inf"),
+        ({"params": {"top_k": float("nan")}}, "top_k must be a whole number, not nan"),
+        ({"params": {"seed": 10**400}}, "seed must be between 0 and .*, not a number of that length"),
+        ({"params": {"temperature": -(10**5000)}}, "temperature must be between 0 and 2, not a number of that length"),
+        ({"text": "cut \ud83d"}, "characters that cannot be kept"),
+        ({"system_prompt": "\udc00"}, "characters that cannot be kept"),
+        ({"conversation": "\udc00"}, "characters that cannot be kept"),
         ({"system_prompt": "x" * 20_001}, "at most 20,000 fit"),
         ({"model": "huge"}, "Huge cannot be used here: Needs 140 GiB of GPU memory. Pick another model."),
     ],
 )
 async def test_bad_input_is_named_and_keeps_nothing(app, wrong, sentence):
     with pytest.raises(BadInput, match=sentence):
-        await app.service.send(OWNER, None, **{"text": "hello", **wrong})
+        await app.service.send(OWNER, **{"conversation": None, "text": "hello", **wrong})
     assert await app.store.conversations(OWNER) == ([], None)
 
 
@@ -227,7 +234,7 @@ async def test_all_conversations_of_one_owner_are_deleted(app):
     assert len((await app.store.conversations(OTHER))[0]) == 1
 
 
-@pytest.mark.parametrize(("title", "sentence"), [("  ", "at least one character"), ("x" * 201, "at most 200")])
+@pytest.mark.parametrize(("title", "sentence"), [("  ", "at least one character"), ("x" * 201, "at most 200"), ("\ud83d", "cannot be kept")])
 async def test_a_title_that_cannot_be_is_refused(app, title, sentence):
     found, _ = await say(app, "one")
     with pytest.raises(BadInput, match=sentence):
