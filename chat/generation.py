@@ -20,6 +20,7 @@ CHECKPOINT_SECONDS = 1.0
 ABANDONED_SECONDS = 600.0
 HEARTBEAT_SECONDS = 15.0
 
+THINKING = "Thinking"
 NOT_KEPT = "The answer could not be kept: the disk is full or gone. Copy what you need, and tell the operator."
 ABANDONED = "Nobody was reading any more, so the answer was ended. Try again to have it written anew."
 BROKEN = "Something went wrong in the app while this answer was written. Try again; if it stays, tell the operator."
@@ -107,6 +108,7 @@ class Generation:
             self._timer.cancel()
             self._timer = None
         if self._pending:
+            self.status = None  # text needs no word of what was waited for, to a reader who comes later either
             self.pieces.append("".join(self._pending))
             self._pending.clear()
             self._announce()
@@ -126,6 +128,8 @@ class Generation:
         try:
             async with aclosing(source):
                 async for delta in source:
+                    if delta.reasoning and not self.pieces:
+                        self.report(THINKING)
                     self._write(delta.text)
                     finish_reason = delta.finish_reason or finish_reason
         except EngineError as error:

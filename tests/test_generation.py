@@ -312,3 +312,21 @@ async def test_what_could_not_be_kept_is_kept_once_the_disk_works_again(running,
     kept.broken = False
     await running.keep_once()
     assert kept.endings["a"] == ("whole", Ending("done", "stop"))
+
+
+async def test_while_only_thoughts_arrive_the_page_is_told_that_the_model_thinks(running):
+    """A reasoning model may think for minutes before its first word."""
+    source = Source()
+    generation = running.start("a", source)
+    source.queue.put_nowait(Delta(reasoning="Hm."))
+    async for _ in generation.changes():
+        if generation.status:
+            break
+    assert (generation.status, generation.text) == ("Thinking", "")
+    source.say("Four.")
+    await shown(generation, "Four.")
+    assert generation.status is None, "who comes later reads the text, and not that it is waited for"
+    source.queue.put_nowait(Delta(reasoning="Hm?"))
+    source.end()
+    await generation.wait()
+    assert (generation.status, generation.text) == (None, "Four.")
