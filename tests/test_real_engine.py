@@ -59,6 +59,20 @@ async def test_the_same_seed_gives_the_same_answer(vllm_server: RealEngine) -> N
 
 
 @pytest.mark.anyio
+async def test_long_prompts_with_a_seed_at_the_same_time_are_answered(vllm_server: RealEngine) -> None:
+    """More tokens than one step takes: cut in pieces on a CPU, a prompt with a seed ends vLLM itself (gpu_model_runner.py
+    sets the offset of a generator that has none)."""
+    # One request with several prompts, so that they reach the engine together; the chat template would cut each short.
+    asked = {"model": "real", "prompt": [f"{n} " + "word " * 1200 for n in range(AT_ONCE)], "seed": 7, "max_tokens": 4}
+    key = {"authorization": f"Bearer {vllm_server.server.api_key}"}
+    transport = httpx.AsyncHTTPTransport(uds=str(vllm_server.server.uds))
+    async with httpx.AsyncClient(transport=transport, base_url="http://vllm", headers=key, timeout=120) as client:
+        answer = await client.post("/v1/completions", json=asked)
+    assert answer.status_code == 200, answer.text[:300]
+    assert answer.json()["usage"]["prompt_tokens"] > 4 * 2048, "too few tokens to be more than one step's"
+
+
+@pytest.mark.anyio
 async def test_stopping_in_mid_answer_frees_the_request(vllm_server: RealEngine) -> None:
     """Before it would have ended by itself. How soon is measured by `make campaign ARGS=stop`."""
     engine, ended = vllm_server.adapter(endless=True), await vllm_server.ended_by_itself()

@@ -422,6 +422,18 @@ def test_the_command_line_is_private_local_and_quick_on_a_small_machine(tmp_path
     assert "--enforce-eager" not in on_gpu and "org/model" in on_gpu and on_gpu[-1] == "--tensor-parallel-size=2"
 
 
+def test_without_a_gpu_prompts_are_read_whole_unless_the_entry_says_otherwise(tmp_path: Path) -> None:
+    """In pieces, one with a seed ends vLLM."""
+
+    def says(machine: Machine, *args: str) -> list[str]:
+        return [arg for arg in vllm_command("python", "org/m", "m", tmp_path, machine, args) if "chunked" in arg]
+
+    assert says(LAPTOP) == ["--no-enable-chunked-prefill"]
+    assert says(BOX) == []
+    for said in ("--enable-chunked-prefill", "--no-enable-chunked-prefill"):
+        assert says(LAPTOP, said) == [said]
+
+
 def test_the_environment_hands_over_the_key_and_keeps_the_apps_secrets(tmp_path: Path) -> None:
     base = {"PATH": "/bin", "HF_TOKEN": "hf_1", "OAUTH_CLIENT_SECRET": "s", "WATERMARK_KEYS": "w", "METRICS_TOKEN": "m"}
     local = vllm_environment(base, str(tmp_path), "key", tmp_path, LAPTOP)

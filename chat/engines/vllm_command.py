@@ -57,6 +57,10 @@ def vllm_command(
     command += [f"--seed={secrets.randbelow(2**31)}"]
     if not machine.gpus:
         command += ["--enforce-eager"]
+        # A prompt that is read in pieces and has a seed ends vLLM 0.32: gpu_model_runner.py sets the offset of the
+        # prompt's generator, which one on a CPU does not have. Without pieces a step takes a whole context.
+        if not any(arg.lstrip("-").removeprefix("no-").startswith("enable-chunked-prefill") for arg in extra_args):
+            command += ["--no-enable-chunked-prefill"]
         if _single_process(machine, extra_args):
             command += ["--distributed-executor-backend=uni"]
     return [*command, *extra_args]
