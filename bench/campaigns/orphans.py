@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -23,6 +24,17 @@ KILLS = 10
 PATIENCE = 10.0  # seconds in which the last process must be gone
 START = 300.0  # seconds for vLLM to come up on a busy machine
 PARAMS = {"temperature": 1.5, "max_tokens": 1500}
+
+
+@dataclass(frozen=True)
+class Moment:
+    """So many seconds after the start, or after the first words of an answer."""
+
+    seconds: float
+    in_answer: bool
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.1f} s after the {'first words' if self.in_answer else 'start'}"
 
 
 class Visitor(threading.Thread):
@@ -43,7 +55,7 @@ class Visitor(threading.Thread):
                     text = f"Tell me story {len(self.kept)}"
                     turn = client.post("/api/turns", json={"text": text, "params": PARAMS}).raise_for_status().json()
                     self.kept[turn["prompt"]["id"]] = text
-                    if client.get("/api/status").json()["stage"] == "ready":
+                    if client.get("/api/status").raise_for_status().json()["stage"] == "ready":
                         self._wait_for_words(client, turn["answer"]["id"])
                 self._ended.wait(0.2)
 
@@ -99,8 +111,8 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> float:
     return time.monotonic() - began
 
 
-def ending(table: Table, how: str, number: signal.Signals, after: float | None, of_guard: bool = False) -> float:
-    """Start the app, end it (or its guard) `after` seconds or in mid-answer, and add what was left to the table.
+def ending(table: Table, how: str, number: signal.Signals, moment: Moment, of_guard: bool = False) -> float:
+    """Start the app, end it (or its guard) at that moment, and add what was left to the table.
 
     Returns the seconds from the start to the end.
     """
@@ -109,10 +121,10 @@ def ending(table: Table, how: str, number: signal.Signals, after: float | None, 
         with AppProcess(data_dir, wait=False) as app:
             visitor = Visitor(app.url)
             visitor.start()
-            visitor.answering.wait(START if after is None else after)
-            if after is not None:
-                time.sleep(max(0.0, began + after - time.monotonic()))
-            moment, stage = time.monotonic() - began, "in mid-answer" if visitor.answering.is_set() else "starting up"
+            if moment.in_answer and not visitor.answering.wait(START):
+                raise RuntimeError(f"There was no answer in {START:.0f} s.")
+            time.sleep(moment.seconds)
+            took = time.monotonic() - began
             before = started_with(data_dir) - ({app.process.pid} if of_guard else set())
             os.kill(guard_of(app.process.pid) if of_guard else app.process.pid, number)
             seconds = wait_for(lambda: not before & started_with(data_dir), PATIENCE)
@@ -121,11 +133,9 @@ def ending(table: Table, how: str, number: signal.Signals, after: float | None, 
         # Where the guard was killed the app went on, with a new engine; now it has ended too.
         wait_for(lambda: not started_with(data_dir), PATIENCE)
         left = max(left, len(started_with(data_dir)))
-        table.add(
-            how, f"{moment:.1f} s, {stage}", len(before), left, f"{seconds:.2f} s", len(kept),
-            lost(data_dir, kept) if kept else 0,
-        )  # fmt: skip
-    return moment
+        missing = lost(data_dir, kept) if kept else 0
+        table.add(how, moment, len(before), left, f"{seconds:.2f} s", len(kept), missing)
+    return took
 
 
 def run() -> Table:
@@ -133,10 +143,12 @@ def run() -> Table:
         f"What is left of the app and its vLLM, {PATIENCE:.0f} s after the end",
         ("ended by", "when", "processes", "left", "the last was gone after", "messages acknowledged", "of them lost"),
     )
-    longest = ending(table, "SIGTERM", signal.SIGTERM, None)
-    ending(table, "SIGINT", signal.SIGINT, None)
-    ending(table, "guard killed with -9 (its engine)", signal.SIGKILL, None, of_guard=True)
-    moments = random.Random(SEED)
-    for _ in range(KILLS):
-        ending(table, "kill -9", signal.SIGKILL, moments.uniform(0.2, 1.3 * longest))
+    seeded = random.Random(SEED)
+    answering = [Moment(seeded.uniform(0, 3), in_answer=True) for _ in range(3 + KILLS // 2)]
+    longest = ending(table, "SIGTERM", signal.SIGTERM, answering.pop())
+    ending(table, "SIGINT", signal.SIGINT, answering.pop())
+    ending(table, "guard killed with -9 (its engine)", signal.SIGKILL, answering.pop(), of_guard=True)
+    starting = [Moment(seeded.uniform(0.2, 0.8 * longest), in_answer=False) for _ in range(KILLS - len(answering))]
+    for moment in starting + answering:
+        ending(table, "kill -9", signal.SIGKILL, moment)
     return table
