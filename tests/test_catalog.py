@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -141,7 +143,6 @@ def test_a_default_that_is_no_entry_is_a_mistake(tmp_path: Path) -> None:
         ("gated: 'yes'", "gated is 'yes'; expected: true or false."),
         ("label:", "label is empty; expected: text; put it in quotes."),
         ("kind: openai", "kind openai needs base_url, the address of the server."),
-        ("base_url: http://here", "kind vllm takes no base_url. For a server elsewhere use kind openai or tgi."),
         ("provider: groq", "kind vllm takes no provider; only kind hosted does."),
         (
             "website: javascript:alert(1)",
@@ -244,6 +245,17 @@ def test_a_servers_address_is_kept_without_v1(tmp_path: Path) -> None:
     assert (entry.base_url, entry.api_key_env, entry.card_url) == ("https://e.example", "E_KEY", "")
 
 
+def test_a_vllm_elsewhere_is_a_server_and_not_a_repository_or_a_folder(tmp_path: Path) -> None:
+    text = "default: m\nmodels:\n  - {name: m, kind: vllm, model: ./served, base_url: 'https://v.example:1/v1'}\n"
+    entry = load(tmp_path, text).entry("m")
+    assert (entry.base_url, entry.model, entry.card_url, entry.author) == ("https://v.example:1", "./served", "", "")
+    assert not entry.is_here and not entry.is_folder
+    large = replace(entry, memory_gib=1000, needs_gpu=True, gated=True, model="/models/m")
+    assert Catalog((large,), "m").listing(Small(), {}) == [(large, None)], "this machine need not run it"
+    assert "hosted takes no base_url" in one(tmp_path, "kind: hosted", "base_url: http://h:1")
+    assert "not for one at base_url" in one(tmp_path, "base_url: http://h:1", "engine_args: {max_model_len: 8192}")
+
+
 def test_all_four_kinds_can_be_written(tmp_path: Path) -> None:
     needs = {"openai": ", base_url: 'http://h:1'", "tgi": ", base_url: 'http://h:1'"}
     for kind in get_args(Kind):
@@ -296,6 +308,35 @@ def test_a_look_up_that_fails_leaves_a_greyed_entry_with_the_reason() -> None:
     catalog = FILE.offering("org/gone,org/a", Known(ModelEntry("org/a")))
     assert [reason for _, reason in catalog.listing(Small())] == ["No org/gone.", None]
     assert catalog.entry("org/gone").author == "org"
+
+
+def test_a_hub_that_stays_silent_greys_what_it_was_asked_and_holds_up_nothing_else() -> None:
+    """More silent look-ups than threads: those that were not even begun are greyed too."""
+    spoken = threading.Event()
+
+    def lookup(repo: str, revision: str | None) -> ModelEntry:
+        if repo != "org/quick" and not spoken.wait(60):
+            raise AssertionError("the look-ups were waited for")
+        return ModelEntry(repo, model=repo)
+
+    silent = [f"org/m{number}" for number in range(20)]
+    try:
+        entries = entries_from_models(["org/quick", *silent], lookup, within=1.0)
+    finally:
+        spoken.set()
+    assert [entry.name for entry in entries] == ["org/quick", *silent]
+    assert entries[0].unavailable is None
+    assert {entry.unavailable for entry in entries[1:]} == {
+        "The Hub did not answer within 1 s. Check the network and HF_ENDPOINT, then restart."
+    }
+
+
+def test_what_goes_wrong_in_a_look_up_that_should_not_is_not_swallowed() -> None:
+    def lookup(repo: str, revision: str | None) -> ModelEntry:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        entries_from_models("org/a", lookup)
 
 
 def test_the_starter_joins_only_if_none_of_models_can_run() -> None:
@@ -386,12 +427,36 @@ def test_gated_and_hosted_models_need_a_token() -> None:
     assert [reason for _, reason in catalog.listing(Small(), {"HF_TOKEN": "t"})] == [None, None]
 
 
-def test_the_json_of_an_entry_has_the_pages_fields_and_no_address_folder_or_key() -> None:
+def test_without_its_client_a_tgi_entry_is_greyed_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a Space it cannot be installed: no requirements file can say how."""
+    catalog = Catalog((ModelEntry("m", kind="tgi", base_url="http://h"),), "m")
+    assert catalog.listing(Small(), {})[0][1] is None
+    monkeypatch.setitem(sys.modules, "text_generation", None)
+    assert "kind openai" in (catalog.listing(Small(), {})[0][1] or "")
+
+
+@pytest.mark.parametrize(
+    ("entry", "reader"),
+    [
+        (ModelEntry("m"), None),
+        (ModelEntry("m", kind="openai", base_url="http://127.0.0.1:8000"), None),
+        (ModelEntry("m", kind="vllm", base_url="http://[::1]:8000"), None),
+        (ModelEntry("m", kind="vllm", base_url="https://gpu.example:8000/path"), "gpu.example"),
+        (ModelEntry("m", kind="tgi", base_url="https://tgi.example"), "tgi.example"),
+        (ModelEntry("m", kind="hosted"), "a provider on Hugging Face"),
+        (ModelEntry("m", kind="hosted", base_url="https://endpoint.example/v1"), "endpoint.example"),
+    ],
+)
+def test_the_page_can_say_who_else_reads_what_is_asked(entry: ModelEntry, reader: str | None) -> None:
+    assert entry_as_json(entry, None)["answered_by"] == reader
+
+
+def test_the_json_of_an_entry_has_the_pages_fields_and_no_folder_port_or_key() -> None:
     entry = ModelEntry(
         "m",
         kind="openai",
         model="/secret/folder",
-        base_url="http://secret",
+        base_url="http://host.example:1234/secret",
         api_key_env="SECRET_KEY",
         languages=("pl",),
     )
@@ -402,4 +467,5 @@ def test_the_json_of_an_entry_has_the_pages_fields_and_no_address_folder_or_key(
     assert shown["categories"] == {"language": ["pl"], "domain": [], "style": [], "difficulty": []}
     assert shown["defaults"] == SamplingParams().as_dict()
     assert "secret" not in repr(shown).lower()
+    assert "1234" not in repr(shown)
     assert entry_as_json(entry, None)["available"] is True

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from chat.conversation import Message, SamplingParams
 from chat.engines.adapters import HostedEngine, OpenAIEngine, TGIEngine
 from chat.engines.errors import EngineError, EngineOutOfMemory, EngineUnavailable
 from chat.engines.machine import Gpu, Machine
 from chat.engines.pool import RETRY_SECONDS, EnginePool, build_engine, build_server, share_of
 from chat.engines.vllm_server import EngineStatus
 from chat.models.catalog import ModelEntry
+from tests.support.scripted_engine import ScriptedEngine
 
 MACHINE = Machine((), 16.0, 2)
 BOX = Machine((Gpu("H100", 80.0),), 256.0, 32)
@@ -306,7 +309,7 @@ async def test_warming_starts_the_engine_and_never_raises() -> None:
 @pytest.mark.anyio
 async def test_an_engine_elsewhere_is_ready_and_needs_no_room() -> None:
     bench = Bench()
-    assert bench.pool.status("away") == EngineStatus("ready", "Answers come from 127.0.0.1.", 1000.0)
+    assert bench.pool.status("away") == EngineStatus("ready", "Answers come from this machine.", 1000.0)
     async with bench.pool.ready("away") as engine:
         assert isinstance(engine, OpenAIEngine)
     assert bench.log == []
@@ -344,6 +347,23 @@ def test_what_is_missing_for_an_engine_elsewhere_is_named() -> None:
         build_engine(ModelEntry("m", kind="hosted", model="org/m"), {})
     with pytest.raises(EngineUnavailable, match="base_url"):
         build_engine(ModelEntry("m", kind="tgi"), {})
+
+
+@pytest.mark.anyio
+async def test_a_vllm_elsewhere_gets_vllms_own_fields() -> None:
+    with ScriptedEngine() as server:
+        engine = build_engine(ModelEntry("m", kind="vllm", model="scripted", base_url=server.url), {})
+        async for _ in engine.stream([Message("user", "/say")], SamplingParams(top_k=7), cache_salt="salt"):
+            pass
+        await engine.aclose()
+    assert (server.log[-1].params["top_k"], server.log[-1].params["cache_salt"]) == (7, "salt")
+
+
+@pytest.mark.anyio
+async def test_without_the_client_of_tgi_whoever_asks_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "text_generation", None)
+    with pytest.raises(EngineUnavailable, match="M cannot be asked. .*`make run` installs it; .* kind openai"):
+        build_engine(ModelEntry("m", label="M", kind="tgi", base_url="http://127.0.0.1:1"), {})
 
 
 def test_the_entrys_context_and_revision_reach_vllm_and_its_engine_args_go_first(tmp_path: Path) -> None:

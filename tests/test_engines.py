@@ -280,6 +280,19 @@ async def test_a_server_known_by_its_address_alone_is_asked_which_model_it_serve
     await engine.aclose()
 
 
+async def test_a_vllm_known_by_its_address_alone_gets_its_own_fields_from_the_first_answer_on() -> None:
+    """Else `ENGINE_URL` would lose top-k and the repetition penalty without a word, and owners would share one cache."""
+    with ScriptedEngine(owned_by="vllm") as server:
+        engine = OpenAIEngine(server.url, "", vllm=False)
+        fields = await sent(engine, server, cache_salt="salt", continue_last=True)
+    assert {"top_k", "repetition_penalty", "cache_salt", "continue_final_message"} <= set(fields)
+    assert (fields["model"], fields["cache_salt"]) == ("scripted", "salt")
+
+
+async def test_a_server_that_does_not_say_it_is_a_vllm_gets_no_field_of_vllms(server: ScriptedEngine) -> None:
+    assert set(await sent(OpenAIEngine(server.url, "", vllm=False), server, cache_salt="salt")) == COMMON
+
+
 # Stop
 
 

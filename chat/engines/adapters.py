@@ -66,15 +66,20 @@ class _ChatEngine:
         continue_last: bool = False,
     ) -> AsyncIterator[Delta]:
         """See `Engine.stream`."""
-        if continue_last and not self.continues:
-            raise EngineRefused(f"{self.label} cannot go on with a cut-off answer. Ask it to continue instead.")
-        request = self._request(messages, params, cache_salt, continue_last)
+        request: dict[str, Any] = {}
         for last_try in (False, True):
             answer = Answer(self.label)
             failure: EngineError | None = None
             async with AsyncExitStack() as stack:
                 try:
                     async with asyncio.timeout(self.timeouts.first_token):
+                        if not request:
+                            await self._get_to_know()
+                            if continue_last and not self.continues:
+                                raise EngineRefused(
+                                    f"{self.label} cannot go on with a cut-off answer. Ask it to continue instead."
+                                )
+                            request = self._request(messages, params, cache_salt, continue_last)
                         source = await self._open(stack, request)
                     while (piece := await self._next(source, answer)) is not None:
                         if (delta := answer.read(piece)) is not None:
@@ -108,6 +113,9 @@ class _ChatEngine:
         async with asyncio.timeout(self.timeouts.idle if answer.begun else self.timeouts.first_token):
             return await anext(source, None)
 
+    async def _get_to_know(self) -> None:
+        """Ask the server what a request to it depends on, where that is not known yet."""
+
     def _request(
         self, messages: Sequence[Message], params: SamplingParams, cache_salt: str | None, continue_last: bool
     ) -> dict[str, Any]:
@@ -133,7 +141,8 @@ class OpenAIEngine(_ChatEngine):
     """A server that speaks OpenAI's chat completions.
 
     `base_url`: with its path (`.../v1`); without a path, `/v1` is added. `uds`: the Unix socket of a server on this
-    machine (`base_url` then only names the host). `vllm`: the server understands vLLM's own fields.
+    machine (`base_url` then only names the host). `vllm`: the server understands vLLM's own fields. `model` "": the
+    server is asked for it before the first answer, and whether it is a vLLM.
     """
 
     def __init__(
@@ -178,6 +187,11 @@ class OpenAIEngine(_ChatEngine):
             raise overloaded(self.label, f"{MAX_STREAMS} streams")
         self._open_streams += 1
         stack.callback(self._closed)
+        session = self._connected()
+        response = await stack.enter_async_context(session.post(self._url, json=request, allow_redirects=False))
+        return await _chunks(self.label, response)
+
+    def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:  # aiohttp's needs the running loop
             limits: dict[str, Any] = {"limit": 0, "keepalive_timeout": KEEPALIVE_SECONDS}
             self._session = aiohttp.ClientSession(
@@ -189,20 +203,19 @@ class OpenAIEngine(_ChatEngine):
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect),
                 trust_env=not self._local,
             )
-        if not request["model"]:
-            request = {**request, "model": await self._served()}
-        response = await stack.enter_async_context(self._session.post(self._url, json=request, allow_redirects=False))
-        return await _chunks(self.label, response)
+        return self._session
 
-    async def _served(self) -> str:
-        """The first model that the server lists: it was given by its address alone (`ENGINE_URL`)."""
-        if not self.model:
-            models = self._url.removesuffix("/chat/completions") + "/models"
-            async with self._session.get(models, allow_redirects=False) as response:
-                if response.status != 200:
-                    raise from_answer(self.label, response.status, "", begun=False)
-                self.model = (await response.json())["data"][0]["id"]
-        return self.model
+    async def _get_to_know(self) -> None:
+        """Take the first model that the server lists, where it was given by its address alone (`ENGINE_URL`)."""
+        if self.model:
+            return
+        models = self._url.removesuffix("/chat/completions") + "/models"
+        async with self._connected().get(models, allow_redirects=False) as response:
+            if response.status != 200:
+                raise from_answer(self.label, response.status, "", begun=False)
+            first = (await response.json())["data"][0]
+        self.continues = self._vllm = self._vllm or first.get("owned_by") == "vllm"
+        self.model = first["id"]
 
     def _closed(self) -> None:
         self._open_streams -= 1

@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from chat.engines.adapters import HostedEngine, OpenAIEngine, TGIEngine
 from chat.engines.engine import Engine
@@ -21,7 +20,7 @@ from chat.engines.errors import EngineError, EngineUnavailable
 from chat.engines.machine import Machine
 from chat.engines.vllm_command import KV_CACHE_GIB_ON_CPU, arguments_of
 from chat.engines.vllm_server import EngineStatus, VllmServer
-from chat.models.catalog import ASSUMED_CONTEXT, ModelEntry
+from chat.models.catalog import ASSUMED_CONTEXT, NO_TGI_CLIENT, ModelEntry
 
 # What an engine on a CPU takes beside its weights and cache: two processes with torch.
 OVERHEAD_GIB_ON_CPU = 2.0
@@ -65,7 +64,10 @@ def build_engine(entry: ModelEntry, environ: Mapping[str, str], server: Server |
     if not entry.base_url:
         raise EngineUnavailable(f"{entry.label or entry.name} has no address: give it a base_url in the catalogue.")
     if entry.kind == "tgi":
-        return TGIEngine(entry.base_url, entry.model, api_key=key, label=entry.label)
+        try:
+            return TGIEngine(entry.base_url, entry.model, api_key=key, label=entry.label)
+        except ImportError:
+            raise EngineUnavailable(f"{entry.label or entry.name} cannot be asked. {NO_TGI_CLIENT}") from None
     return OpenAIEngine(entry.base_url, entry.model, vllm=entry.kind == "vllm", api_key=key, label=entry.label)
 
 
@@ -133,8 +135,8 @@ class EnginePool:
     def status(self, name: str) -> EngineStatus:
         """Where the engine of `name` stands. One elsewhere counts as ready; an answer will tell."""
         entry = self._entries[name]
-        if not self._is_here(entry):
-            where = urlsplit(entry.base_url).hostname if entry.base_url else "a provider on Hugging Face"
+        if not entry.is_here:
+            where = entry.answered_by or "this machine"
             return EngineStatus("ready", f"Answers come from {where}.", self._created)
         if name in self._residents:
             return self._residents[name].server.status
@@ -144,7 +146,7 @@ class EnginePool:
 
     async def warm(self, name: str) -> None:
         """Start the engine of `name` where there is room now, without waiting for it. `status` says how it went."""
-        if self._is_here(self._entries[name]):
+        if self._entries[name].is_here:
             async with self._swapping:
                 if name not in self._residents and self._fits(self._entries[name]):
                     with suppress(EngineError):
@@ -158,7 +160,7 @@ class EnginePool:
         `report` hears, in a sentence, what is being waited for, and None when the wait is over. Raises `EngineError`.
         """
         entry = self._entries[name]
-        if not self._is_here(entry):
+        if not entry.is_here:
             if name not in self._elsewhere:
                 self._elsewhere[name] = build_engine(entry, self._environ)
             yield self._elsewhere[name]
@@ -181,10 +183,6 @@ class EnginePool:
         for engine in self._elsewhere.values():
             await engine.aclose()
         self._elsewhere.clear()
-
-    @staticmethod
-    def _is_here(entry: ModelEntry) -> bool:
-        return entry.kind == "vllm" and not entry.base_url
 
     def _announce(self) -> None:
         self._freed.set()

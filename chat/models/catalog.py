@@ -8,9 +8,13 @@ catalog = catalog.settled(machine, environ)                   # a default that c
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -44,7 +48,13 @@ __all__ = [
 ]
 
 STARTER = "parley-starter"
+LOOKUP_SECONDS = 10.0  # for all look-ups together: the page waits for them
 _AT_ONCE = 8  # look-ups under way at the same time
+# What `text-generation` demands contradicts `huggingface_hub`, so that no requirements file, and no Space, can have it.
+NO_TGI_CLIENT = (
+    "The client for text-generation-inference is not installed here: `make run` installs it; on a Space give the entry "
+    "kind openai, which such a server speaks too."
+)
 
 
 class UnknownModel(LookupError):
@@ -173,18 +183,21 @@ class Catalog:
             stated = replace(stated, revision=revision or stated.revision)
             stated = replace(stated, stated=stated.stated | {"revision"})
             says_enough = stated.licence and stated.description and stated.memory_gib
-            if says_enough or stated.kind != "vllm" or stated.is_folder:
+            if says_enough or not stated.is_here or stated.is_folder:
                 return stated
             return stated.over(lookup(repo, stated.revision))
 
         return known
 
 
-def entries_from_models(models: str | Sequence[str], lookup: Lookup) -> tuple[ModelEntry, ...]:
+def entries_from_models(
+    models: str | Sequence[str], lookup: Lookup, within: float = LOOKUP_SECONDS
+) -> tuple[ModelEntry, ...]:
     """The entries that `MODELS` names (`org/a,org/b@revision`), in its order, each made by `lookup`.
 
-    A look-up that fails leaves an entry that cannot be picked and says why: the app starts all the same. Raises
-    `CatalogError` for what cannot be a repository, or is named twice.
+    A look-up that fails, or has not ended `within` seconds of the first one's beginning, leaves an entry that cannot be
+    picked and says why: the app starts all the same. Raises `CatalogError` for what cannot be a repository, or is named
+    twice.
     """
     items = [item.strip() for item in (models.split(",") if isinstance(models, str) else models) if item.strip()]
     mistakes = [
@@ -202,20 +215,47 @@ def entries_from_models(models: str | Sequence[str], lookup: Lookup) -> tuple[Mo
         try:
             return lookup(repo, revision or None)
         except LookupFailed as error:
-            author = repo.split("/")[0] if "/" in repo else ""
-            return ModelEntry(
-                repo,
-                model=repo,
-                revision=revision or None,
-                label=repo.split("/")[-1],
-                author=author,
-                unavailable=str(error),
-            )
+            return _greyed(item, str(error))
 
-    if not items:
-        return ()
-    with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="model-lookup") as pool:
-        return tuple(pool.map(made, items))
+    late = f"The Hub did not answer within {within:g} s. Check the network and HF_ENDPOINT, then restart."
+    found = _made_in_time(items, made, within)
+    return tuple(found[item] if item in found else _greyed(item, late) for item in items)
+
+
+def _greyed(item: str, why: str) -> ModelEntry:
+    repo, _, revision = item.partition("@")
+    label, author = repo.split("/")[-1], repo.split("/")[0] if "/" in repo else ""
+    return ModelEntry(repo, model=repo, revision=revision or None, label=label, author=author, unavailable=why)
+
+
+def _made_in_time(items: Sequence[str], made: Callable[[str], ModelEntry], within: float) -> dict[str, ModelEntry]:
+    """What `made` makes of each item, `_AT_ONCE` at a time, those left out that are not done `within` seconds.
+
+    In daemon threads, not in an executor's, for which Python waits at its end: a Hub that stays silent must hold up
+    neither the start nor the stop of the app.
+    """
+    waiting: queue.SimpleQueue[tuple[str, Future[ModelEntry]]] = queue.SimpleQueue()
+    results: dict[str, Future[ModelEntry]] = {item: Future() for item in items}
+    for pair in results.items():
+        waiting.put(pair)
+
+    def work() -> None:
+        with suppress(queue.Empty):
+            while True:
+                item, result = waiting.get_nowait()
+                if not result.set_running_or_notify_cancel():
+                    continue
+                try:
+                    result.set_result(made(item))
+                except BaseException as error:
+                    result.set_exception(error)
+
+    for number in range(min(_AT_ONCE, len(items))):
+        threading.Thread(target=work, name=f"model-lookup-{number}", daemon=True).start()
+    done, late = wait(results.values(), timeout=within)
+    for result in late:
+        result.cancel()
+    return {item: result.result() for item, result in results.items() if result in done}
 
 
 _CHECKS: tuple[Callable[[ModelEntry, Mapping[str, str]], str | None], ...] = (
@@ -226,7 +266,7 @@ _CHECKS: tuple[Callable[[ModelEntry, Mapping[str, str]], str | None], ...] = (
     ),
     lambda entry, environ: (
         f"Its author asks that a licence be accepted first: do so at {entry.card_url} and set HF_TOKEN."
-        if entry.gated and entry.kind == "vllm" and not environ.get("HF_TOKEN")
+        if entry.gated and entry.is_here and not environ.get("HF_TOKEN")
         else None
     ),
     lambda entry, environ: (
@@ -242,7 +282,9 @@ def _reason(entry: ModelEntry, machine: Machine, environ: Mapping[str, str] | No
         return entry.unavailable
     if entry.is_folder and not Path(entry.model).is_dir():
         return "The folder with its weights is not there."
-    if entry.kind == "vllm" and (reason := machine.cannot_run(entry.memory_gib, entry.needs_gpu)):
+    if entry.kind == "tgi" and find_spec("text_generation") is None:
+        return NO_TGI_CLIENT
+    if entry.is_here and (reason := machine.cannot_run(entry.memory_gib, entry.needs_gpu)):
         return reason
     if environ is None:
         return None
@@ -250,7 +292,8 @@ def _reason(entry: ModelEntry, machine: Machine, environ: Mapping[str, str] | No
 
 
 def entry_as_json(entry: ModelEntry, reason: str | None, *, default: bool = False) -> dict[str, Any]:
-    """What the page and `/api/models` show of an entry. No address, folder or name of a key is in it."""
+    """What the page and `/api/models` show of an entry. No folder or name of a key is in it, and of an address the host
+    alone, since it is who reads what is asked."""
     return {
         "name": entry.name,
         "label": entry.label or entry.name,
@@ -267,6 +310,7 @@ def entry_as_json(entry: ModelEntry, reason: str | None, *, default: bool = Fals
         "gated": entry.gated,
         "reasoning": entry.reasoning,
         "revision": entry.revision,
+        "answered_by": entry.answered_by,
         "categories": {
             "language": list(entry.languages),
             "domain": list(entry.domain),

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -24,6 +25,7 @@ Style = Literal["brief", "conversational", "thorough", "step by step"]
 Difficulty = Literal["simple", "everyday", "hard"]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 GIB = 2**30
 ASSUMED_CONTEXT = 4096  # tokens, where nobody says how many a model reads
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
@@ -44,11 +46,12 @@ class CatalogError(ValueError):
 class ModelEntry:
     """One model that visitors may pick. An empty text, an empty tuple or `None` means: not known.
 
-    `kind`: which engine answers. `model`: what the engine knows it by: a repository on the Hub, or, for `vllm`, the
-    absolute path of a folder. `author`: the Hub namespace that made it; consent to share names it. `context`: tokens
-    of prompt and answer together (`ASSUMED_CONTEXT` where it is not known). `base_url`: up to and without `/v1`.
-    `memory_gib`: weights and cache, in GiB. `unavailable`: a sentence why nobody can
-    pick it, whatever the machine. `stated`: the keys that the file gives, as against what follows from them.
+    `kind`: which engine answers; `vllm` without a `base_url` is one that runs here. `model`: what the engine knows it
+    by: a repository on the Hub, or, for a `vllm` here, the absolute path of a folder. `author`: the Hub namespace that
+    made it; consent to share names it. `context`: tokens of prompt and answer together (`ASSUMED_CONTEXT` where it is
+    not known). `base_url`: up to and without `/v1`. `memory_gib`: weights and cache, in GiB. `unavailable`: a sentence
+    why nobody can pick it, whatever the machine. `stated`: the keys that the file gives, as against what follows from
+    them.
     """
 
     name: str
@@ -81,9 +84,22 @@ class ModelEntry:
     stated: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
     @property
+    def is_here(self) -> bool:
+        """Whether Parley starts its engine itself, on this machine."""
+        return self.kind == "vllm" and not self.base_url
+
+    @property
     def is_folder(self) -> bool:
         """Whether `model` is a folder on this machine, and not a repository on the Hub."""
-        return self.kind == "vllm" and self.model.startswith("/")
+        return self.is_here and self.model.startswith("/")
+
+    @property
+    def answered_by(self) -> str | None:
+        """Who else reads what is asked: a host, or a provider; None where this machine answers."""
+        if self.base_url:
+            host = urlsplit(self.base_url).hostname or self.base_url
+            return None if host in LOOPBACK else host
+        return "a provider on Hugging Face" if self.kind == "hosted" else None
 
     def over(self, found: ModelEntry) -> ModelEntry:
         """`found` (what the Hub knows), with what the file states about this entry in its place."""
@@ -318,12 +334,14 @@ def _row_mistakes(document: yaml_lines.Document, at: int, row: _Row) -> list[tup
         wrong("api_key_env", "api_key_env must be the name of a variable, such as MY_API_KEY, never the key itself.")
     if row.kind in ("openai", "tgi") and not row.base_url:
         wrong("kind", f"kind {row.kind} needs base_url, the address of the server.")
-    if row.kind in ("vllm", "hosted") and row.base_url:
-        wrong("base_url", f"kind {row.kind} takes no base_url. For a server elsewhere use kind openai or tgi.")
+    if row.kind == "hosted" and row.base_url:
+        wrong("base_url", "kind hosted takes no base_url. For a server elsewhere use kind vllm, openai or tgi.")
     if row.provider and row.kind != "hosted":
         wrong("provider", f"kind {row.kind} takes no provider; only kind hosted does.")
     if row.engine_args and row.kind != "vllm":
         wrong("engine_args", f"kind {row.kind} takes no engine_args; only kind vllm does.")
+    if row.engine_args and row.kind == "vllm" and row.base_url:
+        wrong("engine_args", "engine_args are for a vLLM that Parley starts, not for one at base_url. Leave them out.")
     for key, given in row.engine_args.items():
         if what := _engine_arg_mistake(key, given):
             wrong("engine_args", what, key)
@@ -368,14 +386,15 @@ def _engine_arg_mistake(key: str, given: Any) -> str | None:
 def _entry(row: _Row) -> ModelEntry:
     """`row` with what follows from it: the label, the author, the addresses on the Hub, the memory."""
     model = row.model or row.name
-    on_hub = row.kind in ("vllm", "hosted") and not model.startswith((".", "/"))
-    if model.startswith("."):
+    here = row.kind == "vllm" and not row.base_url
+    on_hub = (here or row.kind == "hosted") and not model.startswith((".", "/"))
+    if here and model.startswith("."):
         model = str((REPOSITORY / model).resolve())
     author = row.author or (model.split("/")[0] if on_hub and "/" in model else "")
     longest = answer_that_fits(row.context)
     memory = row.memory_gib or (memory_for(row.billion_parameters) if row.billion_parameters else None)
     base_url = row.base_url.rstrip("/") if row.base_url else None
-    if base_url and row.kind == "openai":
+    if base_url and row.kind in ("vllm", "openai"):
         base_url = base_url.removesuffix("/v1")
     stated = row.model_fields_set | ({"memory_gib"} if row.billion_parameters else set())
     given = row.model_dump(exclude={"languages", "domain", "style", "difficulty"})

@@ -72,6 +72,7 @@ class ScriptedEngine:
         api_key: str | None = None,
         port: int = 0,
         uds: Path | None = None,
+        owned_by: str = "scripted",
     ) -> None:
         self.scenario = scenario
         self.model = model
@@ -79,6 +80,7 @@ class ScriptedEngine:
         self.api_key = api_key
         self.port = port
         self.uds = uds
+        self.owned_by = owned_by  # in /v1/models; vLLM says "vllm"
         self.running = 0
         self.accepted = 0  # connections, ever
         self.log: list[Seen] = []
@@ -204,6 +206,7 @@ class _Connection(asyncio.Protocol):
             self._task = asyncio.get_running_loop().create_task(_Script(self, path, body, last).play())
         elif path.endswith("/models"):
             entry = {"id": server.model, "object": "model", "max_model_len": server.context}
+            entry["owned_by"] = server.owned_by
             self.reply(200, {"object": "list", "data": [entry]})
         elif path.endswith("/tokenize"):
             words = " ".join(message["content"] for message in body.get("messages", [])) or body.get("prompt", "")
