@@ -33,7 +33,10 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """One variable. `default` is as people read it; `given_by_space`: Hugging Face sets it, nobody else needs to."""
+    """One variable. `default` is as people read it; `given_by_space`: Hugging Face sets it, nobody else needs to.
+
+    `planned`: it is read and checked, and nothing uses it yet.
+    """
 
     name: str
     default: str
@@ -42,6 +45,7 @@ class Variable:
     read: Callable[[str], Any]
     secret: bool = False
     given_by_space: bool = False
+    planned: bool = False
 
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
@@ -188,6 +192,7 @@ VARIABLES: tuple[Variable, ...] = (
         "The private dataset that keeps the conversations. Without it or HF_TOKEN, a folder of DATA_DIR does.",
         _A_REPO,
         _matching(_REPO),
+        planned=True,
     ),
     Variable(
         "SHARE_NAMESPACE",
@@ -195,6 +200,7 @@ VARIABLES: tuple[Variable, ...] = (
         "Whose datasets receive what visitors agreed to share. Without it nothing is shared.",
         "Use a user or an organisation of the Hub, such as my-name.",
         _matching(_NAMESPACE),
+        planned=True,
     ),
     Variable(
         "SHARE_PREFIX",
@@ -202,6 +208,7 @@ VARIABLES: tuple[Variable, ...] = (
         "How the names of the sharing datasets begin.",
         "Use letters, digits, '.', '-' and '_'.",
         _matching(_NAMESPACE),
+        planned=True,
     ),
     Variable(
         "QUIET_HOURS",
@@ -209,6 +216,7 @@ VARIABLES: tuple[Variable, ...] = (
         "Hours that must pass after the last change, and after the consent, before anything is shared.",
         "Use a number from 0 to 8760.",
         _number(0, 8760),
+        planned=True,
     ),
     Variable(
         "SYNC_SECONDS",
@@ -216,6 +224,7 @@ VARIABLES: tuple[Variable, ...] = (
         "Seconds between two commits to STORE_DATASET.",
         "Use a number from 1 to 3600.",
         _number(1, 3600),
+        planned=True,
     ),
     Variable(
         "ALLOWED_ORIGINS",
@@ -370,7 +379,9 @@ def _warnings(given: Mapping[str, Any]) -> list[str]:
 
 def _typos(environ: Mapping[str, str]) -> list[str]:
     known = {variable.name for variable in VARIABLES}
-    found = [f"{name} is set, but nothing in this version uses it yet." for name in PLANNED if environ.get(name)]
+    unused = [variable.name for variable in VARIABLES if variable.planned] + list(PLANNED)
+    given = [name for name in unused if environ.get(name, "").strip()]
+    found = [f"{name} is set, but nothing in this version uses it yet." for name in given]
     candidates = [variable.name for variable in VARIABLES if not variable.given_by_space] + list(PLANNED)
     for name in environ:
         if name in known or name in PLANNED:
@@ -385,7 +396,8 @@ def variables_table() -> str:
     """The README's table of variables, as Markdown."""
     rows = ["| variable | default | what it does |", "|---|---|---|"]
     rows += [
-        f"| `{variable.name}`{' (secret)' if variable.secret else ''} | {variable.default} | {variable.meaning} |"
+        f"| `{variable.name}`{' (secret)' if variable.secret else ''} | {variable.default} "
+        f"| {'*Planned; nothing uses it yet.* ' if variable.planned else ''}{variable.meaning} |"
         for variable in VARIABLES
         if not variable.given_by_space
     ]
