@@ -36,6 +36,15 @@ def account_routes(
 ) -> APIRouter:
     """`sign_in`: None where it is not configured. `secure`, `public_host`: as the middleware has them."""
     router = APIRouter()
+    router.include_router(visitor_routes(sessions, "/login" if sign_in else None))
+    router.include_router(key_routes(sessions))
+    router.include_router(sign_in_routes(sessions, sign_in, secure, public_host))
+    return router
+
+
+def visitor_routes(sessions: Sessions, sign_in_url: str | None) -> APIRouter:
+    """Who am I, signing out, and what this browser left before it signed in."""
+    router = APIRouter()
 
     @router.get("/api/me")
     async def me(request: Request) -> JSONResponse:
@@ -51,7 +60,7 @@ def account_routes(
         answer = {
             "signed_in": visitor.account is not None,
             "name": visitor.account.name if visitor.account else None,
-            "sign_in_url": "/login" if sign_in else None,
+            "sign_in_url": sign_in_url,
             "cookie": visitor.via == "cookie",
             "offer": {"conversations": offered} if offered else None,
         }
@@ -77,6 +86,13 @@ def account_routes(
         await sessions.decline(_at_the_page(request).owner)
         return {}
 
+    return router
+
+
+def key_routes(sessions: Sessions) -> APIRouter:
+    """The account's API keys."""
+    router = APIRouter()
+
     @router.get("/api/keys")
     async def keys(request: Request) -> dict[str, Any]:
         """The account's API keys, without their secrets."""
@@ -93,6 +109,13 @@ def account_routes(
         """Revoke an API key of the account."""
         await sessions.revoke_key(_at_the_page(request).owner, id)
         return {}
+
+    return router
+
+
+def sign_in_routes(sessions: Sessions, sign_in: SignIn | None, secure: bool, public_host: str | None) -> APIRouter:
+    """To Hugging Face and back."""
+    router = APIRouter()
 
     @router.get("/login", include_in_schema=False)
     async def login(request: Request, next: str = "/") -> Response:
