@@ -20,6 +20,7 @@ from chat.engines.machine import Machine
 from chat.engines.pool import EnginePool, build_server
 from chat.generation import Generations
 from chat.hub import ModelLookup
+from chat.hush import hush
 from chat.models.catalog import Catalog, CatalogError
 from chat.service import ChatService
 from chat.settings import Settings, SettingsError
@@ -90,7 +91,10 @@ def build(
     app.include_router(account_routes(sessions, sign_in, settings.on_space, settings.space_host))
     app.include_router(routes.router(service, LiveAnswers(generations)))
     app.include_router(pages.router(lambda: routes.models_as_json(service), facts_of(settings)))
-    page.mount(app, page.build(extra=lambda: api.register(service)), blocked_paths=[str(settings.data_dir)])
+    gradio = page.mount(
+        app, page.build(extra=lambda: api.register(service)), blocked_paths=[str(settings.data_dir)]
+    )
+    routes.answer_errors(gradio)
     app.add_middleware(page.Headers)
     app.add_middleware(
         WhoIsAsking,
@@ -155,6 +159,8 @@ def main() -> None:
     for warning in settings.warnings:
         print(f"Note: {warning}", file=sys.stderr)
     print(f"Parley is on http://{settings.host}:{settings.port}", flush=True)
+    # Until here nobody has said anything, and an error of the start may be shown whole.
+    hush()
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
     with suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])

@@ -67,8 +67,8 @@ class Generation:
             self.status = status
             self._announce()
 
-    async def changes(self) -> AsyncIterator[None]:
-        """Yield at once, then whenever there is more to read, at the latest every `HEARTBEAT_SECONDS`, last at the end."""
+    async def changes(self, heartbeat: float = HEARTBEAT_SECONDS) -> AsyncIterator[None]:
+        """Yield at once, then whenever there is more to read, at the latest each `heartbeat` seconds, last at the end."""
         while True:
             # Taken before the reader looks, so that what happens while it is busy is not missed.
             changed = self._changed
@@ -77,7 +77,7 @@ class Generation:
             if ended:
                 return
             with suppress(TimeoutError):
-                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                async with asyncio.timeout(heartbeat):
                     await changed.wait()
 
     async def stop(self, ending: Ending = Ending("stopped")) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from ipaddress import ip_address
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -10,7 +12,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chat.visitors.origins import COOKIE, HEADER, Head, OriginRules
 from chat.visitors.sessions import LIFETIME, Carrier, Known, Sessions, new_owner
-from chat.visitors.visitor import CannotCheck, Refused, Visitor, WrongKey, error_body
+from chat.visitors.visitor import CannotCheck, Refused, TooLarge, TooSlow, Visitor, WrongKey, error_body
+
+# The longest message that is taken, escaped letter by letter, and a system prompt beside it.
+MOST_BYTES = 2_000_000
+TOO_LARGE = f"This request is larger than {MOST_BYTES // 1_000_000} MB. Shorten or split it."
+# uvicorn waits for a body for ever. This is a message of 100,000 letters at 20 kbit/s.
+BODY_SECONDS = 60.0
 
 
 class Asking:
@@ -64,9 +72,34 @@ async def keep_owner(request: Any) -> str:
     return await asking_of(request).keep()
 
 
+def caller_of(request: Any) -> str:
+    """Whom a limit is for: the account, or without one the address, since a new session costs nothing.
+
+    A private address is a proxy's, as on a Space: then it is the last public one that proxies saw. Whoever writes the
+    header `X-Forwarded-For` writes before them.
+    """
+    asking, scope = asking_of(request), (getattr(request, "request", None) or request).scope
+    if asking.visitor.account:
+        return asking.visitor.owner
+    address = scope["client"][0] if scope.get("client") else ""
+    seen = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for").decode("latin-1")
+    if not _is_public(address):
+        address = next((part for part in reversed(seen.replace(" ", "").split(",")) if _is_public(part)), address)
+    return address
+
+
+def _is_public(address: str) -> bool:
+    try:
+        return ip_address(address).is_global
+    except ValueError:
+        return False
+
+
 def refusal(error: Refused) -> Response:
     """The answer to a request that is turned away."""
-    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, WrongKey) else None
+    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, WrongKey) else {}
+    if isinstance(error, TooSlow):
+        headers["Connection"] = "close"
     return JSONResponse(error_body(error.code, str(error)), status_code=error.status, headers=headers)
 
 
@@ -81,9 +114,10 @@ def answer_refusals(app: FastAPI) -> None:
 
 
 class WhoIsAsking:
-    """ASGI middleware: refuses what must not come in, and puts a `Visitor` into `scope["state"]["visitor"]`.
+    """ASGI middleware: refuses what must not come in, and knows who sent the rest (`visitor_of`).
 
-    `secure`: served over https, as a Space is, so that the cookie works inside the Space's frame. No WebSockets.
+    `secure`: served over https, as a Space is, so that the cookie works inside the Space's frame. `body_seconds`: what
+    a body may take to arrive. No WebSockets.
     """
 
     def __init__(
@@ -93,9 +127,11 @@ class WhoIsAsking:
         allowed_origins: tuple[str, ...] = (),
         secure: bool = False,
         public_host: str | None = None,
+        body_seconds: float = BODY_SECONDS,
     ) -> None:
         self.app = app
         self.sessions = sessions
+        self.body_seconds = body_seconds
         self.secure = secure
         self.rules = OriginRules(allowed_origins, secure, public_host)
 
@@ -121,14 +157,41 @@ class WhoIsAsking:
             if head.is_preflight:
                 await Response(status_code=204)(scope, receive, send_on)
                 return
+            if "content-length" in head.headers or "transfer-encoding" in head.headers:
+                receive = await self._whole_body(head, receive)
             asking = await self._ask(head)
         except Refused as error:
             await refusal(error)(scope, receive, send_on)
             return
-        scope.setdefault("state", {})["visitor"] = asking.visitor
         # Not in the state: Gradio pickles that.
         scope["parley.asking"] = asking
         await self.app(scope, receive, send_on)
+
+    async def _whole_body(self, head: Head, receive: Receive) -> Receive:
+        """Read the body, which every route of ours and Gradio's wants whole; returns what gives it to the app.
+
+        Raises `TooLarge`, by what is announced and by what comes, and `TooSlow`.
+        """
+        announced = head.headers.get("content-length", "")
+        if announced.isdecimal() and (len(announced) > 12 or int(announced) > MOST_BYTES):
+            raise TooLarge(TOO_LARGE)
+        came: list[Message] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self.body_seconds):
+                while not came or came[-1].get("more_body", False):
+                    came.append(await receive())
+                    size += len(came[-1].get("body", b""))
+                    if size > MOST_BYTES:
+                        raise TooLarge(TOO_LARGE)
+        except TimeoutError:
+            raise TooSlow("This request took too long to arrive. Try again, or send less at once.") from None
+        came.reverse()
+
+        async def again() -> Message:
+            return came.pop() if came else await receive()
+
+        return again
 
     async def _ask(self, head: Head) -> Asking:
         """The strongest credential counts: key, then header, then cookie. A key that is wrong is not passed over."""

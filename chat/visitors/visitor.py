@@ -6,6 +6,8 @@ Refused                 a request is turned away; `str()` says why and what to d
 +- Forbidden            it may not, whoever asks
 +- NotThere             no such route, or it is another owner's: the caller cannot tell which
 +- CannotCheck          the Hub could not be asked about the token
++- TooLarge             its body is larger than anything Parley takes
++- TooSlow              its body took too long to arrive
 """
 
 from __future__ import annotations
@@ -40,6 +42,14 @@ class NotThere(Refused):
 
 class CannotCheck(Refused):
     status, code = 503, "hub_unreachable"
+
+
+class TooLarge(Refused):
+    status, code = 413, "too_large"
+
+
+class TooSlow(Refused):
+    status, code = 408, "too_slow"
 
 
 def error_body(code: str, message: str) -> dict[str, dict[str, str]]:

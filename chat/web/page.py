@@ -17,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chat.conversation import RANGES
+from chat.web.blocks import Blocks
 
 STATIC = Path(__file__).parent / "static"
 PIECES = Path(__file__).parent / "pieces"
@@ -60,7 +61,7 @@ LABELS = {
 
 def build(*, extra: Callable[[], None] | None = None) -> gr.Blocks:
     """The page. `extra` is called inside the Blocks, to register named endpoints (`gr.api`) of other modules."""
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_height=True) as blocks:
+    with Blocks(title=TITLE, analytics_enabled=False, fill_height=True) as blocks:
         with gr.Column(elem_id="parley"):
             _piece("p-side", "side")
             _piece("p-talk", "talk")
@@ -75,7 +76,7 @@ def build(*, extra: Callable[[], None] | None = None) -> gr.Blocks:
 def mount(app: FastAPI, blocks: gr.Blocks, **options: Any) -> FastAPI:
     """Serve the page at `/` of `app`, with its files at an address that changes when they do.
 
-    Routes that `app` has by now win over Gradio's. `options` go to `gr.mount_gradio_app`.
+    Routes that `app` has by now win over Gradio's, whose own app is returned. `options` go to `gr.mount_gradio_app`.
     """
     app.mount(assets_path(), _Files(directory=STATIC), name="parley-static")
     head = (
@@ -95,7 +96,8 @@ def mount(app: FastAPI, blocks: gr.Blocks, **options: Any) -> FastAPI:
         "show_error": False,
         "favicon_path": str(STATIC / "icon.png"),
     }
-    return gr.mount_gradio_app(app, blocks, path="/", **{**defaults, **options})
+    gr.mount_gradio_app(app, blocks, path="/", **{**defaults, **options})
+    return app.routes[-1].app
 
 
 def assets_path() -> str:

@@ -23,6 +23,7 @@ from chat.service import BadInput, ChatService
 from chat.store import AnswerRunning, NotFound, StoredConversation, StoredMessage
 from chat.visitors.asking import keep_owner, visitor_of
 from chat.visitors.visitor import error_body
+from chat.web.blocks import BROKEN
 from chat.web.live import LiveAnswers
 from chat.web.render import render
 
@@ -52,10 +53,16 @@ def answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def unusable(_: Request, error: RequestValidationError) -> JSONResponse:
-        # Names the field and what is wrong with it, never what was in it.
+        # Names the field, if it is one of ours, and what is wrong with it; never what was sent.
         first = error.errors()[0]
-        what = f"{'.'.join(str(part) for part in first['loc'][1:]) or 'body'}: {first['msg']}"
+        field = "a field" if first["type"] == "extra_forbidden" else ".".join(map(str, first["loc"][1:2])) or "body"
+        what = f"{field}: {first['msg']}"
         return JSONResponse(error_body("bad_input", UNUSABLE.format(what)), 422)
+
+    @app.exception_handler(Exception)
+    async def broken(_: Request, error: Exception) -> JSONResponse:
+        # The server writes its kind and place, see `chat/hush.py`.
+        return JSONResponse(error_body("broken", BROKEN), 500)
 
 
 class Body(BaseModel):

@@ -88,7 +88,7 @@ def small_app(
 
     @app.get("/api/visitor")
     async def visitor(request: Request) -> dict[str, Any]:
-        who = request.state.visitor
+        who = visitor_of(request)
         return {"owner": who.owner, "via": who.via, "new": who.new_session, "name": who.account and who.account.name}
 
     if blocks is not None:
