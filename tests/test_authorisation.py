@@ -29,7 +29,7 @@ from starlette.routing import BaseRoute, Mount
 
 import app as parley
 from chat.settings import Settings
-from chat.visitors.origins import OPEN_IN_GRADIO
+from chat.visitors.origins import OPEN_IN_GRADIO, cookie_name
 from tests.support.provider import CLIENT_ID, CLIENT_SECRET, IdentityProvider
 from tests.support.scripted_engine import ScriptedEngine
 from tests.support.serving import serving
@@ -255,7 +255,7 @@ class Stage:
                 back = httpx.get(leave.headers["location"])
                 assert client.get(back.headers["location"]).status_code == 303
             if name == "forged":
-                client.cookies.set("parley", "B" * 43)
+                client.cookies.set(cookie_name(client.base_url.netloc.decode(), secure=False), "B" * 43)
             if name == "foreign":
                 client.headers.update(FOREIGN)
             yield client

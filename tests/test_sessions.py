@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from chat.visitors.asking import session_cookie
+from chat.visitors.origins import cookie_name
 from chat.visitors.origins import Head, OriginRules
 from chat.visitors.sessions import LIFETIME, SEEN_EVERY, digest
 from tests.support.provider import IdentityProvider
@@ -116,11 +117,38 @@ async def test_the_hash_in_the_database_opens_nothing(small: SmallApp):
 
 
 def test_the_cookie_reaches_into_the_frame_on_https_and_stays_plain_on_http():
-    assert session_cookie("v", secure=True) == (
+    assert session_cookie("parley", "v", secure=True) == (
         "parley=v; Path=/; Max-Age=2592000; HttpOnly; Secure; SameSite=None; Partitioned"
     )
-    assert session_cookie("v", secure=False) == "parley=v; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax"
-    assert "Max-Age=0" in session_cookie("", secure=True)
+    assert session_cookie("parley-7860", "v", secure=False) == "parley-7860=v; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax"
+    assert "Max-Age=0" in session_cookie("parley", "", secure=True)
+
+
+async def test_two_apps_on_one_host_do_not_take_each_others_cookie(small: SmallApp):
+    """Cookies ignore ports; browsers send what the app next door set."""
+    browser = small.browser()
+    first, second = {"Host": "localhost:7860"}, {"Host": "localhost:7861"}
+    for host in (first, second, first, second):
+        await browser.get("/api/me", headers=host)
+    owners = [(await browser.get("/api/visitor", headers=host)).json() for host in (first, second)]
+    assert [owner["via"] for owner in owners] == ["cookie", "cookie"]
+    assert owners[0]["owner"] != owners[1]["owner"]
+    assert set(browser.cookies) == {"parley-7860", "parley-7861"}
+
+
+@pytest.mark.parametrize(
+    ("host", "secure", "name"),
+    [
+        ("localhost:7861", False, "parley-7861"),
+        ("[::1]:7861", False, "parley-7861"),
+        ("[::1]", False, "parley"),
+        ("parley.test", False, "parley"),
+        ("a:b; x=1", False, "parley"),
+        ("parley.test:7861", True, "parley"),
+    ],
+)
+def test_the_cookie_is_named_by_the_port_on_plain_http(host: str, secure: bool, name: str):
+    assert cookie_name(host, secure) == name
 
 
 # Framed pages that get no cookie back

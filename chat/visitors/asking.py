@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chat.visitors.origins import COOKIE, HEADER, Head, OriginRules
+from chat.visitors.origins import HEADER, Head, OriginRules
 from chat.visitors.sessions import LIFETIME, Carrier, Known, Sessions, new_owner
 from chat.visitors.visitor import CannotCheck, Refused, TooLarge, TooSlow, Visitor, WrongKey, error_body
 
@@ -142,13 +142,13 @@ class WhoIsAsking:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        head = Head.of(scope)
+        head = Head.of(scope, self.secure)
         cors: list[tuple[bytes, bytes]] = []
         asking: Asking | None = None
 
         async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = self._headers(message.get("headers", ()), cors, asking)
+                message["headers"] = self._headers(message.get("headers", ()), cors, asking, head.cookie_name)
             await send(message)
 
         try:
@@ -229,7 +229,7 @@ class WhoIsAsking:
             return None
 
     def _headers(
-        self, headers: Any, cors: list[tuple[bytes, bytes]], asking: Asking | None
+        self, headers: Any, cors: list[tuple[bytes, bytes]], asking: Asking | None, cookie: str
     ) -> list[tuple[bytes, bytes]]:
         kept = [(name, value) for name, value in headers if not name.lower().startswith(b"access-control-")] + cors
         if asking is None or asking.sets is None:
@@ -239,14 +239,14 @@ class WhoIsAsking:
         kept.append((b"cache-control", b"no-store"))
         if asking.carrier == "header":
             return [*kept, (HEADER.encode(), asking.sets.encode())]
-        return [*kept, (b"set-cookie", session_cookie(asking.sets, self.secure).encode())]
+        return [*kept, (b"set-cookie", session_cookie(cookie, asking.sets, self.secure).encode())]
 
 
-def session_cookie(value: str, secure: bool) -> str:
+def session_cookie(name: str, value: str, secure: bool) -> str:
     """The `Set-Cookie` header; an empty value takes the cookie away.
 
     Written by hand: `Partitioned`, which browsers ask for inside a frame, is refused by Starlette below Python 3.14.
     """
     life = int(LIFETIME) if value else 0
     where = "Secure; SameSite=None; Partitioned" if secure else "SameSite=Lax"
-    return f"{COOKIE}={value}; Path=/; Max-Age={life}; HttpOnly; {where}"
+    return f"{name}={value}; Path=/; Max-Age={life}; HttpOnly; {where}"

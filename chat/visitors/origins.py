@@ -47,9 +47,10 @@ class Head:
     header: str | None
     bearer: str | None
     signing_in: bool
+    cookie_name: str = COOKIE
 
     @classmethod
-    def of(cls, scope: Mapping[str, Any]) -> Head:
+    def of(cls, scope: Mapping[str, Any], secure: bool = False) -> Head:
         headers: dict[str, str] = {}
         cookies: list[str] = []
         for name, value in scope["headers"]:
@@ -58,7 +59,8 @@ class Head:
             else:
                 headers[name.decode("latin-1")] = value.decode("latin-1")
         jar = [part.strip().partition("=") for part in ";".join(cookies).split(";")]
-        values = {value for name, _, value in jar if name == COOKIE}
+        ours = cookie_name(headers.get("host", ""), secure)
+        values = {value for name, _, value in jar if name == ours}
         # Two different values: somebody planted one. Neither is believed.
         cookie = values.pop() if len(values) == 1 else "" if values else None
         path = scope["path"]
@@ -71,6 +73,7 @@ class Head:
             header=headers.get(HEADER),
             bearer=_bearer(headers.get("authorization")),
             signing_in=any(name == SIGN_IN_COOKIE for name, _, _ in jar),
+            cookie_name=ours,
         )
 
     @property
@@ -176,6 +179,15 @@ def _normal(origin: str) -> str:
         return ""
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}" + ("" if port in (None, {"http": 80, "https": 443}[parts.scheme]) else f":{port}")
+
+
+def cookie_name(host: str, secure: bool) -> str:
+    """The name of the session's cookie at `host` (a `Host` header).
+
+    Cookies ignore ports: on plain http, where several apps share one localhost, each has the port in its cookie's name.
+    """
+    port = None if secure else re.search(r":([0-9]{1,5})$", host)
+    return f"{COOKIE}-{port[1]}" if port else COOKIE
 
 
 def _bearer(authorization: str | None) -> str | None:
