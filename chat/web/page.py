@@ -47,7 +47,6 @@ HEADERS = (
 
 TITLE = "Parley"
 TRUTH = "You are talking to an AI; it may be wrong."
-READERS = "Only you can read this conversation."
 
 LABELS = {
     "temperature": "Temperature",
@@ -132,7 +131,7 @@ class _Files(StaticFiles):
 
 def _piece(elem_id: str, name: str) -> gr.HTML:
     """The frame of one part of the page, from `pieces/`; what is in it comes from the modules in `static/`."""
-    html = (PIECES / f"{name}.html").read_text().replace("[[truth]]", TRUTH).replace("[[readers]]", READERS)
+    html = (PIECES / f"{name}.html").read_text().replace("[[truth]]", TRUTH)
     return gr.HTML(html_template=html, elem_id=elem_id, apply_default_css=False, js_on_load=None)
 
 

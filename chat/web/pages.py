@@ -44,7 +44,7 @@ def router(models: ModelList, facts: Facts) -> APIRouter:
 
     @routes.get("/privacy")
     async def privacy_page() -> str:
-        return _page(assets, "Privacy", _privacy(facts), script="privacy.js")
+        return _page(assets, "Privacy", _privacy(facts, models()), script="privacy.js")
 
     return routes
 
@@ -79,7 +79,8 @@ def _page(assets: str, title: str, body: str, script: str | None = None) -> str:
 def _model(model: Mapping[str, Any]) -> str:
     memory = f"{model['memory_gib']:,.3g} GiB of memory" if model.get("memory_gib") else None
     context = f"{model['context']:,} tokens of context" if model.get("context") else None
-    facts = [model.get("author"), memory, context, model.get("licence")]
+    host = f"answered by {model['answered_by']}" if model.get("answered_by") else None
+    facts = [model.get("author"), memory, context, model.get("licence"), host]
     kinds = [f"{kind}: {', '.join(words)}" for kind, words in (model.get("categories") or {}).items() if words]
     training = f"<p>Trained on: {escape(str(model['training_data']))}</p>" if model.get("training_data") else ""
     links = [_link("Model card", model.get("card_url")), _link("Website", model.get("website"))]
@@ -125,11 +126,26 @@ models, the terms and the look.</p>
 """
 
 
-def _privacy(facts: Facts) -> str:
+def _others(models: Sequence[Mapping[str, Any]]) -> str:
+    """Which models answer on another host, which therefore reads what they are asked; "" where none does."""
+    items = "".join(
+        f"<li>{escape(str(model['label']))}: only you, and {escape(str(model['answered_by']))}, which answers.</li>"
+        for model in models
+        if model.get("answered_by")
+    )
+    return f"<p>Some models do not run here. Whoever runs them reads what you ask them:</p><ul>{items}</ul>" if items else ""
+
+
+def _privacy(facts: Facts, models: Sequence[Mapping[str, Any]]) -> str:
+    others = _others(models)
+    if others:
+        lead, readers = "Only you can read your conversations, and where a model runs elsewhere, the host that answers.", ""
+    else:
+        lead, readers = "Only you can read your conversations.", ", or with anyone else"
     contact = f"<p>For questions about your rights: {escape(facts.contact)}.</p>" if facts.contact else ""
     return f"""
 <p class="by">Last updated {escape(facts.privacy_updated)}</p>
-<p class="lead">Only you can read your conversations.</p>
+<p class="lead">{lead}</p>
 <h2>What is kept</h2>
 <p>Your conversations, their settings and their titles, in a database on the server of this app, so that you find them
 again. They serve no other purpose: no research, no training.</p>
@@ -137,8 +153,9 @@ again. They serve no other purpose: no research, no training.</p>
 days after your last visit. If you sign in with Hugging Face, we keep your user name and the account's number there,
 no token.</p>
 <h2>Who can read it</h2>
-<p>You. Nothing is shared with the authors of a model, or with anyone else. Whoever runs this server could technically
+<p>You. Nothing is shared with the authors of a model{readers}. Whoever runs this server could technically
 reach its disk; the app shows them no text.</p>
+{others}
 <p>The text of a conversation goes to the engine that answers it, and to no log.</p>
 <h2>Delete</h2>
 <p>Each conversation in the list has a bin. Here you can delete all of them at once; it cannot be undone.</p>

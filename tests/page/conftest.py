@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.support.app_process import AppProcess, engine_process
 from tests.support.browser import chromium
 from tests.support.fake_backend import FakeBackend, Server
 from tests.support.page import Visitor
@@ -20,10 +21,24 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def server() -> Iterator[Server]:
+def server(browser: Browser) -> Iterator[Server]:
+    """After the browser, whose loop runs in this thread: where none runs, Gradio makes some and closes none."""
     server = Server(FakeBackend())
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="package")
+def real_engine_url() -> Iterator[str]:
+    with engine_process("--scenario", "/say A real answer by script.") as url:
+        yield url
+
+
+@pytest.fixture(scope="package")
+def real_app(real_engine_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppProcess]:
+    """The app as people start it, in front of the scripted engine."""
+    with AppProcess(tmp_path_factory.mktemp("page") / "data", ENGINE_URL=real_engine_url) as app:
+        yield app
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,12 @@ from playwright.sync_api import Page, expect
 from tests.support.browser import PHONE
 from tests.support.fake_backend import FakeBackend
 from tests.support.page import RICH, Visitor, answers, no_sideways_scroll, ready, say, slider
+
+
+def choose(page: Page, model: str) -> None:
+    page.locator("#p-model").click()
+    page.get_by_role("button", name=re.compile(f"^{model}")).click()
+
 
 # What a message may do
 
@@ -92,6 +99,40 @@ def test_the_page_says_who_reads_and_that_this_is_a_machine(page: Page) -> None:
     expect(page.get_by_text("Only you can read this conversation.")).to_be_visible()
 
 
+def test_the_line_names_another_host_that_answers_and_one_that_answered_before(
+    visit: Callable[..., Visitor], backend: FakeBackend
+) -> None:
+    backend.models[1]["answered_by"] = "engine.example.org"
+    page = visit().open()
+    line = page.locator("#p-readers")
+    expect(line).to_have_text("Only you can read this conversation.")
+    choose(page, "Poet 7B")
+    expect(line).to_have_text("Only you, and engine.example.org, which answers.")
+    say(page, "Hello")
+    expect(answers(page).locator(".foot")).to_be_visible()
+    choose(page, "Parley Starter")
+    expect(line).to_have_text("Only you, and engine.example.org, which answered before.")
+    page.get_by_role("button", name="New chat").first.click()
+    expect(line).to_have_text("Only you can read this conversation.")
+    page.locator("#p-conversations a").first.click()
+    page.reload()
+    ready(page)
+    expect(line).to_have_text("Only you, and engine.example.org, which answers.")
+
+
+def test_the_privacy_page_names_the_models_that_another_host_answers(
+    visit: Callable[..., Visitor], backend: FakeBackend
+) -> None:
+    backend.models[1]["answered_by"] = "engine.example.org"
+    visitor = visit()
+    page = visitor.blank()
+    page.goto(visitor.url + "/privacy")
+    main = page.get_by_role("main")
+    expect(main).to_contain_text("Poet 7B: only you, and engine.example.org, which answers.")
+    expect(main).not_to_contain_text("Only you can read your conversations.")
+    expect(main).not_to_contain_text("or with anyone else")
+
+
 def test_colours_follow_the_system_until_the_visitor_chooses(visit: Callable[..., Visitor]) -> None:
     page = visit(color_scheme="dark").open()
     background = "getComputedStyle(document.getElementById('parley')).backgroundColor"
@@ -169,6 +210,21 @@ def test_a_visitor_without_an_account_finds_the_sign_in_link(page: Page) -> None
     assert page.get_by_role("link", name="Sign in").get_attribute("href") == "/login"
 
 
+def test_without_cookies_every_link_that_leaves_the_page_opens_beside_it(
+    visit: Callable[..., Visitor], backend: FakeBackend
+) -> None:
+    """The session is in the page's memory alone."""
+    backend.me["cookie"] = False
+    page = visit().open()
+    page.locator("#p-model").click()
+    staying = """() => [...document.querySelectorAll("#parley a:not([href^='#'])")]
+        .filter((a) => !(a.target === "_blank" && a.relList.contains("noopener")))
+        .map((a) => a.outerHTML)"""
+    assert page.evaluate(staying) == []
+    backend.me["cookie"] = True
+    assert visit().open().evaluate(staying) != []
+
+
 # The plain pages
 
 
@@ -201,3 +257,16 @@ def test_the_privacy_page_deletes_everything_after_asking(visit: Callable[..., V
     page.get_by_role("button", name="Yes, delete all of them for good").click()
     expect(page.get_by_role("status")).to_have_text("2 conversations were deleted.")
     assert backend.conversations == {}
+
+
+def test_the_privacy_page_of_a_tab_that_has_no_conversations_says_what_it_cannot_see(
+    visit: Callable[..., Visitor], backend: FakeBackend
+) -> None:
+    visitor = visit()
+    page = visitor.blank()
+    page.goto(visitor.url + "/privacy")
+    expect(page.get_by_role("status")).to_contain_text("cannot be seen from another tab")
+    page.get_by_role("button", name="Delete all conversations").click()
+    page.get_by_role("button", name="Yes, delete all of them for good").click()
+    expect(page.get_by_role("button")).to_have_count(0)
+    expect(page.get_by_role("status")).to_contain_text("cannot be seen from another tab")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -9,8 +10,23 @@ from playwright.sync_api import Page, expect
 
 from chat.web.page import assets_path
 from chat.web.render import render
+from tests.support.browser import PHONE
 from tests.support.fake_backend import FakeBackend
 from tests.support.page import LONG, RICH, Visitor, answers, ready, say
+
+
+def rename(page: Page, title: str) -> None:
+    page.get_by_role("link", name=title, exact=True).hover()
+    page.get_by_role("button", name=f"Rename: {title}").click()
+    page.get_by_label("New name").fill("Another")
+    page.keyboard.press("Enter")
+
+
+def remove(page: Page, title: str) -> None:
+    page.get_by_role("link", name=title, exact=True).hover()
+    page.get_by_role("button", name=f"Delete: {title}").click()
+    page.get_by_role("button", name="Delete", exact=True).click()
+
 
 # A turn
 
@@ -32,6 +48,22 @@ def test_enter_sends_and_shift_enter_makes_a_line(page: Page, backend: FakeBacke
     assert backend.turns == []
     page.keyboard.press("Enter")
     expect(page.locator(".said")).to_have_text("one\ntwo")
+    expect(answers(page).locator(".md")).to_contain_text("You said")
+    assert backend.turns[0]["text"] == "one\ntwo"
+
+
+def test_on_a_phone_enter_makes_a_line_and_the_button_sends(
+    visit: Callable[..., Visitor], backend: FakeBackend
+) -> None:
+    page = visit(viewport=PHONE, has_touch=True, is_mobile=True).open()
+    box = page.get_by_label("Message", exact=True)
+    box.tap()
+    page.keyboard.type("one")
+    page.keyboard.press("Enter")
+    page.keyboard.type("two")
+    expect(box).to_have_value("one\ntwo")
+    assert backend.turns == []
+    page.get_by_role("button", name="Send").tap()
     expect(answers(page).locator(".md")).to_contain_text("You said")
     assert backend.turns[0]["text"] == "one\ntwo"
 
@@ -191,6 +223,57 @@ def test_a_prompt_survives_a_server_that_is_gone(visit: Callable[..., Visitor]) 
     say(page, "Do not lose me")
     expect(page.locator("#p-problem")).to_contain_text("cannot be reached")
     expect(page.get_by_label("Message", exact=True)).to_have_value("Do not lose me")
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        pytest.param(lambda page: page.locator("#p-more").click(), id="older conversations"),
+        pytest.param(lambda page: page.locator("#p-earlier").click(), id="earlier messages"),
+        pytest.param(lambda page: page.get_by_role("link", name="Short", exact=True).click(), id="open"),
+        pytest.param(lambda page: rename(page, "Short"), id="rename"),
+        pytest.param(lambda page: remove(page, "Short"), id="delete"),
+        pytest.param(lambda page: page.get_by_role("button", name="Keep").click(), id="keep"),
+        pytest.param(lambda page: page.get_by_role("button", name="Sign out").click(), id="sign out"),
+        pytest.param(lambda page: say(page, "Hello"), id="send"),
+    ],
+)
+def test_whatever_fails_says_so_and_throws_nothing(
+    visit: Callable[..., Visitor], backend: FakeBackend, act: Callable[[Page], None]
+) -> None:
+    id = backend.conversation("Long", turns=[(f"Prompt {n}", f"Answer {n}.") for n in range(30)])
+    backend.conversation("Short", turns=[("Hi", "Hello.")])
+    for n in range(40):
+        backend.conversation(f"Old {n}", age=1000 + n)
+    backend.me |= {"signed_in": True, "name": "ada", "offer": {"conversations": 3}}
+    visitor = visit()
+    page = visitor.open(f"/#c={id}")
+    expect(page.locator(".turn")).to_have_count(40)
+    visitor.context.set_offline(True)
+    act(page)
+    expect(page.locator("#p-problem")).to_contain_text("cannot be reached")
+    assert visitor.thrown == []
+
+
+def test_a_list_that_cannot_be_read_after_a_claim_says_so(visit: Callable[..., Visitor], backend: FakeBackend) -> None:
+    backend.me |= {"signed_in": True, "name": "ada", "offer": {"conversations": 3}}
+    visitor = visit()
+    page = visitor.open()
+    page.route("**/api/conversations", lambda route: route.abort())
+    page.get_by_role("button", name="Keep").click()
+    expect(page.locator("#p-problem")).to_contain_text("cannot be reached")
+    assert visitor.thrown == []
+
+
+def test_an_engine_that_cannot_be_asked_about_says_so(visit: Callable[..., Visitor], backend: FakeBackend) -> None:
+    visitor = visit()
+    page = visitor.open()
+    visitor.context.set_offline(True)
+    page.locator("#p-model").click()
+    page.get_by_role("button", name=re.compile("Poet 7B")).click()
+    expect(page.locator("#p-engine")).to_contain_text("cannot be reached")
+    visitor.context.set_offline(False)
+    expect(page.locator("#p-engine")).to_be_hidden()
 
 
 def test_what_was_typed_survives_a_reload(page: Page) -> None:

@@ -6,6 +6,7 @@ Answers are scripted by the prompt's text; a test decides when a held answer goe
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
 import json
 import threading
@@ -32,7 +33,13 @@ MODELS: list[dict[str, Any]] = [
         "website": None,
         "licence": "Apache-2.0",
         "context": 2048,
+        "billion_parameters": None,
         "memory_gib": 0.1,
+        "needs_gpu": False,
+        "gated": False,
+        "reasoning": False,
+        "revision": None,
+        "answered_by": None,
         "training_data": "Text written in this repository.",
         "categories": {"language": ["en"], "domain": [], "style": [], "difficulty": ["easy"]},
         "available": True,
@@ -49,7 +56,13 @@ MODELS: list[dict[str, Any]] = [
         "website": "https://example.org",
         "licence": "MIT",
         "context": 8192,
+        "billion_parameters": None,
         "memory_gib": 16,
+        "needs_gpu": False,
+        "gated": False,
+        "reasoning": False,
+        "revision": None,
+        "answered_by": None,
         "training_data": None,
         "categories": {"language": ["en", "pl"], "domain": ["verse"], "style": [], "difficulty": []},
         "available": True,
@@ -66,7 +79,13 @@ MODELS: list[dict[str, Any]] = [
         "website": None,
         "licence": "Llama 2",
         "context": 4096,
+        "billion_parameters": None,
         "memory_gib": 140,
+        "needs_gpu": False,
+        "gated": False,
+        "reasoning": False,
+        "revision": None,
+        "answered_by": None,
         "training_data": None,
         "categories": {"language": ["en"], "domain": [], "style": [], "difficulty": []},
         "available": False,
@@ -81,6 +100,7 @@ MODELS: list[dict[str, Any]] = [
 class Answer:
     """One running or finished answer."""
 
+    conversation: str
     message: dict[str, Any]
     text: str
     held: bool
@@ -112,6 +132,7 @@ class FakeBackend:
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.me: dict[str, Any] = {"signed_in": False, "name": None, "sign_in_url": "/login", "cookie": True}
         self.me["offer"] = None
+        self.models = copy.deepcopy(MODELS)
         self.status = {"stage": "ready", "detail": ""}
         self.refuse: str | None = None
         self.drop_streams = 0
@@ -159,8 +180,10 @@ class FakeBackend:
     def answer(self, conversation: str, prompt: str, model: str) -> dict[str, Any]:
         text = self.answers.get(prompt, f"You said: {prompt}")
         hold_end = prompt.startswith("hold the end")
-        message = self._message(conversation, "assistant", "", state="running", model=model, conversation=conversation)
-        self.running[message["id"]] = Answer(message, text, held=prompt.startswith("hold") and not hold_end)
+        message = self._message(conversation, "assistant", "", state="running", model=model)
+        self.running[message["id"]] = Answer(
+            conversation, message, text, held=prompt.startswith("hold") and not hold_end
+        )
         self.conversations[conversation] |= {"running": message["id"], "updated_at": time.time()}
         self.hold()
         writing = self._write(self.running[message["id"]], prompt.startswith("fail"), hold_end)
@@ -192,7 +215,7 @@ class FakeBackend:
     def end(self, answer: Answer, state: str, error: str | None = None) -> None:
         text = "".join(answer.pieces)
         answer.message |= {"state": state, "text": text, "html": render(text), "error": error, "finish_reason": "stop"}
-        self.conversations[answer.message["conversation"]]["running"] = None
+        self.conversations[answer.conversation]["running"] = None
 
     async def events(self, answer: Answer, at: int) -> AsyncIterator[bytes]:
         renderer, settled, tail, sent = IncrementalRenderer(), "", "", 0
@@ -249,7 +272,7 @@ def app(backend: FakeBackend) -> FastAPI:
 
     @app.get("/api/models")
     async def models() -> Any:
-        return {"models": MODELS}
+        return {"models": backend.models}
 
     @app.get("/api/status")
     async def status(model: str = "starter") -> Any:
@@ -265,7 +288,7 @@ def app(backend: FakeBackend) -> FastAPI:
 
     @app.post("/api/answers/{id}/retry")
     async def retry(id: str, how: dict[str, Any]) -> Any:
-        conversation = backend.running[id].message["conversation"]
+        conversation = backend.running[id].conversation
         messages = backend.messages[conversation]
         messages.pop()
         answer = backend.answer(conversation, "again", how.get("model") or "starter")
@@ -310,7 +333,7 @@ def app(backend: FakeBackend) -> FastAPI:
     @app.delete("/api/conversations/{id}")
     async def delete(id: str) -> Any:
         del backend.conversations[id]
-        return {}
+        return {"deleted": 1}
 
     @app.delete("/api/conversations")
     async def delete_all() -> Any:
@@ -329,7 +352,7 @@ def app(backend: FakeBackend) -> FastAPI:
         return {}
 
     def listed() -> list[dict[str, Any]]:
-        return MODELS
+        return backend.models
 
     app.include_router(pages.router(listed, pages.Facts()))
     page.mount(app, page.build())

@@ -6,7 +6,7 @@ import { $, h, stored } from "./dom.js";
 const NO_COOKIE = "This conversation ends with the tab: your browser blocks our cookie here. ";
 
 export class Account {
-	/** `on.moved()` is called when conversations came or went; `on.problem(sentence)` when something failed. */
+	/** `on.moved()` is awaited when conversations came or went; `on.problem(sentence)` when something failed. */
 	constructor(on) {
 		this.on = on;
 	}
@@ -28,6 +28,7 @@ export class Account {
 		if (!me.cookie) bars.push(bar(NO_COOKIE, h("a", { href: location.href, target: "_blank", rel: "noopener", text: "Open in a full page" })));
 		if (me.offer?.conversations) bars.push(this.offer(me.offer.conversations));
 		$("p-bars").replaceChildren(...bars);
+		if (!me.cookie) for (const link of document.querySelectorAll("#parley a[href^='/']")) besides(link);
 	}
 
 	offer(count) {
@@ -40,7 +41,7 @@ export class Account {
 		try {
 			await act();
 			await this.load();
-			this.on.moved();
+			await this.on.moved();
 		} catch (error) {
 			this.on.problem(error.message);
 		}
@@ -55,6 +56,12 @@ export class Account {
 		stored.clear("sessionStorage");
 		location.assign("/");
 	}
+}
+
+/** A link that leaves the page would take the session in its memory along: it opens beside it. */
+function besides(link) {
+	link.target = "_blank";
+	link.rel = "noopener";
 }
 
 const bar = (text, ...actions) => h("div", { class: "bar", role: "region", "aria-label": "Notice" }, h("span", { text }), ...actions);

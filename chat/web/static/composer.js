@@ -1,7 +1,7 @@
 // The box you type in. What was typed survives a reload and every failure: it leaves the box for good only when the
 // server has it.
 
-import { $, stored } from "./dom.js";
+import { $, stored, touch } from "./dom.js";
 import { icon } from "./icons.js";
 
 export class Composer {
@@ -83,7 +83,7 @@ export class Composer {
 		if (mode !== this.mode) {
 			this.button.replaceChildren(icon(stop ? "stop" : "up"));
 			this.button.setAttribute("aria-label", stop ? "Stop" : "Send");
-			this.button.title = stop ? "Stop (Esc)" : "Send (Enter)";
+			this.button.title = touch() ? (stop ? "Stop" : "Send") : stop ? "Stop (Esc)" : "Send (Enter)";
 			this.button.classList.toggle("stop", stop);
 		}
 		this.mode = mode;
@@ -92,7 +92,7 @@ export class Composer {
 
 	pressed(event) {
 		// Enter that ends the composition of a character (Japanese, Chinese, …) belongs to the input method.
-		if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+		if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229 || touch()) return;
 		event.preventDefault();
 		if (this.mode === "send" && this.text.trim()) this.on.send();
 	}

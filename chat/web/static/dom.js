@@ -54,4 +54,7 @@ export function present(id) {
 	});
 }
 
+/** Fingers on glass: no Shift to hold, so Enter is a new line and the button sends. */
+export const touch = () => matchMedia("(pointer: coarse)").matches;
+
 export const phone = () => matchMedia("(max-width: 52rem)").matches;

@@ -102,6 +102,7 @@ class Page {
 			this.useModel(this.models.pick(found.conversation.model));
 			this.settings.open(id, baseOf(found.conversation));
 			this.thread.show(found.messages);
+			this.sayWhoReads();
 			this.composer.set(this.thread.running ? "stop" : "send");
 		} catch (error) {
 			if (mine !== this.shown) return;
@@ -147,6 +148,11 @@ class Page {
 	useModel(model) {
 		this.models.show(model);
 		this.settings.defaults = model?.defaults ?? {};
+		this.sayWhoReads();
+	}
+
+	sayWhoReads() {
+		$("p-readers").textContent = this.models.readers(this.models.chosen, this.thread.models);
 	}
 
 	async send() {
@@ -248,7 +254,10 @@ class Page {
 			stage = status.stage;
 			line.textContent = stage === "ready" ? "" : status.detail;
 			line.dataset.stage = stage;
-		} catch {} // asked again below
+		} catch (error) {
+			line.textContent = error.message; // asked again below
+			line.dataset.stage = stage;
+		}
 		// An answer that waits says the same in its own place.
 		line.hidden = stage === "ready" || !line.textContent || Boolean(this.thread.running);
 		if (stage !== "ready") this.watching = setTimeout(() => this.watchEngine(), document.hidden ? 5 * STATUS_MS : STATUS_MS);

@@ -6,6 +6,7 @@ import { closable } from "./dialogs.js";
 import { icon } from "./icons.js";
 
 const SEARCH_FROM = 7; // entries
+const READERS = "Only you can read this conversation.";
 
 export class Models {
 	/** `on.chosen(model)` is called for a choice made by the visitor. */
@@ -29,6 +30,16 @@ export class Models {
 
 	label(name) {
 		return this.get(name)?.label ?? name ?? "The model";
+	}
+
+	/** Who reads a conversation that `model` answers next and models with these names answered before. */
+	readers(model, names) {
+		const before = new Set(names.map((name) => this.get(name)?.answered_by).filter(Boolean));
+		const now = model?.answered_by;
+		before.delete(now);
+		if (!now && !before.size) return READERS;
+		const earlier = before.size ? `${[...before].join(" and ")}, which answered before` : null;
+		return `Only you, and ${[now && `${now}, which answers`, earlier].filter(Boolean).join(", and ")}.`;
 	}
 
 	/** The first of the names that can be chosen, else the catalogue's own default. */
@@ -81,7 +92,8 @@ export class Models {
 function facts(model) {
 	const memory = model.memory_gib ? `${Number(model.memory_gib.toPrecision(2))} GiB` : null;
 	const context = model.context ? `${model.context.toLocaleString("en")} tokens` : null;
-	return [model.author, memory, context, model.licence].filter(Boolean).join(" · ");
+	const host = model.answered_by ? `answered by ${model.answered_by}` : null;
+	return [model.author, memory, context, model.licence, host].filter(Boolean).join(" · ");
 }
 
 function links(model) {

@@ -3,6 +3,9 @@
 import { api } from "./api.js";
 import { $ } from "./dom.js";
 
+const NOTHING =
+	"No conversations are kept for this browser. One that ends with its tab cannot be seen from another tab: delete it " +
+	"there, with the bin in the list.";
 const button = $("delete-all");
 const told = $("deleted");
 let sure = false;
@@ -16,10 +19,15 @@ button.addEventListener("click", async () => {
 	button.disabled = true;
 	try {
 		const { deleted } = await api.removeAll();
-		told.textContent = deleted === 1 ? "1 conversation was deleted." : `${deleted} conversations were deleted.`;
+		told.textContent = deleted === 0 ? NOTHING : deleted === 1 ? "1 conversation was deleted." : `${deleted} conversations were deleted.`;
 		button.hidden = true;
 	} catch (error) {
 		told.textContent = error.message;
 		button.disabled = false;
 	}
 });
+
+// Whoever comes from a page without cookies is told before they ask.
+try {
+	if (!(await api.conversations()).items.length) told.textContent = NOTHING;
+} catch {} // the button says what is wrong

@@ -45,10 +45,14 @@ export class Side {
 	}
 
 	async more() {
-		const { items, next } = await api.conversations(this.next);
-		const known = new Set(this.items.map((item) => item.id));
-		this.items.push(...items.filter((item) => !known.has(item.id)));
-		this.next = next;
+		try {
+			const { items, next } = await api.conversations(this.next);
+			const known = new Set(this.items.map((item) => item.id));
+			this.items.push(...items.filter((item) => !known.has(item.id)));
+			this.next = next;
+		} catch (error) {
+			this.on.problem(error.message);
+		}
 		this.draw();
 	}
 

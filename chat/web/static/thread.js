@@ -57,6 +57,11 @@ export class Thread {
 		this.toBottom();
 	}
 
+	/** The names of the models that answered here. */
+	get models() {
+		return [...this.list.querySelectorAll(".answer")].map((item) => item.dataset.model);
+	}
+
 	find(id) {
 		return this.list.querySelector(`[data-id="${CSS.escape(id)}"]`);
 	}
@@ -67,7 +72,7 @@ export class Thread {
 
 	element(message) {
 		const user = message.role === "user";
-		const item = h("li", { class: user ? "turn prompt" : "turn answer", "data-id": message.id });
+		const item = h("li", { class: user ? "turn prompt" : "turn answer", "data-id": message.id, "data-model": message.model });
 		item.append(h("h2", { class: "unseen", text: user ? "You" : this.labels(message.model) }));
 		if (user) item.append(h("div", { class: "said", dir: "auto", text: message.text }));
 		else if (message.state === "running") item.append(h("div", { class: "md" }), waiting("Waiting for the first word"));
