@@ -191,6 +191,10 @@ def events_of(db: sqlite3.Connection, subject: str) -> list[Event]:
     return in_order(_event(row) for row in db.execute("SELECT * FROM consent_events WHERE subject = ?", (subject,)))
 
 
+def event_of(db: sqlite3.Connection, id: str) -> Event:
+    return _event(db.execute("SELECT * FROM consent_events WHERE id = ?", (id,)).fetchone())
+
+
 def in_order(events: Iterable[Event]) -> list[Event]:
     return sorted(events, key=lambda event: (event.at, SEVERITY[event.kind], event.replica, event.number))
 

@@ -24,6 +24,9 @@ CREATE TABLE outbox (
     state          TEXT NOT NULL CHECK (state IN ('publish', 'published', 'retract', 'retracted', 'quarantined')),
     shard          INTEGER CHECK (shard BETWEEN 0 AND 15),          -- set before anything is sent: from then on, public
     row            TEXT CHECK (json_valid(row)),                    -- what leaves; gone as soon as it must not
+    redaction      TEXT NOT NULL,                                   -- version of the redaction that made the row
+    language       TEXT NOT NULL,                                   -- as they leave: "other" in a small cell
+    month          TEXT NOT NULL,
     planned_at     REAL NOT NULL,
     published_at   REAL,
     published_in   TEXT,                                            -- commit
