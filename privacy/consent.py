@@ -278,9 +278,10 @@ class Standpoint:
             return None
         since = self._inherits_since(conversation)
         grants = self._grants(recipient)
-        for grant, following in zip(grants, [*grants[1:], None], strict=True):
+        ends = [*(grant.at for grant in grants[1:]), float("inf")]
+        for grant, following in zip(grants, ends, strict=False):
             stale = self._terms.stale_since(grant.policy_version, self._now)
-            until = min(following.at if following else float("inf"), stale if stale is not None else float("inf"))
+            until = following if stale is None else min(following, stale)
             if grant.at < asked_at < until and asked_at > since:
                 # A newer yes to the same recipient refreshes an older one: they were asked again and agreed.
                 fresh = self._yes(grants[-1])
