@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from chat.asking import WhoIsAsking, answer_refusals
 from chat.catalog import Catalog, CatalogError
-from chat.db import Database, DatabaseError
+from chat.db import MIGRATIONS, Database, DatabaseError
 from chat.engine_pool import EnginePool, build_server
 from chat.generation import Generations
 from chat.hub import ModelLookup
@@ -29,6 +29,12 @@ from chat.store import Store
 from chat.web import account, api, page, pages, routes
 from chat.web.account import account_routes
 from chat.web.live import LiveAnswers
+from privacy import MIGRATIONS as PRIVACY_MIGRATIONS
+from privacy import policy, redaction
+from privacy.consent import Consent, Terms
+from privacy.rows import Redaction, Rules
+from privacy.web import page as privacy_page
+from privacy.web import routes as privacy_routes
 
 EXPIRY_SECONDS = 3600.0
 
@@ -50,7 +56,7 @@ def build(
     catalog = catalog.settled(machine, environ)
     unavailable = {entry.name: reason for entry, reason in catalog.listing(machine, environ) if reason}
 
-    db = Database.open(settings.data_dir)
+    db = Database.open(settings.data_dir, migrations={**MIGRATIONS, "privacy": PRIVACY_MIGRATIONS})
     store = Store(db, clock)
     pool = EnginePool(
         catalog.entries,
@@ -65,6 +71,17 @@ def build(
         settings.openid_provider_url, settings.oauth_client_id, settings.oauth_client_secret, settings.oauth_scopes
     )
     sign_in = SignIn(provider, clock) if provider else None
+    rules = sharing_rules(settings, catalog)
+    desk = privacy_routes.Desk(
+        db,
+        clock,
+        Consent(db, clock, rules.terms),
+        rules,
+        labels={entry.name: entry.label for entry in catalog.entries},
+        model_of=lambda owner, id: model_of(store, owner, id),
+        saving=lambda: {"sentence": None},
+        wake=lambda: None,
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -86,8 +103,12 @@ def build(
     routes.answer_errors(app)
     app.include_router(account_routes(sessions, sign_in, settings.on_space, settings.space_host))
     app.include_router(routes.router(service, LiveAnswers(generations)))
+    app.include_router(privacy_routes.router(desk))
+    # Before chat's own pages: the full Privacy page takes the place of the plain one.
+    privacy_page.mount(app, facts_of(settings), keeping_of(settings), desk.minimum_age)
     app.include_router(pages.router(lambda: routes.models_as_json(service), facts_of(settings)))
-    page.mount(app, page.build(extra=lambda: api.register(service)), blocked_paths=[str(settings.data_dir)])
+    blocks = page.build(extra=lambda: api.register(service), readers_url="/api/privacy/chip")
+    page.mount(app, blocks, blocked_paths=[str(settings.data_dir)])
     app.add_middleware(page.Headers)
     app.add_middleware(
         WhoIsAsking,
@@ -105,6 +126,32 @@ def facts_of(settings: Settings) -> pages.Facts:
     return pages.Facts(
         code_url=f"{space}/tree/main" if space else None, discussions_url=f"{space}/discussions" if space else None
     )
+
+
+def sharing_rules(settings: Settings, catalog: Catalog) -> Rules:
+    """What sharing goes by. Without a namespace and a token nobody can be agreed to; what was shared before stays known."""
+    is_set_up = bool(settings.share_namespace and settings.hf_token)
+    return Rules(
+        namespace=settings.share_namespace or "",
+        prefix=settings.share_prefix,
+        quiet=settings.quiet_hours * 3600,
+        terms=Terms(policy.stale_from()),
+        authors={entry.name: entry.author for entry in catalog.entries} if is_set_up else {},
+        redaction=Redaction(redaction.VERSION, redaction.redact, redaction.Placeholders),
+    )
+
+
+def keeping_of(settings: Settings) -> privacy_page.Keeping:
+    """Where the Privacy page says that conversations are kept."""
+    if not (settings.hf_token and settings.store_dataset):
+        return privacy_page.Keeping(None)
+    url = f"{settings.hf_endpoint}/datasets/{settings.store_dataset}"
+    return privacy_page.Keeping(settings.store_dataset, url, settings.store_dataset.partition("/")[0])
+
+
+async def model_of(store: Store, owner: str, conversation: str) -> str:
+    """The model that answers next in a conversation of `owner`'s. Raises `NotFound`."""
+    return (await store.conversation(owner, conversation)).model
 
 
 async def expire_forever(sessions: Sessions, service: ChatService, clock: Callable[[], float]) -> None:

@@ -56,12 +56,16 @@ _LABELS = {
 }
 
 
-def build(*, extra: Callable[[], None] | None = None) -> gr.Blocks:
-    """The page. `extra` is called inside the Blocks, to register named endpoints (`gr.api`) of other modules."""
+def build(*, extra: Callable[[], None] | None = None, readers_url: str | None = None) -> gr.Blocks:
+    """The page. `extra` is called inside the Blocks, to register named endpoints (`gr.api`) of other modules.
+
+    `readers_url`: a route that says who will read a conversation, for the line under the box; None: nobody else ever does.
+    """
+    talk = TALK.replace("data-readers", f'data-readers="{readers_url}"') if readers_url else TALK
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_height=True) as blocks:
         with gr.Column(elem_id="parley"):
             _piece("p-side", SIDE)
-            _piece("p-talk", TALK)
+            _piece("p-talk", talk)
             with gr.Column(elem_id="p-settings"):
                 _settings()
             _piece("p-dialogs", DIALOGS)
@@ -228,7 +232,7 @@ TALK = f"""
     </div>
     <div class="under">
       <button id="p-model" class="bare" type="button" aria-haspopup="dialog"><span class="unseen">Model: </span><span id="p-model-name">…</span><span data-icon="chevron"></span></button>
-      <span class="readers"><span data-icon="lock"></span>{READERS}</span>
+      <span class="readers" id="p-readers" data-readers><span data-icon="lock"></span><span id="p-readers-say">{READERS}</span> <button id="p-take-back" class="link" type="button" hidden>Keep private</button></span>
     </div>
     <p class="truth">{TRUTH}</p>
   </div>

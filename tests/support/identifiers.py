@@ -146,7 +146,7 @@ def wallet(draw: random.Random) -> str:
     while number:
         number, rest = divmod(number, 58)
         digits = BASE58[rest] + digits
-    return "1" + digits
+    return "1" * (len(payload) - len(payload.lstrip(b"\0"))) + digits
 
 
 MAKERS = {

@@ -6,6 +6,7 @@ import { Composer } from "./composer.js";
 import { $, phone, present, stored } from "./dom.js";
 import { draw } from "./icons.js";
 import { Models } from "./models.js";
+import { Readers } from "./readers.js";
 import { Settings, baseOf } from "./settings.js";
 import { Side } from "./side.js";
 import { theme } from "./theme.js";
@@ -21,6 +22,7 @@ class Page {
 		this.shown = 0; // counts openings, so that a slow answer to an old one is dropped
 		this.models = new Models({ chosen: (model) => this.choose(model) });
 		this.settings = new Settings();
+		this.readers = new Readers();
 		this.composer = new Composer({ send: () => this.send(), stop: () => this.stop() });
 		this.thread = new Thread((name) => this.models.label(name), {
 			retry: (id) => this.retry(id),
@@ -143,6 +145,11 @@ class Page {
 
 	useModel(model) {
 		this.models.show(model);
+		this.sayReaders();
+	}
+
+	sayReaders() {
+		this.readers.show(this.conversation?.id ?? null, this.models.chosen?.name);
 	}
 
 	async send() {
@@ -177,6 +184,7 @@ class Page {
 		this.settings.sent(conversation.id, conversation);
 		this.adopt(conversation);
 		if (first) history.pushState(null, "", `#c=${encodeURIComponent(conversation.id)}`);
+		this.sayReaders();
 		this.thread.replace(pending, prompt);
 		this.thread.add(answer);
 		this.thread.follow(answer);
@@ -214,6 +222,7 @@ class Page {
 		this.composer.set("send");
 		this.watchEngine();
 		this.refreshList();
+		this.sayReaders();
 	}
 
 	escape(event) {
@@ -225,6 +234,7 @@ class Page {
 
 	/** Back at this tab: another one may have gone on with the conversation. */
 	async lookAgain() {
+		this.sayReaders();
 		await this.refreshList();
 		const listed = this.side.items.find((item) => item.id === this.conversation?.id);
 		if (!listed || this.thread.running || listed.updated_at === this.conversation.updated_at) return;
