@@ -27,6 +27,7 @@ from privacy.outbox import Plan, plan
 from privacy.rows import Rules
 from privacy.shards import CARD, SHARDS, TOMBSTONES, CardFacts, card_bytes, shard_bytes, shard_path, tombstone_bytes
 
+EVERY_SHARD = frozenset(shard_path(shard) for shard in range(SHARDS))
 TRIES = 5  # commits that lose a race, or whose answer is lost, before this push gives up
 
 PUBLIC_SETTING = (
@@ -177,13 +178,13 @@ def _card(db: sqlite3.Connection, dataset: str, rules: Rules, rows: list[sqlite3
 
 
 def _make_equal(repo: DatasetRepo, snapshot: Snapshot) -> str:
-    """Commit what differs from the head, until nothing does, and return that head. Files that no row explains go too."""
+    """Commit what differs from the head, until nothing does, and return that head. Shards that no row explains go too."""
     failure: RepoError = Doubtful(f"The sharing dataset {repo.id} did not settle: it is tried again later.")
     for _ in range(TRIES):
         try:
             head = repo.head() or repo.create((snapshot.files[CARD] or b"").decode())
             there = repo.files("", head)
-            strange = {path: None for path in there if path.startswith("data/") and path not in snapshot.occupied}
+            strange = {path: None for path in EVERY_SHARD & there.keys() - snapshot.occupied}
             wanted = {**strange, **snapshot.files}
             add = {path: new for path, new in wanted.items() if new is not None and there.get(path) not in _ids(new)}
             delete = [path for path, new in wanted.items() if new is None and path in there]

@@ -23,7 +23,7 @@ CREATE TABLE outbox (
     row_hash       TEXT NOT NULL CHECK (length(row_hash) = 64),     -- of the row as it leaves
     state          TEXT NOT NULL CHECK (state IN ('publish', 'published', 'retract', 'retracted', 'quarantined')),
     shard          INTEGER CHECK (shard BETWEEN 0 AND 15),          -- set before anything is sent: from then on, public
-    row            TEXT CHECK (json_valid(row)),                    -- what leaves; gone as soon as it must not
+    row            TEXT CHECK (row IS NULL OR json_valid(row)),                    -- what leaves; gone as soon as it must not
     redaction      TEXT NOT NULL,                                   -- version of the redaction that made the row
     language       TEXT NOT NULL,                                   -- as they leave: "other" in a small cell
     month          TEXT NOT NULL,

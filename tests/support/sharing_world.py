@@ -17,7 +17,7 @@ from chat.store import Author, Store, new_id
 from privacy.consent import Choice, Event, Shown, Terms, record
 from privacy.outbox import Plan
 from privacy.rows import Redaction, Rules
-from privacy.sharing import Pushed, Sharing
+from privacy.sharing import Pushed, Sharing, push
 from tests.support.hub.testing import Clock
 from tests.support.memory_repo import MemoryRepo
 
@@ -133,6 +133,16 @@ class World:
         """A plan and a push, `after` seconds from now."""
         self.clock.now += after
         return await self.sharing().turn(restored=restored)
+
+    async def push(self) -> Pushed:
+        """A push without a plan before it."""
+
+        async def back_up() -> None:
+            self.backups += 1
+
+        return await push(
+            self.db, self.open_repo, self.rules, clock=self.clock, before_public=back_up, holds_lease=lambda: True
+        )
 
     async def outbox(self) -> list[dict]:
         return await self.db.read(lambda db: [dict(row) for row in db.execute("SELECT * FROM outbox ORDER BY planned_at")])
