@@ -43,36 +43,45 @@ WHEN EXISTS (SELECT 1 FROM tombstones WHERE conversation = new.id)
 BEGIN SELECT RAISE(ABORT, 'this conversation was deleted'); END;
 
 -- What must be written anew though no conversation in it changed: one was deleted from it, or moved to another owner.
+-- `marks` counts the reasons, so that one which comes while the file is being written is not lost.
 CREATE TABLE stale_parts (
     owner TEXT NOT NULL,
     part  INTEGER NOT NULL,
+    marks INTEGER NOT NULL DEFAULT 1,
     PRIMARY KEY (owner, part)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TRIGGER conversation_deleted AFTER DELETE ON conversations WHEN old.part IS NOT NULL
-BEGIN INSERT OR IGNORE INTO stale_parts VALUES (old.owner, old.part); END;
+BEGIN INSERT INTO stale_parts (owner, part) VALUES (old.owner, old.part) ON CONFLICT DO UPDATE SET marks = marks + 1; END;
 
 CREATE TRIGGER conversation_moved AFTER UPDATE OF owner ON conversations WHEN old.owner <> new.owner
 BEGIN
-    INSERT OR IGNORE INTO stale_parts SELECT old.owner, old.part WHERE old.part IS NOT NULL;
+    INSERT INTO stale_parts (owner, part) SELECT old.owner, old.part WHERE old.part IS NOT NULL
+    ON CONFLICT DO UPDATE SET marks = marks + 1;
     UPDATE conversations SET part = NULL, saved_revision = 0 WHERE id = new.id;
 END;
 
 -- Owners whose file under accounts/ must be written anew. A visit alone writes nothing.
-CREATE TABLE stale_accounts (owner TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE TABLE stale_accounts (owner TEXT PRIMARY KEY, marks INTEGER NOT NULL DEFAULT 1) STRICT, WITHOUT ROWID;
 
-INSERT INTO stale_accounts SELECT id FROM owners;
+INSERT INTO stale_accounts (owner) SELECT id FROM owners;
 
-CREATE TRIGGER owner_added AFTER INSERT ON owners BEGIN INSERT OR IGNORE INTO stale_accounts VALUES (new.id); END;
-CREATE TRIGGER owner_gone AFTER DELETE ON owners BEGIN INSERT OR IGNORE INTO stale_accounts VALUES (old.id); END;
-CREATE TRIGGER account_added AFTER INSERT ON accounts BEGIN INSERT OR IGNORE INTO stale_accounts VALUES (new.owner); END;
+CREATE TRIGGER owner_added AFTER INSERT ON owners
+BEGIN INSERT INTO stale_accounts (owner) VALUES (new.id) ON CONFLICT DO UPDATE SET marks = marks + 1; END;
+CREATE TRIGGER owner_gone AFTER DELETE ON owners
+BEGIN INSERT INTO stale_accounts (owner) VALUES (old.id) ON CONFLICT DO UPDATE SET marks = marks + 1; END;
+CREATE TRIGGER account_added AFTER INSERT ON accounts
+BEGIN INSERT INTO stale_accounts (owner) VALUES (new.owner) ON CONFLICT DO UPDATE SET marks = marks + 1; END;
 CREATE TRIGGER account_changed AFTER UPDATE ON accounts WHEN old.name <> new.name OR old.orgs <> new.orgs
-BEGIN INSERT OR IGNORE INTO stale_accounts VALUES (new.owner); END;
-CREATE TRIGGER session_added AFTER INSERT ON sessions BEGIN INSERT OR IGNORE INTO stale_accounts VALUES (new.owner); END;
-CREATE TRIGGER session_gone AFTER DELETE ON sessions BEGIN INSERT OR IGNORE INTO stale_accounts VALUES (old.owner); END;
-CREATE TRIGGER key_added AFTER INSERT ON api_keys BEGIN INSERT OR IGNORE INTO stale_accounts VALUES (new.owner); END;
+BEGIN INSERT INTO stale_accounts (owner) VALUES (new.owner) ON CONFLICT DO UPDATE SET marks = marks + 1; END;
+CREATE TRIGGER session_added AFTER INSERT ON sessions
+BEGIN INSERT INTO stale_accounts (owner) VALUES (new.owner) ON CONFLICT DO UPDATE SET marks = marks + 1; END;
+CREATE TRIGGER session_gone AFTER DELETE ON sessions
+BEGIN INSERT INTO stale_accounts (owner) VALUES (old.owner) ON CONFLICT DO UPDATE SET marks = marks + 1; END;
+CREATE TRIGGER key_added AFTER INSERT ON api_keys
+BEGIN INSERT INTO stale_accounts (owner) VALUES (new.owner) ON CONFLICT DO UPDATE SET marks = marks + 1; END;
 CREATE TRIGGER key_revoked AFTER UPDATE OF revoked_at ON api_keys
-BEGIN INSERT OR IGNORE INTO stale_accounts VALUES (new.owner); END;
+BEGIN INSERT INTO stale_accounts (owner) VALUES (new.owner) ON CONFLICT DO UPDATE SET marks = marks + 1; END;
 
 -- The dataset's files as this app last wrote or read them: `content` is git's id of the bytes.
 CREATE TABLE saved_files (path TEXT PRIMARY KEY, content TEXT NOT NULL) STRICT, WITHOUT ROWID;
