@@ -15,11 +15,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from chat.asking import WhoIsAsking, answer_refusals
+from chat.backup import Backup, PublicDataset
 from chat.catalog import Catalog, CatalogError
+from chat.dataset_repo import DatasetRepo, Denied, FolderRepo, RepoError
 from chat.db import MIGRATIONS, Database, DatabaseError
 from chat.engine_pool import EnginePool, build_server
 from chat.generation import Generations
-from chat.hub import ModelLookup
+from chat.hub import HubRepo, ModelLookup
 from chat.machine import Machine
 from chat.oauth import Provider, SignIn
 from chat.service import ChatService
@@ -32,11 +34,14 @@ from chat.web.live import LiveAnswers
 from privacy import MIGRATIONS as PRIVACY_MIGRATIONS
 from privacy import policy, redaction
 from privacy.consent import Consent, Terms
+from privacy.extra import saved_parts
 from privacy.rows import Redaction, Rules
+from privacy.sharing import Sharing
 from privacy.web import page as privacy_page
 from privacy.web import routes as privacy_routes
 
 EXPIRY_SECONDS = 3600.0
+LAST_SAVE_SECONDS = 5.0  # of a stop: what is not saved by then is kept here
 
 
 def build(
@@ -44,8 +49,8 @@ def build(
 ) -> FastAPI:
     """The app: page, routes and endpoints over one database and one pool of engines.
 
-    `environ` is what engines inherit and where their keys are. Raises `DatabaseError` and `CatalogError`, whose sentences
-    say what to do.
+    `environ` is what engines inherit and where their keys are. Raises `DatabaseError`, `CatalogError` and `PublicDataset`,
+    whose sentences say what to do.
     """
     machine = Machine.detect()
     catalog = Catalog.load(settings.models_file)
@@ -72,6 +77,19 @@ def build(
     )
     sign_in = SignIn(provider, clock) if provider else None
     rules = sharing_rules(settings, catalog)
+    backup = Backup(
+        store, private_repo(settings), clock, every=settings.sync_seconds, extras=saved_parts(db), report=tell_operator
+    )
+    backup.check()
+    sharing = Sharing(
+        db, rules, lambda id: sharing_repo(settings, id), clock=clock, before_public=backup.flush
+    )
+    taken_back = asyncio.Event()
+
+    def wake() -> None:
+        taken_back.set()
+        backup.hurry()
+
     desk = privacy_routes.Desk(
         db,
         clock,
@@ -79,23 +97,32 @@ def build(
         rules,
         labels={entry.name: entry.label for entry in catalog.entries},
         model_of=lambda owner, id: model_of(store, owner, id),
-        saving=lambda: {"sentence": None},
-        wake=lambda: None,
+        saving=lambda: saving_of(backup, settings),
+        wake=wake,
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.start()
         await pool.warm(catalog.default)
-        expiry = asyncio.create_task(expire_forever(sessions, service, clock))
+        tasks = [
+            asyncio.create_task(expire_forever(sessions, service, clock)),
+            asyncio.create_task(backup.run()),
+            asyncio.create_task(share_forever(sharing, backup, taken_back, settings.sync_seconds)),
+        ]
         # What was made until here stays: the collector need not look at it again and again.
         gc.freeze()
         try:
             yield
         finally:
-            expiry.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await service.stop()
             await pool.aclose()
+            with suppress(RepoError, TimeoutError):
+                async with asyncio.timeout(LAST_SAVE_SECONDS):
+                    await backup.flush()
             db.close()
 
     app = FastAPI(title="Parley", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
@@ -141,6 +168,56 @@ def sharing_rules(settings: Settings, catalog: Catalog) -> Rules:
     )
 
 
+def private_repo(settings: Settings) -> DatasetRepo:
+    """Where conversations are saved: the private dataset, or without a token a folder of the same layout."""
+    if settings.hf_token and settings.store_dataset:
+        return HubRepo(settings.hf_endpoint, settings.hf_token, settings.store_dataset)
+    return FolderRepo(settings.data_dir / "dataset")
+
+
+def sharing_repo(settings: Settings, id: str) -> DatasetRepo:
+    """A sharing dataset; `push()` alone gets it. Raises `Denied`."""
+    if not settings.hf_token:
+        raise Denied(f"The sharing dataset {id} cannot be written without a token. Set HF_TOKEN again.")
+    return HubRepo(settings.hf_endpoint, settings.hf_token, id)
+
+
+async def share_forever(sharing: Sharing, backup: Backup, wake: asyncio.Event, every: float) -> None:
+    """Compare, and carry out the difference, every so often and as soon as somebody took something back."""
+    told: set[str] = set()
+    while True:
+        try:
+            planned, pushed = await sharing.turn(restored=backup.restored.is_set())
+            wrong = {sentence for sentence in (planned.stopped, *planned.problems, *pushed.problems) if sentence}
+        except RepoError as error:
+            wrong = {str(error)}
+        except Exception as error:
+            # Not its message: that may quote somebody's text.
+            wrong = {f"Sharing met an error of its own ({type(error).__name__}) and will try again."}
+        for sentence in wrong - told if backup.restored.is_set() else ():
+            tell_operator(sentence)
+        told = wrong
+        with suppress(TimeoutError):
+            async with asyncio.timeout(every):
+                await wake.wait()
+        wake.clear()
+
+
+def tell_operator(sentence: str) -> None:
+    print(f"Note: {sentence}", file=sys.stderr, flush=True)
+
+
+async def saving_of(backup: Backup, settings: Settings) -> dict[str, str | None]:
+    """What the Privacy page says about how far everything is saved."""
+    found = await backup.figures()
+    where = "the private dataset" if settings.hf_token and settings.store_dataset else "the folder beside the database"
+    if found.problem:
+        return {"state": "kept here", "sentence": f"Kept here; not saved in {where} yet. {found.problem}"}
+    if found.backlog or found.saved_at is None:
+        return {"state": "kept here", "sentence": f"Kept here; the newest is saved in {where} within minutes."}
+    return {"state": "saved", "sentence": f"Kept here, and saved in {where}."}
+
+
 def keeping_of(settings: Settings) -> privacy_page.Keeping:
     """Where the Privacy page says that conversations are kept."""
     if not (settings.hf_token and settings.store_dataset):
@@ -179,7 +256,7 @@ def main() -> None:
         settings = Settings.from_env(os.environ)
         listener = listen(settings.host, settings.port)
         app = build(settings)
-    except (SettingsError, CatalogError, DatabaseError) as error:
+    except (SettingsError, CatalogError, DatabaseError, PublicDataset) as error:
         sys.exit(str(error))
     for warning in settings.warnings:
         print(f"Note: {warning}", file=sys.stderr)

@@ -90,7 +90,7 @@ class Desk:
     rules: Rules
     labels: Mapping[str, str]
     model_of: Callable[[str, str], Awaitable[str]]
-    saving: Callable[[], Mapping[str, Any]]
+    saving: Callable[[], Awaitable[Mapping[str, Any]]]
     wake: Callable[[], None]
     minimum_age: int = 18
 
@@ -166,7 +166,7 @@ def router(desk: Desk) -> APIRouter:
             "quiet": policy.duration(desk.rules.quiet / 3600),
             "purposes": list(policy.PURPOSES),
             "recipients": [_recipient(desk, name, state) for name, state in found.items()],
-            "saving": desk.saving(),
+            "saving": await desk.saving(),
         }
 
     @routes.post("/grant")

@@ -49,9 +49,10 @@ class AppProcess:
             **self._variables,
         }
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        self.process = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=ROOT, env=environ, stdout=self._log.open("wb"), stderr=subprocess.STDOUT
-        )
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "app.py"], cwd=ROOT, env=environ, stdout=log, stderr=subprocess.STDOUT
+            )
         if self._wait:
             self.wait_until_up()
         return self
