@@ -49,7 +49,10 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One choice. `recipient` None: every recipient. `turns`: the ids of the answers that a conversation's share covers."""
+    """One choice. `recipient` None: every recipient. `turns`: ids of the answers that a conversation's share covers.
+
+    Of a conversation: grant shares exactly `turns`, deny keeps it private, withdraw lets it follow the account again.
+    """
 
     kind: Kind
     recipient: str | None = None
@@ -88,7 +91,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """`stale_from`: version of a consent text -> Unix seconds from which a grant to it no longer lets anything new leave."""
+    """`stale_from`: version of a consent text -> Unix seconds from which a grant to it lets nothing new leave."""
 
     stale_from: Mapping[str, float] = field(default_factory=dict)
 
@@ -109,7 +112,7 @@ class Yes:
         return self.event.at
 
 
-# -- writing ------------------------------------------------------------------------------------------------------------
+# -- writing ----------------------------------------------------------------------------------------------------------
 
 
 def subject_of(db: sqlite3.Connection, owner: str) -> str | None:
@@ -153,14 +156,11 @@ def record(db: sqlite3.Connection, owner: str, choice: Choice, shown: Shown, now
 
 
 def append(db: sqlite3.Connection, event: Event) -> Event:
-    """Write an event down (a restored one keeps its hash) and return it. The database refuses one that breaks its chain."""
+    """Write an event down (a restored one keeps its hash) and return it. The database refuses what breaks a chain."""
     row = {**asdict(event), "hash": event.hash or event.digest()}
-    columns = ", ".join(row)
-    db.execute(
-        f"INSERT INTO consent_events ({columns}) VALUES ({', '.join('?' * len(row))})",
-        [json.dumps(value) if isinstance(value, tuple) else int(value) if isinstance(value, bool) else value
-         for value in row.values()],
-    )
+    names = ", ".join(f":{name}" for name in row)  # the fields of Event are the columns, in the same order
+    values = {name: json.dumps(value) if isinstance(value, tuple) else value for name, value in row.items()}
+    db.execute(f"INSERT INTO consent_events VALUES ({names})", values)  # noqa: S608
     return _event(row)
 
 
@@ -183,7 +183,7 @@ def erase_subject(db: sqlite3.Connection, owner: str) -> None:
     db.execute("DELETE FROM subjects WHERE owner = ?", (owner,))
 
 
-# -- reading ------------------------------------------------------------------------------------------------------------
+# -- reading ----------------------------------------------------------------------------------------------------------
 
 
 def events_of(db: sqlite3.Connection, subject: str) -> list[Event]:
@@ -290,7 +290,8 @@ class Standpoint:
 
     def _about(self, recipient: str) -> list[Event]:
         return [
-            e for e in self._events
+            e
+            for e in self._events
             if e.scope == "account" and e.recipient in (None, recipient) and e.kind != "text_changed"
         ]
 
@@ -320,7 +321,8 @@ class Standpoint:
         ends += [e.at for e in self._of_conversation(conversation) if e.kind != "grant"]
         last = max(ends, default=float("-inf"))
         return [
-            e for e in self._of_conversation(conversation)
+            e
+            for e in self._of_conversation(conversation)
             if e.kind == "grant" and e.recipient == recipient and e.at > last
         ]
 

@@ -20,7 +20,7 @@ class Outlook:
 
     `state`: the account's, towards the authors of the model selected ("unset" where it names none). `readers`: who has
     turns of it, or will get some, by name. `when`: Unix seconds at which the next turns leave, None where none will.
-    `next_turn`: whether what is written next would be covered. `shared`: some of it is, or may be, with its readers now.
+    `next_turn`: whether what is written next would be covered. `shared`: its readers have, or may have, some of it now.
     """
 
     recipient: str | None
@@ -52,7 +52,7 @@ class PreviewRow:
 
 @dataclass(frozen=True, slots=True)
 class SharedRow:
-    """One row of "My shared data". `content` None: its text is gone from here, or was kept back. Times in Unix seconds."""
+    """One row of "My shared data", times in Unix seconds. `content` None: its text is gone from here, or kept back."""
 
     row_id: str
     dataset: str
@@ -96,7 +96,12 @@ def outlook(
     if next_turn and recipient:
         readers.add(recipient)
     return Outlook(
-        recipient, state, choice, tuple(sorted(readers)), min(times, default=None), next_turn,
+        recipient,
+        state,
+        choice,
+        tuple(sorted(readers)),
+        min(times, default=None),
+        next_turn,
         shared=any(row["shard"] is not None for row in live),
     )
 
@@ -117,7 +122,8 @@ def preview(db: sqlite3.Connection, owner: str, conversation: str, rules: Rules)
     rows = []
     for segment in cut(turns_of(db, owner, conversation), covering, taken):
         ready = prepare(segment, "", (), rules)
-        rows.append(PreviewRow(segment.why, dataset_id(rules, segment.model), segment.model, segment.answers, ready.content))
+        dataset = dataset_id(rules, segment.model)
+        rows.append(PreviewRow(segment.why, dataset, segment.model, segment.answers, ready.content))
     return rows
 
 
@@ -125,11 +131,9 @@ def shared_rows(db: sqlite3.Connection, owner: str) -> list[SharedRow]:
     """All that this owner's consent has let out or is about to, newest first, with what became of it."""
     subject = subject_of(db, owner)
     rows = db.execute("SELECT * FROM outbox WHERE subject = ? ORDER BY planned_at DESC, row_id", (subject,))
-    names = SharedRow.__dataclass_fields__
+    columns = [name for name in SharedRow.__dataclass_fields__ if name != "content"]
     return [
-        SharedRow(
-            **{name: row[name] for name in names if name != "content"}, content=json.loads(row["row"]) if row["row"] else None
-        )
+        SharedRow(content=json.loads(row["row"]) if row["row"] else None, **{name: row[name] for name in columns})
         for row in rows
     ]
 

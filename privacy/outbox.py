@@ -4,8 +4,8 @@
     (none) ---------> publish ---------> published ---------> retract ---------> retracted
                          +---- plan (consent gone) -------------^
 
-A row that was never sent is forgotten; one with a shard may be public, and only a push can say that it no longer is. What
-cannot be redacted is quarantined: it stays here.
+A row that was never sent is forgotten; one with a shard may be public, and only a push can say that it no longer is.
+What cannot be redacted is quarantined: it stays here.
 """
 
 from __future__ import annotations
@@ -26,12 +26,18 @@ from privacy.segments import Segment, Turn, conversations_of, cut, find
 SMALLEST_CELL = 10  # rows of one language and month that are labelled as such
 UNEXPLAINED_ROWS, UNEXPLAINED_SHARE = 20, 0.01  # retractions without an event, above which a plan stops
 
-LIVE = "('publish', 'published', 'quarantined')"
+RESTORING = "The conversations are still being restored: nothing is shared or taken back until they are here."
+UNEXPLAINED = (
+    "{} of {} shared rows would be taken back and no withdrawal, deletion or change explains it. Nothing was planned:"
+    " check that the store is complete, then confirm."
+)
+
+LIVE = "SELECT * FROM outbox WHERE state IN ('publish', 'published', 'quarantined') ORDER BY row_id"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a plan wrote down. `stopped`: why it wrote nothing, for the operator; `problems`: what it left out, and why."""
+    """What a plan wrote down. `stopped`: why it wrote nothing. `problems`: what it left out. Both for the operator."""
 
     publish: int = 0
     retract: int = 0
@@ -64,7 +70,7 @@ async def plan(db: Database, rules: Rules, *, now: float, restored: bool, mass: 
     the transaction, so that no turn waits for it; what changes meanwhile is left for the next plan.
     """
     if not restored:
-        return Plan(stopped="The conversations are still being restored: nothing is shared or taken back until they are here.")
+        return Plan(stopped=RESTORING)
     wanted = await db.read(lambda connection: compare(connection, rules, now))
     prepared = await asyncio.to_thread(_prepare, wanted, rules)
     return await db.write(lambda connection: _apply(connection, rules, now, prepared, mass))
@@ -74,7 +80,7 @@ def compare(db: sqlite3.Connection, rules: Rules, now: float) -> Comparison:
     """What the outbox lacks and what it has too much of. Only reads."""
     found = Comparison()
     live: dict[str, list[sqlite3.Row]] = defaultdict(list)
-    for row in db.execute(f"SELECT * FROM outbox WHERE state IN {LIVE} ORDER BY row_id"):
+    for row in db.execute(LIVE):
         live[row["conversation"]].append(row)
     agreed = db.execute(
         "SELECT owner FROM subjects WHERE EXISTS"
@@ -92,8 +98,14 @@ def compare(db: sqlite3.Connection, rules: Rules, now: float) -> Comparison:
 
 
 def _compare_conversation(
-    db: sqlite3.Connection, found: Comparison, at: Standpoint, turns: list[Turn], rows: list[sqlite3.Row], rules: Rules,
-    now: float, explain: _Explained,
+    db: sqlite3.Connection,
+    found: Comparison,
+    at: Standpoint,
+    turns: list[Turn],
+    rows: list[sqlite3.Row],
+    rules: Rules,
+    now: float,
+    explain: _Explained,
 ) -> None:
     taken: set[str] = set()
     for row in rows:
@@ -190,16 +202,11 @@ def _prepare(wanted: Comparison, rules: Rules) -> dict[Key, Prepared]:
     return prepared
 
 
-def _apply(
-    db: sqlite3.Connection, rules: Rules, now: float, prepared: Mapping[Key, Prepared], mass: bool
-) -> Plan:
+def _apply(db: sqlite3.Connection, rules: Rules, now: float, prepared: Mapping[Key, Prepared], mass: bool) -> Plan:
     found = compare(db, rules, now)
     public = found.kept + len(found.retract)
     if not mass and found.unexplained > max(UNEXPLAINED_ROWS, UNEXPLAINED_SHARE * public):
-        return Plan(
-            stopped=f"{found.unexplained} of {public} shared rows would be taken back and no withdrawal, deletion or change"
-            " explains it. Nothing was planned: check that the store is complete, then confirm."
-        )
+        return Plan(stopped=UNEXPLAINED.format(found.unexplained, public))
     db.executemany(
         "UPDATE outbox SET state = 'retract', row = NULL, retract_at = ? WHERE row_id = ?",
         [(now, row_id) for row_id in found.retract],
@@ -224,8 +231,15 @@ def _apply(
 
 
 def _insert(
-    db: sqlite3.Connection, rules: Rules, now: float, row_id: str, dataset: str, subject: str,
-    segment: Segment[Yes], ready: Prepared, label: tuple[str, str],
+    db: sqlite3.Connection,
+    rules: Rules,
+    now: float,
+    row_id: str,
+    dataset: str,
+    subject: str,
+    segment: Segment[Yes],
+    ready: Prepared,
+    label: tuple[str, str],
 ) -> None:
     row = ready.as_json(*label)
     kept_back = ready.content is None
@@ -246,9 +260,8 @@ def _insert(
         "month": label[1],
         "planned_at": now,
     }
-    db.execute(
-        f"INSERT INTO outbox ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})", list(values.values())
-    )
+    names = ", ".join(values)
+    db.execute(f"INSERT INTO outbox ({names}) VALUES ({', '.join('?' * len(values))})", list(values.values()))  # noqa: S608
 
 
 def _refill(db: sqlite3.Connection, row: sqlite3.Row, ready: Prepared | None, now: float) -> None:
@@ -265,7 +278,7 @@ def _refill(db: sqlite3.Connection, row: sqlite3.Row, ready: Prepared | None, no
 
 
 def _dataset(db: sqlite3.Connection, rules: Rules, model: str, now: float, problems: set[str]) -> str | None:
-    """The model's sharing dataset, remembered from before anything is written to it. None: its authors are others now."""
+    """The model's sharing dataset, remembered before anything is written to it. None: its authors are others now."""
     row = db.execute("SELECT id, recipient FROM sharing_datasets WHERE model = ?", (model,)).fetchone()
     if row is None:
         id = dataset_id(rules, model)
@@ -295,6 +308,7 @@ def _labels(
             cells[dataset, ready.language, ready.month] += 1
     return {
         row_id: (ready.language, ready.month)
-        if cells[dataset, ready.language, ready.month] >= SMALLEST_CELL else (OTHER, OTHER)
+        if cells[dataset, ready.language, ready.month] >= SMALLEST_CELL
+        else (OTHER, OTHER)
         for row_id, dataset, _, _, ready in added
     }

@@ -63,7 +63,8 @@ class Prepared:
     month: str = OTHER
 
     def as_json(self, language: str, month: str) -> str:
-        return json.dumps({**(self.content or {}), "language": language, "month": month}, ensure_ascii=False, sort_keys=True)
+        row = {**(self.content or {}), "language": language, "month": month}
+        return json.dumps(row, ensure_ascii=False, sort_keys=True)
 
 
 def prepare(segment: Segment[Any], policy_version: str, purposes: tuple[str, ...], rules: Rules) -> Prepared:
@@ -77,11 +78,10 @@ def prepare(segment: Segment[Any], policy_version: str, purposes: tuple[str, ...
             for role, text in (("user", turn.prompt), ("assistant", turn.answer)):
                 redacted = rules.redaction.redact(text, placeholders)
                 found.update(redacted.counts)
-                written = role == "assistant"
-                messages.append(
-                    {"role": role, "content": redacted.text, "synthetic": written, "generator": generator if written else None}
-                )
-    except Exception:  # noqa: BLE001 - fails closed, and says nothing of the text
+                by = generator if role == "assistant" else None
+                messages.append({"role": role, "content": redacted.text, "synthetic": by is not None, "generator": by})
+    except Exception:
+        # Not logged either: what the redaction says of its failure may quote the text.
         return Prepared(None)
     first, last = segment.turns[0], segment.turns[-1]
     content = {

@@ -31,7 +31,7 @@ def files(db: sqlite3.Connection) -> dict[str, bytes]:
 def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
     """Take in the files of `files`. What is here already stays as it is, so it may run twice.
 
-    Rows come back without their text: plans put it back from the conversations, and until then no push touches their dataset.
+    Rows come back without their text. Plans make it anew from the conversations; no push writes before.
     """
     for row in _rows(found, SUBJECTS):
         db.execute("INSERT OR IGNORE INTO subjects VALUES (:owner, :subject)", row)
@@ -39,17 +39,33 @@ def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
     for path in sorted(path for path in found if path.startswith(LEDGER)):
         for row in _rows(found, path):
             if row["id"] not in known:
-                append(db, Event(**{**row, "turns": tuple(row["turns"]), "purposes": tuple(row["purposes"]),
-                                    "age_affirmed": bool(row["age_affirmed"])}))
+                append(
+                    db,
+                    Event(
+                        **{
+                            **row,
+                            "turns": tuple(row["turns"]),
+                            "purposes": tuple(row["purposes"]),
+                            "age_affirmed": bool(row["age_affirmed"]),
+                        }
+                    ),
+                )
     for row in _rows(found, DATASETS):
         db.execute("INSERT OR IGNORE INTO sharing_datasets VALUES (:id, :model, :recipient, :created_at)", row)
     for path in sorted(path for path in found if path.startswith(OUTBOX)):
         for row in _rows(found, path):
-            columns = ", ".join(row)
-            db.execute(
-                f"INSERT INTO outbox ({columns}) VALUES ({', '.join('?' * len(row))}) ON CONFLICT (row_id) DO NOTHING",
-                list(row.values()),
-            )
+            db.execute(_INTO_OUTBOX, row)
+
+
+_INTO_OUTBOX = """
+    INSERT INTO outbox (row_id, dataset, recipient, subject, event, conversation, answers, segment_hash, row_hash,
+        state, shard, redaction, language, month, planned_at, published_at, published_in, retract_at, retracted_at,
+        retracted_in)
+    VALUES (:row_id, :dataset, :recipient, :subject, :event, :conversation, :answers, :segment_hash, :row_hash,
+        :state, :shard, :redaction, :language, :month, :planned_at, :published_at, :published_in, :retract_at,
+        :retracted_at, :retracted_in)
+    ON CONFLICT (row_id) DO NOTHING
+"""
 
 
 def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:

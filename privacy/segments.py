@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from typing import Any, Generic, Hashable, TypeVar
+from itertools import groupby, pairwise
+from typing import Any, Generic, TypeVar
 
 PASTED = 4_000  # characters; a longer prompt counts as an attachment, and attachments are a choice of their own
 
@@ -20,7 +20,8 @@ Why = TypeVar("Why", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A row of chat's `finished_turn`. `position` grows by 2 from a turn to the one that follows it; times in Unix seconds."""
+    """A row of chat's `finished_turn`, times in Unix seconds. `position` grows by 2 from a turn to the one after it.
+    `instructed`: there is a system prompt; what it says is never read."""
 
     conversation: str
     owner: str
@@ -77,24 +78,23 @@ class Segment(Generic[Why]):
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
 
-COLUMNS = (
-    "conversation, owner, position, prompt_id, prompt, answer_id, answer, model, model_revision, params, finish_reason,"
-    " surface, created_at, conversation_updated_at, system_prompt <> '' AS instructed"
-)
+SELECT = """
+    SELECT conversation, owner, position, prompt_id, prompt, answer_id, answer, model, model_revision, params,
+           finish_reason, surface, created_at, conversation_updated_at, system_prompt <> '' AS instructed
+    FROM finished_turn WHERE owner = ?
+"""
 
 
 def conversations_of(db: sqlite3.Connection, owner: str) -> Iterator[tuple[str, list[Turn]]]:
     """Every conversation of `owner` that has a finished turn, with those turns in order; one at a time in memory."""
-    rows = db.execute(f"SELECT {COLUMNS} FROM finished_turn WHERE owner = ? ORDER BY conversation, position", (owner,))
+    rows = db.execute(SELECT + "ORDER BY conversation, position", (owner,))
     for conversation, turns in groupby(map(_turn, rows), key=lambda turn: turn.conversation):
         yield conversation, list(turns)
 
 
 def turns_of(db: sqlite3.Connection, owner: str, conversation: str) -> list[Turn]:
     """The finished turns of one conversation, in order; none where it is not the owner's."""
-    rows = db.execute(
-        f"SELECT {COLUMNS} FROM finished_turn WHERE conversation = ? AND owner = ? ORDER BY position", (conversation, owner)
-    )
+    rows = db.execute(SELECT + "AND conversation = ? ORDER BY position", (owner, conversation))
     return [_turn(row) for row in rows]
 
 
@@ -127,7 +127,7 @@ def find(turns: Sequence[Turn], answers: Sequence[str], why: Why) -> Segment[Why
     if start is None or ids[start : start + len(answers)] != list(answers):
         return None
     run = list(turns[start : start + len(answers)])
-    if any(after.position != before.position + 2 for before, after in zip(run, run[1:], strict=False)):
+    if any(after.position != before.position + 2 for before, after in pairwise(run)):
         return None
     return _segment(run, why, sum(turn.pasted for turn in turns[:start]))
 

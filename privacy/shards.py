@@ -68,7 +68,7 @@ def _parquet(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class CardFacts:
-    """What the card of one dataset says. `texts`: consent text version -> its SHA-256; `ledger`: the ledger heads' hash."""
+    """What a card says. `texts`: version of a consent text -> its SHA-256; `ledger`: the hash of the ledger's heads."""
 
     model: str
     recipient: str
@@ -90,7 +90,7 @@ def card_bytes(facts: CardFacts) -> bytes:
         configs.append({"config_name": "tombstones", "data_files": [{"split": "train", "path": TOMBSTONES}]})
     if configs:
         configs[0]["default"] = True
-    texts = "\n".join(f"- {version}: SHA-256 `{digest}`" for version, digest in sorted(facts.texts.items())) or "- none yet"
+    texts = "\n".join(f"- {version}: SHA-256 `{digest}`" for version, digest in sorted(facts.texts.items()))
     # JSON is YAML, and quotes whatever a name may hold.
     return f"""---
 pretty_name: {json.dumps(f"Conversations with {facts.model}, shared by consent")}
@@ -100,31 +100,32 @@ configs: {json.dumps(configs)}
 
 # Conversations with {facts.model}, shared by consent
 
-Visitors of a Parley Space talked with this model and agreed that {facts.recipient} may read what they said. {facts.rows} rows.
+Visitors of a Parley Space talked with this model and agreed that {facts.recipient} may read what they said.
+{facts.rows} rows.
 
 ## How it was collected
 
-Nothing is shared by default. Each row is a run of consecutive turns that this model answered, covered by a consent to
-{facts.recipient} by name, given on a page after sign-in and before anything was sent. Nothing left before a quiet period
-had passed. System prompts, titles, discarded answers and attachments are never in it. Users' text is theirs; they licence it
-as stated above.
+Nothing is shared by default. Each row is a run of consecutive turns that this model answered, covered by a consent
+to {facts.recipient} by name, given on a page after sign-in and before anything was sent. Nothing left before a quiet
+period had passed. System prompts, titles, discarded answers and attachments are never in it. Users' text is theirs;
+they license it as stated above.
 
 The consent texts that were shown:
 
-{texts}
+{texts or "- none yet"}
 
 ## Personal data
 
-Recognised identifiers are replaced by placeholders (redaction {facts.redaction}); the column `redactions` counts them by type.
-Names, addresses and whatever no pattern describes may remain. Do not try to find out who wrote a row.
+Recognised identifiers are replaced by placeholders (redaction {facts.redaction}); the column `redactions` counts them
+by type. Names, addresses and whatever no pattern describes may remain. Do not try to find out who wrote a row.
 
 Languages: {", ".join(facts.languages) or "none yet"}. Cells of language and month with few rows are labelled "other".
 
 ## Withdrawal
 
 Whoever agreed may withdraw at any time. Their rows then leave this dataset **and its history, which is rewritten**;
-`{TOMBSTONES}` lists the row ids ({facts.removed} so far). If you hold a copy, remove those rows from it. Always load the newest
-revision.
+`{TOMBSTONES}` lists the row ids ({facts.removed} so far). If you hold a copy, remove those rows from it. Always load
+the newest revision.
 
 To have a row taken down, write to the Space's operators through its discussions, with the row's id.
 

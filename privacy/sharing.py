@@ -68,8 +68,8 @@ async def push(
 ) -> Pushed:
     """Carry out what `plan()` wrote to the outbox, over every sharing dataset ever written.
 
-    `open_repo(id)` gives a dataset; nothing else may get it. `before_public()` returns once outbox and ledger are in the
-    private dataset; what it raises is raised here, and then nothing was sent. A dataset that fails holds up no other.
+    `open_repo(id)` gives a dataset; nothing else may get it. `before_public()` returns once outbox and ledger are in
+    the private dataset; what it raises is raised here, and nothing was sent. A dataset that fails holds up no other.
     """
     if not holds_lease():
         return Pushed()
@@ -100,7 +100,7 @@ def _intend(db: sqlite3.Connection) -> list[str]:
         " WHERE state = 'publish' AND shard IS NULL AND row IS NOT NULL"
     )
     rows = db.execute(
-        "SELECT DISTINCT dataset FROM outbox WHERE state IN ('publish', 'retract') AND shard IS NOT NULL ORDER BY dataset"
+        "SELECT DISTINCT dataset FROM outbox WHERE state IN ('publish', 'retract') AND shard IS NOT NULL ORDER BY 1"
     )
     return [row["dataset"] for row in rows]
 
@@ -178,7 +178,7 @@ def _card(db: sqlite3.Connection, dataset: str, rules: Rules, rows: list[sqlite3
 
 
 def _make_equal(repo: DatasetRepo, snapshot: Snapshot) -> str:
-    """Commit what differs from the head, until nothing does, and return that head. Shards that no row explains go too."""
+    """Commit what differs from the head, until nothing does; return that head. Shards that no row explains go too."""
     failure: RepoError = Doubtful(f"The sharing dataset {repo.id} did not settle: it is tried again later.")
     for _ in range(TRIES):
         try:
@@ -207,17 +207,19 @@ def _ids(content: bytes) -> tuple[str, str]:
 def _settle(db: sqlite3.Connection, snapshot: Snapshot, head: str, now: float) -> None:
     """Write down what is public and what is out. A row that a plan decided against meanwhile stays on its way out."""
     db.executemany(
-        "UPDATE outbox SET state = 'published', published_at = ?, published_in = ? WHERE row_id = ? AND state = 'publish'",
+        "UPDATE outbox SET state = 'published', published_at = ?, published_in = ?"
+        " WHERE row_id = ? AND state = 'publish'",
         [(now, head, row_id) for row_id in snapshot.sent],
     )
     db.executemany(
-        "UPDATE outbox SET state = 'retracted', retracted_at = ?, retracted_in = ? WHERE row_id = ? AND state = 'retract'",
+        "UPDATE outbox SET state = 'retracted', retracted_at = ?, retracted_in = ?"
+        " WHERE row_id = ? AND state = 'retract'",
         [(now, head, row_id) for row_id in snapshot.gone],
     )
 
 
 class Sharing:
-    """The comparison as the app runs it: `await turn(restored)` every so often, and after whatever takes something back."""
+    """The comparison as the app runs it: `turn` every so often, and at once after whatever takes something back."""
 
     def __init__(
         self,

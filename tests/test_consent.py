@@ -15,6 +15,7 @@ pytestmark = pytest.mark.anyio
 
 CHAT = "c" * 32
 TURN = "a" * 32
+NO_TERMS = Terms()
 
 
 @pytest.fixture
@@ -24,15 +25,17 @@ def world(tmp_path):
     world.close()
 
 
-async def state(world, owner, recipient="acme", terms=Terms()):
+async def state(world, owner, recipient="acme", terms=NO_TERMS):
     return await world.db.read(lambda db: Standpoint(db, owner, terms, world.clock()).account_state(recipient))
 
 
 async def choice(world, owner, conversation=CHAT):
-    return await world.db.read(lambda db: Standpoint(db, owner, Terms(), world.clock()).conversation_choice(conversation))
+    return await world.db.read(
+        lambda db: Standpoint(db, owner, Terms(), world.clock()).conversation_choice(conversation)
+    )
 
 
-async def covering(world, owner, asked_at=None, surface="page", terms=Terms(), recipient="acme", answer=TURN):
+async def covering(world, owner, asked_at=None, surface="page", terms=NO_TERMS, recipient="acme", answer=TURN):
     asked_at = world.clock() if asked_at is None else asked_at
     return await world.db.read(
         lambda db: Standpoint(db, owner, terms, world.clock()).covering(recipient, CHAT, answer, surface, asked_at)
@@ -126,7 +129,11 @@ async def test_a_yes_is_per_recipient_and_withdrawn_one_by_one_or_all_at_once(wo
     await world.choose(owner, "withdraw", "acme")
     assert [await state(world, owner, name) for name in ("acme", "globex")] == ["withdrawn", "granted"]
     await world.choose(owner, "withdraw")
-    assert [await state(world, owner, name) for name in ("acme", "globex", "initech")] == ["withdrawn", "withdrawn", "unset"]
+    assert [await state(world, owner, name) for name in ("acme", "globex", "initech")] == [
+        "withdrawn",
+        "withdrawn",
+        "unset",
+    ]
     world.clock.now += 1
     assert await covering(world, owner, recipient="globex") is None
     await world.choose(owner, "deny", "acme")
@@ -175,8 +182,16 @@ async def test_the_database_itself_refuses_an_incomplete_yes(world):
     owner = await world.person()
     event = await world.choose(owner, "deny", "acme")
     for wrong in ({"recipient": None}, {"age_affirmed": 0}, {"purposes": "[]"}):
-        row = {**_row(event), "id": "f" * 32, "hash": "e" * 64, "number": 2, "previous": event.hash, "kind": "grant",
-               "at": event.at + 1, **wrong}
+        row = {
+            **_row(event),
+            "id": "f" * 32,
+            "hash": "e" * 64,
+            "number": 2,
+            "previous": event.hash,
+            "kind": "grant",
+            "at": event.at + 1,
+            **wrong,
+        }
         with pytest.raises(sqlite3.IntegrityError):
             await world.db.write(lambda db, row=row: _insert(db, row))
 
@@ -244,8 +259,16 @@ async def test_a_share_covers_exactly_its_turns_imported_ones_too_and_nothing_ad
     assert await covering(world, owner, surface="api") is None
 
 
-@pytest.mark.parametrize("no", [("withdraw", None, None), ("withdraw", "acme", None), ("deny", None, CHAT),
-                                ("withdraw", None, CHAT), ("takedown", None, CHAT)])
+@pytest.mark.parametrize(
+    "no",
+    [
+        ("withdraw", None, None),
+        ("withdraw", "acme", None),
+        ("deny", None, CHAT),
+        ("withdraw", None, CHAT),
+        ("takedown", None, CHAT),
+    ],
+)
 async def test_a_later_no_to_all_to_the_recipient_or_to_the_conversation_ends_a_share(world, no):
     owner = await world.person()
     await world.choose(owner, "grant", "acme", CHAT, (TURN,))
@@ -280,8 +303,10 @@ async def test_under_a_text_that_was_replaced_nothing_new_leaves_and_what_is_pub
     stale_at = grant.at + 10 * DAY
     terms = Terms({"1": stale_at})
     world.clock.now = stale_at - 1
-    assert (await state(world, owner, terms=terms), (await covering(world, owner, grant.at + 1, terms=terms)).fresh) == (
-        "granted", True)
+    assert (
+        await state(world, owner, terms=terms),
+        (await covering(world, owner, grant.at + 1, terms=terms)).fresh,
+    ) == ("granted", True)
     world.clock.now = stale_at + 1
     assert await state(world, owner, terms=terms) == "stale"
     assert not (await covering(world, owner, grant.at + 1, terms=terms)).fresh
@@ -306,9 +331,16 @@ async def test_agreeing_to_the_new_text_keeps_what_the_old_one_covered_but_not_t
 async def test_an_event_holds_what_was_shown(world):
     owner = await world.person()
     consent = Consent(world.db, world.clock, Terms())
-    event = await consent.record(owner, Choice("grant", "acme"), Shown("7", "d" * 64, "pl", "page", ("training",), True))
+    event = await consent.record(
+        owner, Choice("grant", "acme"), Shown("7", "d" * 64, "pl", "page", ("training",), True)
+    )
     assert await consent.events(owner) == [event]
-    assert (event.policy_version, event.text_hash, event.language, event.purposes) == ("7", "d" * 64, "pl", ("training",))
+    assert (event.policy_version, event.text_hash, event.language, event.purposes) == (
+        "7",
+        "d" * 64,
+        "pl",
+        ("training",),
+    )
     assert await consent.account_state(owner, "acme") == "granted"
     assert await consent.conversation_choice(owner, CHAT) == "inherit"
     assert await consent.verify() == []
@@ -333,4 +365,6 @@ def _row(event):
 
 
 def _insert(db, row):
-    return db.execute(f"INSERT INTO consent_events ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", list(row.values()))
+    return db.execute(
+        f"INSERT INTO consent_events ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", list(row.values())
+    )

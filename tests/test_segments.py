@@ -82,7 +82,7 @@ async def test_titles_system_prompts_and_abandoned_answers_are_in_no_row(world):
     chat = await world.say(owner, "the question", answer="ABANDONED", system_prompt="SYSTEM")
     await world.store.rename(owner, chat, "TITLE")
     await world.retry(owner, chat, "the answer")
-    segment, = cut(await turns(world, owner, chat), lambda turn: True)
+    (segment,) = cut(await turns(world, owner, chat), lambda turn: True)
     row = prepare(segment, "1", ("training",), RULES).content
     assert [message["content"] for message in row["messages"]] == ["the question", "the answer"]
     assert not any(word in repr(row) + repr(segment) for word in ("ABANDONED", "SYSTEM", "TITLE"))

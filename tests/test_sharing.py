@@ -86,7 +86,9 @@ async def test_a_message_starts_the_quiet_period_again(world):
     assert "second" in texts(world)
 
 
-@pytest.mark.parametrize("said", [[], [("deny", "acme")], [("grant", "acme"), ("withdraw", "acme")], [("grant", "globex")]])
+@pytest.mark.parametrize(
+    "said", [[], [("deny", "acme")], [("grant", "acme"), ("withdraw", "acme")], [("grant", "globex")]]
+)
 async def test_who_did_not_agree_to_these_authors_shares_nothing(world, said):
     owner = await world.person()
     for kind, recipient in said:
@@ -126,7 +128,7 @@ async def test_imported_turns_and_api_calls_are_not_shared_by_an_account_grant(w
 async def test_imported_turns_are_shared_where_their_preview_was_agreed_to_and_nothing_added_later(world):
     owner = await world.person()
     chat = await world.say(owner, "from elsewhere", surface="import")
-    row, = await world.db.read(lambda db: preview(db, owner, chat, world.rules))
+    (row,) = await world.db.read(lambda db: preview(db, owner, chat, world.rules))
     assert (row.recipient, row.answers) == ("acme", await world.answers(owner, chat))
     await world.choose(owner, "grant", row.recipient, chat, row.answers)
     await world.say(owner, "added later", conversation=chat)
@@ -179,7 +181,7 @@ async def test_a_published_segment_stays_as_it_is_while_the_conversation_goes_on
     owner = await agreed(world)
     chat = await world.say(owner, "one")
     await world.turn()
-    before, = rows(world)
+    (before,) = rows(world)
     await world.say(owner, "two", conversation=chat)
     await world.turn()
     assert before in rows(world) and len(rows(world)) == 2
@@ -190,12 +192,17 @@ async def test_a_row_has_the_designed_columns_and_tells_nothing_of_who_wrote_it(
     owner = await agreed(world)
     chat = await world.say(owner, "write to me@home.example")
     await world.turn()
-    row, = rows(world)
+    (row,) = rows(world)
     assert list(row) == SCHEMA.names
-    assert row["messages"][0] == {"role": "user", "content": "write to [EMAIL_1]", "synthetic": False, "generator": None}
+    assert row["messages"][0] == {
+        "role": "user",
+        "content": "write to [EMAIL_1]",
+        "synthetic": False,
+        "generator": None,
+    }
     assert row["redactions"] == [{"type": "email", "count": 2}]
     assert (row["turns"], row["language"], row["month"], row["policy_version"]) == (1, "other", "other", "1")
-    kept, = await world.outbox()
+    (kept,) = await world.outbox()
     for id in (owner, kept["subject"], chat, *await world.answers(owner, chat), kept["event"]):
         assert not dug_up(world, id)
 
@@ -228,8 +235,8 @@ async def test_the_card_opens_what_is_there_and_names_text_recipient_and_ledger(
     await world.say(owner, "one")
     await world.turn()
     card = world.repos[DATASET].now()["README.md"].decode()
-    assert '"path": "data/*.parquet"' in card and "tombstones.parquet\"" not in card
-    event, = await world.db.read(lambda db: db.execute("SELECT text_hash FROM consent_events").fetchall())
+    assert '"path": "data/*.parquet"' in card and 'tombstones.parquet"' not in card
+    (event,) = await world.db.read(lambda db: db.execute("SELECT text_hash FROM consent_events").fetchall())
     assert "acme may read" in card and event["text_hash"] in card
     await world.choose(owner, "withdraw")
     await world.turn()
@@ -305,7 +312,7 @@ async def test_what_is_taken_back_is_out_of_head_and_history_with_a_tombstone(wo
     assert not dug_up(world, "secret")
     assert tombstones(world) == [row_id]
     assert not any(path.startswith("data/") for path in world.repos[DATASET].now()), "an emptied shard is deleted"
-    row, = await world.outbox()
+    (row,) = await world.outbox()
     assert (row["state"], row["row"]) == ("retracted", None)
     assert await world.db.read(lambda db: shared_rows(db, owner)[0].retracted_in) == world.repos[DATASET].head()
 
@@ -320,7 +327,7 @@ async def test_taking_one_row_back_leaves_the_others(world):
 
 
 async def test_agreeing_again_does_not_bring_back_what_was_taken_back(world):
-    owner, (chat,) = await published(world, "secret")
+    owner, (_chat,) = await published(world, "secret")
     await world.choose(owner, "withdraw")
     await world.turn(0)
     await world.choose(owner, "grant", "acme")
@@ -350,7 +357,7 @@ async def test_a_conversation_that_goes_on_before_the_push_waits_again(world):
 
 
 async def test_a_model_that_left_the_catalogue_keeps_its_way_back(world):
-    owner, (chat,) = await published(world, "secret")
+    owner, (_chat,) = await published(world, "secret")
     world.use(authors={})
     await world.turn(0)
     assert "secret" in texts(world)
@@ -370,7 +377,7 @@ async def test_a_catalogue_that_names_other_authors_gives_them_nothing_of_what_w
 
 
 async def test_a_row_under_a_replaced_text_leaves_after_30_days_of_asking_and_nothing_new_goes(world):
-    owner, (chat,) = await published(world, "vecchio")
+    owner, (_chat,) = await published(world, "vecchio")
     world.use(terms=Terms({"1": world.clock()}))
     await world.say(owner, "nuovo")
     await world.turn()
@@ -391,7 +398,7 @@ async def test_nothing_is_decided_before_everything_is_restored(world):
 
 
 async def test_a_mass_retraction_without_events_stops_and_one_with_an_event_does_not(world):
-    owner, chats = await published(world, *(f"word {n}" for n in range(UNEXPLAINED_ROWS + 1)))
+    _owner, chats = await published(world, *(f"word {n}" for n in range(UNEXPLAINED_ROWS + 1)))
 
     def lose(db):  # as a restore that did not bring everything
         db.execute("DELETE FROM conversations")
@@ -415,7 +422,7 @@ async def test_one_withdrawal_explains_every_row_of_its_subject(world):
 
 
 async def test_deleting_all_conversations_takes_all_rows_back(world):
-    owner, chats = await published(world, *(f"word {n}" for n in range(UNEXPLAINED_ROWS + 5)))
+    owner, _chats = await published(world, *(f"word {n}" for n in range(UNEXPLAINED_ROWS + 5)))
     await world.store.delete(owner)
     await world.turn(0)
     assert not dug_up(world, "word")
@@ -427,7 +434,7 @@ async def test_without_the_private_backup_nothing_becomes_public(world):
     world.clock.now += QUIET
 
     async def fails():
-        row, = await world.outbox()
+        (row,) = await world.outbox()
         assert row["shard"] is not None, "the intent is written before the backup, so that the backup has it"
         raise Unreachable("The Hub is down.")
 
@@ -455,7 +462,7 @@ async def test_a_row_that_may_be_public_cannot_be_forgotten_and_goes_one_way(wor
         "UPDATE outbox SET state = 'retracted', retracted_at = 1, row = NULL, retract_at = 1",
         "DELETE FROM sharing_datasets",
     ):
-        with pytest.raises(Exception, match="shared row|retracted|remembered"):
+        with pytest.raises(Exception, match=r"shared row|retracted|remembered"):
             await world.db.write(lambda db, statement=statement: db.execute(statement))
 
 
@@ -673,7 +680,9 @@ async def on_a_new_machine(world, folder):
         for table, all_rows in copy.items():
             for row in all_rows:
                 row.pop("rowid", None)
-                db.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", list(row.values()))
+                db.execute(
+                    f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", list(row.values())
+                )
         restore(db, found)
         restore(db, found)
 
@@ -682,7 +691,7 @@ async def on_a_new_machine(world, folder):
 
 
 async def test_on_a_new_machine_everything_can_still_be_taken_back_and_nothing_is_published_twice(world, tmp_path):
-    owner, (stays, goes) = await published(world, "stays", "taken back")
+    owner, (_stays, goes) = await published(world, "stays", "taken back")
     before = rows(world)
     other = await on_a_new_machine(world, tmp_path / "other")
     try:
@@ -699,7 +708,9 @@ async def test_on_a_new_machine_everything_can_still_be_taken_back_and_nothing_i
         other.close()
 
 
-async def test_a_disk_lost_between_intent_and_commit_leaves_a_row_that_still_leaves_or_can_be_taken_back(world, tmp_path):
+async def test_a_disk_lost_between_intent_and_commit_leaves_a_row_that_still_leaves_or_can_be_taken_back(
+    world, tmp_path
+):
     owner = await agreed(world)
     await world.say(owner, "stays")
     goes = await world.say(owner, "taken back")
@@ -709,7 +720,9 @@ async def test_a_disk_lost_between_intent_and_commit_leaves_a_row_that_still_lea
     async def back_up():
         saved.update(await world.db.read(saved_files))
 
-    world.open_repo = lambda id: Faulty(world.in_memory(id), lambda call, before: _crash(call == "commit" and not before))
+    world.open_repo = lambda id: Faulty(
+        world.in_memory(id), lambda call, before: _crash(call == "commit" and not before)
+    )
     with pytest.raises(Crash):
         await world.sharing(before_public=back_up).turn(restored=True)
     assert dug_up(world, "taken back"), "it is public, and nothing but the backup knows"
@@ -769,7 +782,9 @@ async def test_the_chip_tells_the_truth_from_unset_to_taken_back(world):
     assert (seen.readers, seen.when, seen.shared, seen.can_take_back) == (("acme",), None, True, True)
     await world.choose(owner, "deny", conversation=chat)
     seen = await look(world, owner, chat)
-    assert (seen.choice, seen.readers, seen.shared) == ("private", ("acme",), True), "still public until a push has removed it"
+    assert (seen.choice, seen.readers, seen.shared) == ("private", ("acme",), True), (
+        "still public until a push has removed it"
+    )
     await world.turn(0)
     seen = await look(world, owner, chat)
     assert (seen.readers, seen.when, seen.shared, seen.can_take_back) == ((), None, False, False)
@@ -785,14 +800,20 @@ async def test_the_chip_names_who_read_the_other_models_turns(world):
 async def test_my_shared_data_shows_rows_and_receipts_and_nobody_elses(world):
     owner, (chat,) = await published(world, "mine")
     other = await agreed(world)
-    row, = await world.db.read(lambda db: shared_rows(db, owner))
+    (row,) = await world.db.read(lambda db: shared_rows(db, owner))
     assert (row.state, row.dataset, row.recipient, row.published_in) == (
-        "published", DATASET, "acme", world.repos[DATASET].head())
+        "published",
+        DATASET,
+        "acme",
+        world.repos[DATASET].head(),
+    )
     assert row.content["messages"][0]["content"] == "mine"
     assert await world.db.read(lambda db: shared_rows(db, other)) == []
     assert await world.db.read(lambda db: preview(db, other, chat, world.rules)) == []
     assert await world.db.read(lambda db: recipients(db, owner, world.rules, world.clock())) == {
-        "acme": "granted", "globex": "unset"}
+        "acme": "granted",
+        "globex": "unset",
+    }
 
 
 async def test_a_preview_leaves_out_what_is_shared_already_and_what_came_through_the_api(world):
@@ -801,5 +822,5 @@ async def test_a_preview_leaves_out_what_is_shared_already_and_what_came_through
     await world.turn()
     await world.say(owner, "by program", conversation=chat, surface="api")
     await world.say(owner, "fresh", BETA, chat)
-    row, = await world.db.read(lambda db: preview(db, owner, chat, world.rules))
+    (row,) = await world.db.read(lambda db: preview(db, owner, chat, world.rules))
     assert (row.recipient, row.content["messages"][0]["content"]) == ("globex", "fresh")

@@ -1,4 +1,4 @@
-"""Sharing against a Hub with real git behind it: `load_dataset` opens what was shared, git finds nothing of what was taken back."""
+"""Sharing against real git behind a Hub: `load_dataset` opens what is shared, git finds nothing of what left."""
 
 from __future__ import annotations
 
@@ -43,6 +43,10 @@ def dug_up(hub: LoopbackHub, dataset: str, text: str) -> bool:
     return any(text in text_of(content) for content in [*everything, messages])
 
 
+def nobody_sees(hub: LoopbackHub, dataset: str) -> bool:
+    return httpx.get(f"{hub.endpoint}/api/datasets/{dataset}").status_code == 401
+
+
 async def agreed(world: World, *names: str) -> str:
     owner = await world.person()
     for name in names:
@@ -79,7 +83,7 @@ print(load_dataset({DATASET!r}, "tombstones", split="train").num_rows)
     ]
     for dataset in (DATASET, OTHER_DATASET):
         assert ada.dataset_info(dataset).private
-        assert httpx.get(f"{hub.endpoint}/api/datasets/{dataset}").status_code == 401
+        assert nobody_sees(hub, dataset)
         assert not dug_up(hub, dataset, "of one who said nothing") and not dug_up(hub, dataset, "home.example")
 
 
@@ -109,14 +113,18 @@ async def test_what_was_taken_back_is_in_no_object_of_the_repository(world, hub,
     assert row["retracted_in"] == ada.dataset_info(DATASET).sha
 
 
-@pytest.mark.parametrize("fault", [
-    {"path": r"/commit/", "drop": True, "when": "after"},
-    {"path": r"/commit/", "status": 500, "when": "after"},
-    {"path": r"/commit/", "status": 412},
-    {"path": r"/super-squash/", "drop": True, "when": "after"},
-    {"path": r"/super-squash/", "status": 503},
-    {"path": r"lfs-files", "status": 500},
-], ids=lambda fault: f"{fault['path']} {fault.get('status', 'dropped')} {fault.get('when', 'before')}")
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"path": r"/commit/", "drop": True, "when": "after"},
+        {"path": r"/commit/", "status": 500, "when": "after"},
+        {"path": r"/commit/", "status": 412},
+        {"path": r"/super-squash/", "drop": True, "when": "after"},
+        {"path": r"/super-squash/", "status": 503},
+        {"path": r"lfs-files", "status": 500},
+    ],
+    ids=lambda fault: f"{fault['path']} {fault.get('status', 'dropped')} {fault.get('when', 'before')}",
+)
 async def test_a_hub_that_fails_once_only_delays(world, hub, ada, fault):
     owner = await agreed(world, "acme")
     chat = await world.say(owner, "take me back")

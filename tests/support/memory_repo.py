@@ -18,8 +18,8 @@ def text_of(content: bytes) -> str:
 
 
 class MemoryRepo:
-    """`history`: (id, files) of every commit that can still be reached, oldest first. `limbo`: large files whose commits
-    were squashed away, readable until they are purged."""
+    """`history`: (id, files) of every commit that can be reached, oldest first. `limbo`: what was squashed away, and
+    is readable until it is purged."""
 
     def __init__(self, id: str) -> None:
         self.id = id
@@ -82,7 +82,9 @@ class MemoryRepo:
 
     def everything(self) -> str:
         """All that anybody could still dig out of it."""
-        return "".join(text_of(c) for _, files in self.history for c in files.values()) + "".join(map(text_of, self.limbo))
+        return "".join(text_of(c) for _, files in self.history for c in files.values()) + "".join(
+            map(text_of, self.limbo)
+        )
 
 
 class Crash(BaseException):

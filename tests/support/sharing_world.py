@@ -60,7 +60,9 @@ RULES = Rules(
 class World:
     """`open_repo` gives the sharing datasets (default: in memory, in `repos`); `backups` counts the private backups."""
 
-    def __init__(self, folder: Path, open_repo: Callable[[str], DatasetRepo] | None = None, rules: Rules = RULES) -> None:
+    def __init__(
+        self, folder: Path, open_repo: Callable[[str], DatasetRepo] | None = None, rules: Rules = RULES
+    ) -> None:
         self.folder = folder
         self.clock = Clock()
         self.repos: dict[str, MemoryRepo] = {}
@@ -93,8 +95,16 @@ class World:
         await self.db.write(write)
         return owner
 
-    async def say(self, owner: str, text: str, model: str = ALPHA, conversation: str | None = None,
-                  surface: str = "page", answer: str | None = None, system_prompt: str = "") -> str:
+    async def say(
+        self,
+        owner: str,
+        text: str,
+        model: str = ALPHA,
+        conversation: str | None = None,
+        surface: str = "page",
+        answer: str | None = None,
+        system_prompt: str = "",
+    ) -> str:
         """A turn; returns the conversation."""
         self.clock.now += 10
         author = Author(model, "r1", SamplingParams())
@@ -110,8 +120,15 @@ class World:
         _, _, running = await self.store.begin_retry(owner, messages[-1].id, author)
         await self.store.finish_turn(running.id, text, "done", "stop")
 
-    async def choose(self, owner: str, kind: str, recipient: str | None = None, conversation: str | None = None,
-                     turns: tuple[str, ...] = (), version: str = "1") -> Event:
+    async def choose(
+        self,
+        owner: str,
+        kind: str,
+        recipient: str | None = None,
+        conversation: str | None = None,
+        turns: tuple[str, ...] = (),
+        version: str = "1",
+    ) -> Event:
         self.clock.now += 1
         choice = Choice(kind, recipient, conversation, turns)
         return await self.db.write(lambda db: record(db, owner, choice, shown(version), self.clock()))
@@ -125,8 +142,12 @@ class World:
             self.backups += 1
 
         return Sharing(
-            self.db, self.rules, self.open_repo, clock=self.clock,
-            before_public=before_public or back_up, holds_lease=holds_lease,
+            self.db,
+            self.rules,
+            self.open_repo,
+            clock=self.clock,
+            before_public=before_public or back_up,
+            holds_lease=holds_lease,
         )
 
     async def turn(self, after: float = QUIET, restored: bool = True) -> tuple[Plan, Pushed]:
@@ -145,7 +166,9 @@ class World:
         )
 
     async def outbox(self) -> list[dict]:
-        return await self.db.read(lambda db: [dict(row) for row in db.execute("SELECT * FROM outbox ORDER BY planned_at")])
+        return await self.db.read(
+            lambda db: [dict(row) for row in db.execute("SELECT * FROM outbox ORDER BY planned_at")]
+        )
 
     async def states(self) -> list[str]:
         return sorted(row["state"] for row in await self.outbox())
