@@ -271,12 +271,14 @@ class Standpoint:
         choice = self.conversation_choice(conversation)
         if choice == "private":
             return None
-        if choice == "share":
-            shares = [e for e in self._shares(conversation, recipient) if answer in e.turns]
-            return self._yes(shares[-1]) if shares else None
+        shares = [e for e in self._shares(conversation, recipient) if answer in e.turns]
+        if shares:
+            return self._yes(shares[-1])
         if surface != "page":
             return None
-        since = self._inherits_since(conversation)
+        since, frozen = self._follows_account(conversation)
+        if asked_at > frozen:
+            return None
         grants = self._grants(recipient)
         ends = [*(grant.at for grant in grants[1:]), float("inf")]
         for grant, following in zip(grants, ends, strict=False):
@@ -326,9 +328,12 @@ class Standpoint:
             if e.kind == "grant" and e.recipient == recipient and e.at > last
         ]
 
-    def _inherits_since(self, conversation: str) -> float:
-        """When the conversation began to follow the account again; what was said while it was private stays private."""
-        return max((e.at for e in self._of_conversation(conversation)), default=float("-inf"))
+    def _follows_account(self, conversation: str) -> tuple[float, float]:
+        """Between which times the conversation follows the account: since it last stopped being private, until a share
+        of it, after which only shares count."""
+        events = self._of_conversation(conversation)
+        since = max((e.at for e in events if e.kind != "grant"), default=float("-inf"))
+        return since, min((e.at for e in events if e.kind == "grant" and e.at > since), default=float("inf"))
 
     def _yes(self, event: Event) -> Yes | None:
         stale = self._terms.stale_since(event.policy_version, self._now)

@@ -137,6 +137,20 @@ async def test_imported_turns_are_shared_where_their_preview_was_agreed_to_and_n
     assert [m["content"] for m in row.content["messages"]] == ["from elsewhere", f"{ALPHA} answers: from elsewhere"]
 
 
+async def test_sharing_the_rest_of_a_conversation_takes_nothing_back_and_opens_nothing_that_follows(world):
+    owner = await world.person()
+    chat = await world.say(owner, "from elsewhere", surface="import")
+    await world.choose(owner, "grant", "acme")
+    await world.say(owner, "public", conversation=chat)
+    await world.turn()
+    (row,) = await world.db.read(lambda db: preview(db, owner, chat, world.rules))
+    await world.choose(owner, "grant", "acme", chat, row.answers)
+    await world.say(owner, "added later", conversation=chat)
+    planned, _ = await world.turn()
+    assert (planned.publish, planned.retract) == (1, 0)
+    assert [text for text in texts(world) if "answers" not in text] == ["from elsewhere", "public"]
+
+
 async def test_a_conversation_kept_private_is_not_shared(world):
     owner = await agreed(world)
     chat = await world.say(owner, "between us")
