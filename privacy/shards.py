@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -55,6 +55,11 @@ def shard_bytes(rows: Iterable[Mapping[str, Any]]) -> bytes:
 def tombstone_bytes(removed: Mapping[str, str]) -> bytes:
     """`removed`: row id -> the day (ISO 8601) on which its removal was decided; at least one."""
     return _parquet([{"row_id": row, "removed": day} for row, day in sorted(removed.items())], TOMBSTONE_SCHEMA)
+
+
+def read_rows(file: BinaryIO) -> list[dict[str, Any]]:
+    """The rows of a Parquet file, as they were written."""
+    return pq.read_table(file).to_pylist()
 
 
 def _parquet(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> bytes:
