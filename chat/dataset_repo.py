@@ -155,7 +155,9 @@ class FolderRepo:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         try:
-            self._own.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # The root shuts others out, whatever stands below it.
+            self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._own.mkdir(exist_ok=True, mode=0o700)
             lock = os.open(self._own / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)

@@ -341,7 +341,12 @@ class HubRepo:
     def _info(self) -> DatasetInfo | None:
         with self._translated():
             try:
-                return self._api.dataset_info(self.id, expand=["sha", "private", "gated"])
+                info = self._api.dataset_info(self.id, expand=["sha", "private", "gated"])
+                if info.sha is None or info.private is None:
+                    raise ValueError("no answer of a Hub")
+                return info
+            except KeyError:
+                raise ValueError("no answer of a Hub") from None
             except GatedRepoError:
                 raise
             except RepositoryNotFoundError as error:
@@ -356,7 +361,7 @@ class HubRepo:
         lost = Doubtful if writing else Unreachable
         try:
             yield
-        except RevisionNotFoundError:
+        except (RevisionNotFoundError, EntryNotFoundError):
             raise Conflict(f"This version of {self.id} is gone: its history was rewritten.") from None
         except HFValidationError:
             raise Denied(f"{self.id!r} cannot be a dataset of the Hub. Use namespace/name.") from None
@@ -368,7 +373,7 @@ class HubRepo:
             ) from None
         except (transport.TimeoutException, TimeoutError):
             raise lost(f"The Hub at {self._endpoint} takes too long to answer.") from None
-        except (transport.TransportError, ConnectionError):
+        except (transport.HTTPError, OSError):
             raise lost(f"The connection to the Hub at {self._endpoint} broke off. Check the network.") from None
         except (ValueError, TypeError, RuntimeError, AttributeError):
             raise lost(f"What {self._endpoint} answers is not what a Hub says. Check HF_ENDPOINT.") from None

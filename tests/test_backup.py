@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from datasets import load_dataset
+from huggingface_hub import HfApi
 
 from chat import backup as backups
 from chat import formats
@@ -15,7 +18,7 @@ from chat.backup import PublicDataset
 from chat.dataset_repo import Conflict, Denied, Doubtful, FolderRepo, Unreachable
 from chat.hub import HubRepo
 from tests.support.backing import AUTHOR, HookedRepo, Machine, in_folder, in_git, owner_of
-from tests.support.hub.testing import CANARY, REPO, UPLOAD_WARNING, clean_hub, running_hub  # noqa: F401
+from tests.support.hub.testing import CANARY, REPO, UPLOAD_WARNING, clean_hub, git, running_hub  # noqa: F401
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings(UPLOAD_WARNING)]
 
@@ -131,8 +134,6 @@ async def test_the_text_is_in_the_files_of_users_alone(world):
     assert holding == [formats.user_path(owner_of(1), 0)]
     assert [json.loads(line)["format"] for line in world.head()[holding[0]].splitlines()] == [1]
     if world.hub:
-        from tests.support.hub.testing import git
-
         assert set(git(world.hub, "log", "--format=%B", "main").split("\n")) <= {
             "initial commit", "Describe this dataset", "Save 2 files, remove 0", ""
         }
@@ -141,20 +142,23 @@ async def test_the_text_is_in_the_files_of_users_alone(world):
 async def test_it_opens_with_load_dataset(world, tmp_path):
     machine = await lived_in(world)
     await machine.backup.flush()
-    if world.hub:
-        import datasets
-
-        where = REPO
-        from huggingface_hub import HfApi
-
-        HfApi(endpoint=world.hub.endpoint, token=world.token).snapshot_download(
-            where, repo_type="dataset", local_dir=tmp_path / "copy"
-        )
-        where = str(tmp_path / "copy")
-        assert datasets
-    else:
-        where = str(tmp_path / "dataset")
-    table = load_dataset(where, split="train", cache_dir=str(tmp_path / "cache"))
+    # In a process of its own: the library reads its endpoint and token when it is imported.
+    program = "import sys; from datasets import load_dataset; load_dataset(sys.argv[1], split='train').to_json(sys.argv[2])"
+    done = subprocess.run(
+        [sys.executable, "-c", program, REPO if world.hub else str(tmp_path / "dataset"), str(tmp_path / "table.jsonl")],
+        env={
+            **os.environ,
+            "HF_ENDPOINT": world.hub.endpoint if world.hub else "http://127.0.0.1:9",
+            "HF_TOKEN": world.token or "",
+            "HF_HOME": str(tmp_path / "home"),
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    table = [json.loads(line) for line in (tmp_path / "table.jsonl").read_text().split("\n") if line]
     assert len(table) == 40
     kept = {row[0]: row for row in (await machine.everything())["conversations"]}
     for row in table:
@@ -168,8 +172,6 @@ async def test_the_card_keeps_the_viewer_off_from_the_first_commit(world):
     card = world.head()["README.md"].decode()
     assert "viewer: false" in card
     if world.hub:
-        from tests.support.hub.testing import git
-
         assert git(world.hub, "log", "--format=%s", "--reverse", "main").split("\n")[:2] == [
             "initial commit", "Describe this dataset"
         ]
@@ -576,8 +578,6 @@ async def test_files_of_other_parts_travel_along_and_come_back_before_any_conver
 
 
 async def test_a_public_dataset_of_the_operators_own_stops_the_app(on_hub):
-    from huggingface_hub import HfApi
-
     api = HfApi(endpoint=on_hub.hub.endpoint, token=on_hub.token)
     api.create_repo(REPO, repo_type="dataset", private=False)
     machine = on_hub.machine()
@@ -588,8 +588,6 @@ async def test_a_public_dataset_of_the_operators_own_stops_the_app(on_hub):
 
 
 async def test_a_dataset_that_becomes_public_gets_no_more_text(on_hub):
-    from huggingface_hub import HfApi
-
     machine = on_hub.machine(every=0.0)
     await machine.turn(owner_of(1), None, "one")
     await machine.backup.flush()
@@ -606,8 +604,6 @@ async def test_a_dataset_that_becomes_public_gets_no_more_text(on_hub):
 
 
 async def test_somebody_elses_public_dataset_is_never_written_to_and_the_chat_goes_on(on_hub):
-    from huggingface_hub import HfApi
-
     HfApi(endpoint=on_hub.hub.endpoint, token=on_hub.token).create_repo(REPO, repo_type="dataset", private=False)
     on_hub.token = on_hub.hub.add_user("mallory")
     machine = on_hub.machine(every=0.0)
