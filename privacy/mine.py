@@ -11,7 +11,10 @@ from typing import Any
 from privacy.consent import AccountState, ConversationChoice, Standpoint, subject_of
 from privacy.outbox import covered
 from privacy.rows import Rules, dataset_id, prepare
-from privacy.segments import Turn, cut, turns_of
+from privacy.segments import Turn, conversations_of, cut, turns_of
+
+# Not on its way out.
+STANDING = "SELECT answers FROM outbox WHERE subject = ? AND state IN ('publish', 'published', 'quarantined')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,17 @@ class SharedRow:
     published_in: str | None
     retracted_at: float | None
     retracted_in: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingRow:
+    """A row that is agreed to and still here. `when`: Unix seconds from which it may leave. `content`: as `PreviewRow`."""
+
+    recipient: str
+    dataset: str
+    conversation: str
+    when: float
+    content: Mapping[str, Any] | None
 
 
 def outlook(
@@ -136,6 +150,32 @@ def shared_rows(db: sqlite3.Connection, owner: str) -> list[SharedRow]:
         SharedRow(content=json.loads(row["row"]) if row["row"] else None, **{name: row[name] for name in columns})
         for row in rows
     ]
+
+
+def waiting_rows(db: sqlite3.Connection, owner: str, rules: Rules, now: float) -> list[WaitingRow]:
+    """What is agreed to and in no outbox yet: the soonest first."""
+    at = Standpoint(db, owner, rules.terms, now)
+    if at.standing != "account" or at.subject is None:
+        return []
+    taken = {
+        answer
+        for row in db.execute(STANDING, (at.subject,))
+        for answer in json.loads(row["answers"])
+    }
+
+    def covering(turn: Turn) -> Any:
+        author = rules.authors.get(turn.model)
+        yes = author and covered(at, author, turn)
+        return yes if yes and yes.fresh else None
+
+    found = []
+    for conversation, turns in conversations_of(db, owner):
+        for segment in cut(turns, covering, taken):
+            when = max(segment.changed_at, segment.why.at) + rules.quiet
+            ready = prepare(segment, segment.why.event.policy_version, segment.why.event.purposes, rules)
+            recipient = rules.authors[segment.model]
+            found.append(WaitingRow(recipient, dataset_id(rules, segment.model), conversation, when, ready.content))
+    return sorted(found, key=lambda row: (row.when, row.conversation))
 
 
 def recipients(db: sqlite3.Connection, owner: str, rules: Rules, now: float) -> dict[str, AccountState]:

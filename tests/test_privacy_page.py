@@ -48,7 +48,7 @@ def test_nothing_is_preset(ada: Person):
     state = ada.get("state")
     assert {found["name"]: found["state"] for found in state["recipients"]} == {"acme": "unset", "lab": "unset"}
     assert state["can_share"] and not any(found["sharing"] for found in state["recipients"])
-    assert ada.get("shared") == {"rows": []}
+    assert ada.get("shared") == {"rows": [], "waiting": []}
 
 
 def test_a_yes_is_to_one_recipient_by_name(ada: Person):
@@ -204,6 +204,18 @@ def test_distances_in_words():
     ]  # fmt: skip
 
 
+def test_what_waits_for_its_time_is_listed_with_it(ada: Person):
+    ada.say("before the yes")
+    ada.grant()
+    id = ada.say("I am jan@example.com")
+    (row,) = ada.get("shared")["waiting"]
+    assert (row["recipient"], row["conversation"]) == ("acme", id)
+    assert row["when"] == ada.get("chip", conversation=id)["when"]
+    assert row["messages"][0]["content"] == "I am [EMAIL_1]"
+    ada.post("conversation", {"id": id, "choice": "private"})
+    assert ada.get("shared")["waiting"] == []
+
+
 # Preview, and the share of one conversation
 
 
@@ -252,7 +264,7 @@ def test_a_row_goes_out_and_comes_back(prompt: SharingStage):
         chip = eve.get("chip", conversation=id)
         assert chip["shared"] and chip["can_take_back"] and chip["sentence"].startswith("acme can read part")
         with prompt.visitor("mallory") as mallory:
-            assert mallory.get("shared") == {"rows": []}
+            assert mallory.get("shared") == {"rows": [], "waiting": []}
             assert mallory.post("remove", {"row": row["row"]}).status_code == 404
         assert eve.post("remove", {"row": row["row"]}).json() == {"row": row["row"], "conversation": id}
         (gone,) = eve.wait_for(lambda: [row for row in eve.get("shared")["rows"] if row["state"] == "retracted"])
@@ -317,6 +329,11 @@ def test_from_off_to_on_and_back_in_the_browser(
     page.keyboard.press("Enter")
     expect(page.locator("#p-readers-say")).to_contain_text("acme will be able to read this conversation in 3 days")
     page.screenshot(path=tmp_path / "chip.png")
+    elsewhere = page.context.new_page()
+    elsewhere.goto(f"{waiting.url}/privacy")
+    expect(elsewhere.locator("#rows li[data-state=waiting]")).to_contain_text("still here, leaves on")
+    elsewhere.screenshot(path=tmp_path / "waiting.png", full_page=True)
+    elsewhere.close()
     page.get_by_role("button", name="Keep private").click()
     expect(page.locator("#p-readers-say")).to_have_text(ONLY_YOU)
     expect(page.get_by_role("button", name="Keep private")).to_be_hidden()
@@ -344,7 +361,9 @@ def test_my_shared_data_in_the_browser(browser: Browser, prompt: SharingStage, t
     page.screenshot(path=tmp_path / "shared.png", full_page=True)
     page.get_by_role("button", name="Take back everything").click()
     expect(page.locator("#taken")).to_contain_text("1 row leaves")
-    expect(page.locator("#rows li")).to_have_attribute("data-state", "published")
+    expect(page.locator("#rows li")).to_have_attribute("data-state", "retracted", timeout=30_000)
+    expect(page.locator("#rows li")).to_contain_text("taken back, out of the history too")
+    expect(page.locator("#summary")).to_have_text("Only you can read your conversations.")
     assert page.complaints == []
 
 

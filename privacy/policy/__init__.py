@@ -24,6 +24,15 @@ PURPOSES: Mapping[str, str] = {
     "training": "To train and improve models.",
 }
 
+# Language -> what a text says about the quiet period: where there is none, and where there is one.
+WHEN = {
+    "en": (
+        "What is covered may leave within minutes.",
+        "Nothing leaves before {quiet} have passed since the conversation last changed and since you said yes. Until then "
+        "they have seen nothing of it, and a no costs nothing.",
+    )
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Version:
@@ -45,7 +54,7 @@ VERSIONS: tuple[Version, ...] = (Version("1", date(2026, 11, 21), material=True,
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the text says about one recipient here. `models`: their labels; `quiet_hours`: as set; `access`: who gets it."""
+    """What the text says about one recipient here. `models`: their labels."""
 
     recipient: str
     models: tuple[str, ...]
@@ -53,7 +62,6 @@ class Facts:
     licence: str
     quiet_hours: float
     minimum_age: int = 18
-    access: str = "The operator of this page decides who else gets access to it; each of them is named on the dataset's page."
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +84,9 @@ def current(language: str, facts: Facts, kind: Kind = "consent", today: date | N
         recipient=facts.recipient,
         models=all_of(facts.models),
         dataset=facts.dataset,
-        access=facts.access,
         purposes=" ".join(PURPOSES.values()),
         licence=facts.licence,
-        quiet=duration(facts.quiet_hours),
+        when=WHEN[spoken][facts.quiet_hours > 0].format(quiet=duration(facts.quiet_hours)),
         pasted=f"{PASTED:,}",
         age=facts.minimum_age,
     )
@@ -107,11 +114,11 @@ def stale_from() -> dict[str, float]:
 
 
 def duration(hours: float) -> str:
-    """Words for a number of hours: "3 days", "90 minutes"."""
+    """Words for a number of hours above 0: "3 days", "90 minutes"."""
     for unit, length in (("day", 24.0), ("hour", 1.0)):
         if hours >= length and (hours / length).is_integer():
             return _many(int(hours / length), unit)
-    return _many(max(1, round(hours * 60)), "minute") if hours else "no hours"
+    return _many(max(1, round(hours * 60)), "minute")
 
 
 def _many(count: int, unit: str) -> str:

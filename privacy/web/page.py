@@ -92,7 +92,7 @@ used yet is not agreed to by using it. Saying no changes nothing about the answe
 <ul id="recipients" class="switches"></ul>
 
 <h2 id="mine">My shared data</h2>
-<p>Every row that left this page for a dataset, as it stands there. What was replaced is <mark>marked</mark>.</p>
+<p>Every row that left this page for a dataset, or is about to, as it stands there. What was replaced is <mark>marked</mark>.</p>
 <p><button id="take-back" type="button" class="danger" hidden>Take back everything</button> <span id="taken" role="status"></span></p>
 <ol id="rows"></ol>
 

@@ -18,7 +18,16 @@ from chat.visitors import Account, Forbidden, NotSignedIn, NotThere, Refused
 from chat.web.render import render
 from privacy import policy
 from privacy.consent import Choice, Consent, ConsentRefused, Shown
-from privacy.mine import PreviewRow, SharedRow, outlook, preview, recipients, shared_rows
+from privacy.mine import (
+    PreviewRow,
+    SharedRow,
+    WaitingRow,
+    outlook,
+    preview,
+    recipients,
+    shared_rows,
+    waiting_rows,
+)
 from privacy.rows import Rules, dataset_id
 from privacy.web.chip import chip
 
@@ -163,7 +172,7 @@ def router(desk: Desk) -> APIRouter:
             "can_share": reason is None,
             "reason": reason,
             "minimum_age": desk.minimum_age,
-            "quiet": policy.duration(desk.rules.quiet / 3600),
+            "quiet": policy.duration(desk.rules.quiet / 3600) if desk.rules.quiet else None,
             "purposes": list(policy.PURPOSES),
             "recipients": [_recipient(desk, name, state) for name, state in found.items()],
             "saving": await desk.saving(),
@@ -218,9 +227,14 @@ def router(desk: Desk) -> APIRouter:
 
     @routes.get("/shared")
     async def shared(request: Request) -> dict[str, Any]:
-        """Every row that left, or is about to, with its state and its text as it leaves."""
-        rows = await desk.db.read(lambda db: shared_rows(db, visitor_of(request).owner))
-        return {"rows": [_shared_row(desk, row) for row in rows]}
+        """Every row that left, with its state and its text as it leaves, and before them those that wait for their time."""
+        owner, now = visitor_of(request).owner, desk.clock()
+        rows = await desk.db.read(lambda db: shared_rows(db, owner))
+        waiting = await desk.db.read(lambda db: waiting_rows(db, owner, desk.rules, now))
+        return {
+            "rows": [_shared_row(row) for row in rows],
+            "waiting": [_waiting_row(row) for row in waiting],
+        }
 
     @routes.post("/remove")
     async def remove(request: Request, said: Removal) -> dict[str, Any]:
@@ -302,7 +316,7 @@ def _preview_row(desk: Desk, row: PreviewRow) -> dict[str, Any]:
     }
 
 
-def _shared_row(desk: Desk, row: SharedRow) -> dict[str, Any]:
+def _shared_row(row: SharedRow) -> dict[str, Any]:
     return {
         "row": row.row_id,
         "dataset": row.dataset,
@@ -315,6 +329,16 @@ def _shared_row(desk: Desk, row: SharedRow) -> dict[str, Any]:
         "published_in": row.published_in,
         "retracted_at": row.retracted_at,
         "retracted_in": row.retracted_in,
+        **_content(row.content),
+    }
+
+
+def _waiting_row(row: WaitingRow) -> dict[str, Any]:
+    return {
+        "dataset": row.dataset,
+        "recipient": row.recipient,
+        "conversation": row.conversation,
+        "when": row.when,
         **_content(row.content),
     }
 

@@ -24,7 +24,7 @@ const STATES = {
 	quarantined: "kept here: something in it could not be replaced safely",
 };
 const ACCOUNT = {
-	unset: "You were not asked yet.",
+	unset: "Off: you have not said yes.",
 	granted: "Shared: what you write to these models from now on.",
 	denied: "You said no.",
 	withdrawn: "You took it back.",
@@ -34,15 +34,20 @@ const ACCOUNT = {
 };
 const PLACEHOLDER = /(\[[A-Z_]+_\d+\])/;
 const asked = new URLSearchParams(location.search).get("conversation");
+const MOVING_MS = 3000;
 let state = null;
+let again = null;
 
 async function load() {
+	clearTimeout(again);
 	try {
 		[state] = await Promise.all([privacy.state(), asked ? showOne() : null]);
-		const { rows } = await privacy.shared();
+		const { rows, waiting } = await privacy.shared();
 		drawRecipients();
-		drawRows(rows);
+		drawRows(rows, waiting);
 		drawSummary(rows);
+		// What is on its way is looked at until it has arrived.
+		if (rows.some((row) => ["publish", "retract"].includes(row.state))) again = setTimeout(load, MOVING_MS);
 	} catch (error) {
 		$("summary").textContent = error.message;
 	}
@@ -54,7 +59,7 @@ function drawSummary(rows) {
 	const readers = [...new Set(out.map((row) => row.recipient))];
 	const parts = [];
 	if (readers.length) parts.push(`${list(readers)} can read ${out.length === 1 ? "1 row" : `${out.length} rows`} of yours.`);
-	if (shared.length) parts.push(`What you write to the models of ${list(shared)} is shared with them, ${state.quiet} after the conversation last changed.`);
+	if (shared.length) parts.push(`What you write to the models of ${list(shared)} is shared with them, ${state.quiet ? `${state.quiet} after` : "soon after"} the conversation last changed.`);
 	if (!parts.length) parts.push("Only you can read your conversations.");
 	$("summary").textContent = parts.join(" ");
 	$("saving").textContent = state.saving.sentence ?? "";
@@ -129,9 +134,22 @@ async function told(act) {
 	}
 }
 
-function drawRows(rows) {
-	if (!rows.length) return $("rows").replaceChildren(h("li", { text: "Nothing of yours has left." }));
+function drawRows(rows, waiting) {
+	if (!rows.length && !waiting.length) return $("rows").replaceChildren(h("li", { text: "Nothing of yours has left, and nothing is about to." }));
 	$("rows").replaceChildren(
+		...waiting.map((row) =>
+			h(
+				"li",
+				{ "data-state": "waiting" },
+				h(
+					"div",
+					{ class: "row-head" },
+					h("span", {}, h("b", { text: row.recipient }), ` · still here, leaves on ${day(row.when)} at the earliest`),
+					h("button", { type: "button", class: "danger", text: "Keep private", "aria-label": `Keep this from ${row.recipient}`, onclick: () => keep(row) }),
+				),
+				text(row),
+			),
+		),
 		...rows.map((row) => {
 			const leaves = ["publish", "published", "quarantined"].includes(row.state);
 			const remove = leaves && row.state !== "quarantined" ? h("button", { type: "button", class: "danger", text: "Take back", "aria-label": `Take back this row from ${row.recipient}`, onclick: () => takeBack(row) }) : null;
@@ -139,11 +157,22 @@ function drawRows(rows) {
 				"li",
 				{ "data-row": row.row, "data-state": row.state },
 				h("div", { class: "row-head" }, h("span", {}, h("b", { text: row.recipient }), ` · ${STATES[row.state]}`), remove),
-				row.messages ? h("details", {}, h("summary", { text: first(row.messages) }), ...row.messages.map(said)) : null,
+				text(row),
 				h("div", { class: "receipt", text: receipt(row) }),
 			);
 		}),
 	);
+}
+
+const text = (row) =>
+	row.messages ? h("details", {}, h("summary", { text: first(row.messages) }), ...row.messages.map(said)) : null;
+
+function keep(row) {
+	return told(async () => {
+		await privacy.choose({ id: row.conversation, choice: "private" });
+		await load();
+		return "Its conversation stays private.";
+	});
 }
 
 function takeBack(row) {
@@ -155,13 +184,13 @@ function takeBack(row) {
 }
 
 function receipt(row) {
-	const day = (seconds) => new Date(seconds * 1000).toLocaleString();
 	const parts = [`Row ${row.row.slice(0, 12)} of ${row.dataset}`];
 	if (row.published_at) parts.push(`in since ${day(row.published_at)}${commit(row.published_in)}`);
 	if (row.retracted_at) parts.push(`out since ${day(row.retracted_at)}${commit(row.retracted_in)}`);
 	return parts.join(", ");
 }
 
+const day = (seconds) => new Date(seconds * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
 const commit = (sha) => (sha ? ` (commit ${sha.slice(0, 12)})` : "");
 const first = (messages) => messages[0].content.slice(0, 80) || "…";
 const list = (names) => (names.length > 1 ? `${names.slice(0, -1).join(", ")} and ${names.at(-1)}` : names[0]);
