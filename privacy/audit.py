@@ -1,7 +1,7 @@
 """`python -m privacy.audit DATA_DIR`: proves that the sharing datasets hold what consent allows, and nothing else.
 
 Reads the database and the head of every sharing dataset ever written (`HF_TOKEN`, `HF_ENDPOINT`); changes neither.
-Prints a sentence for everything that is wrong, without a word of any conversation, and ends with 1 if there was something.
+Prints a sentence for everything that is wrong, without a word of any conversation, and ends with 1 if there is any.
 """
 
 from __future__ import annotations

@@ -218,6 +218,14 @@ def _settle(db: sqlite3.Connection, snapshot: Snapshot, head: str, now: float) -
     )
 
 
+class _Stopped(Exception):
+    """A plan between the backup and the first commit stopped."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan.stopped)
+        self.plan = plan
+
+
 class Sharing:
     """The comparison as the app runs it: `turn` every so often, and at once after whatever takes something back."""
 
@@ -237,15 +245,27 @@ class Sharing:
 
     async def turn(self, *, restored: bool) -> tuple[Plan, Pushed]:
         """Plan, and push what the plan, or one before it, left to do. One at a time."""
+
+        async def back_up_and_look_again() -> None:
+            await self._before_public()
+            # The backup may have taken its time: what was taken back meanwhile is not to be sent.
+            again = await plan(self.db, self.rules, now=self.clock(), restored=restored)
+            if again.stopped:
+                raise _Stopped(again)
+
         async with self._one:
             planned = await plan(self.db, self.rules, now=self.clock(), restored=restored)
             if planned.stopped:
                 return planned, Pushed()
-            return planned, await push(
-                self.db,
-                self._open_repo,
-                self.rules,
-                clock=self.clock,
-                before_public=self._before_public,
-                holds_lease=self._holds_lease,
-            )
+            try:
+                pushed = await push(
+                    self.db,
+                    self._open_repo,
+                    self.rules,
+                    clock=self.clock,
+                    before_public=back_up_and_look_again,
+                    holds_lease=self._holds_lease,
+                )
+            except _Stopped as stopped:
+                return stopped.plan, Pushed()
+            return planned, pushed

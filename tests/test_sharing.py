@@ -459,6 +459,38 @@ async def test_without_the_private_backup_nothing_becomes_public(world):
     assert "one" in texts(world)
 
 
+@pytest.mark.parametrize("way", WAYS_BACK, ids=lambda way: way.__name__)
+async def test_what_is_taken_back_while_the_backup_is_on_its_way_is_not_sent(world, way):
+    owner = await agreed(world)
+    chat = await world.say(owner, "secret")
+    world.clock.now += QUIET
+    sent = []
+
+    async def meanwhile():
+        await way(world, owner, chat)
+
+    def strike(name, before):
+        sent.append(name == "commit" and not before and bool(dug_up(world, "secret")))
+
+    world.open_repo = lambda id: Faulty(world.in_memory(id), strike)
+    await world.sharing(before_public=meanwhile).turn(restored=True)
+    assert sent and not any(sent) and not dug_up(world, "secret")
+    assert await world.states() == ["retracted"]
+
+
+async def test_a_store_that_is_found_incomplete_while_the_backup_is_on_its_way_stops_the_push(world):
+    owner, _ = await published(world, *(f"word {n}" for n in range(UNEXPLAINED_ROWS + 1)))
+    await world.say(owner, "more")
+    world.clock.now += QUIET
+
+    async def meanwhile():
+        await world.db.write(lambda db: db.execute("DELETE FROM conversations"))
+
+    planned, pushed = await world.sharing(before_public=meanwhile).turn(restored=True)
+    assert planned.stopped and not pushed.commits
+    assert not dug_up(world, "more") and "word 0" in texts(world)
+
+
 async def test_only_the_holder_of_the_lease_pushes(world):
     owner = await agreed(world)
     await world.say(owner, "one")
@@ -796,9 +828,10 @@ async def test_the_chip_tells_the_truth_from_unset_to_taken_back(world):
     assert (seen.readers, seen.when, seen.shared, seen.can_take_back) == (("acme",), None, True, True)
     await world.choose(owner, "deny", conversation=chat)
     seen = await look(world, owner, chat)
-    assert (seen.choice, seen.readers, seen.shared) == ("private", ("acme",), True), (
-        "still public until a push has removed it"
-    )
+    assert (seen.choice, seen.readers, seen.shared) == ("private", ("acme",), True), "still public: nothing was pushed"
+    await plan(world.db, world.rules, now=world.clock(), restored=True)
+    seen = await look(world, owner, chat)
+    assert (seen.readers, seen.shared) == (("acme",), True), "still public: it is only planned out"
     await world.turn(0)
     seen = await look(world, owner, chat)
     assert (seen.readers, seen.when, seen.shared, seen.can_take_back) == ((), None, False, False)

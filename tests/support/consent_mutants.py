@@ -180,6 +180,18 @@ MUTANTS = (
     ),
     Mutant("the private backup comes first", "privacy/sharing.py", "    await before_public()\n", ""),
     Mutant(
+        "what is taken back while the backup is on its way is not sent",
+        "privacy/sharing.py",
+        "            await self._before_public()\n            # The backup",
+        "            await self._before_public()\n            return\n            # The backup",
+    ),
+    Mutant(
+        "after a share of a conversation nothing that follows leaves by the account",
+        "privacy/consent.py",
+        "if asked_at > frozen:",
+        "if False:",
+    ),
+    Mutant(
         "the shard is chosen before the backup",
         "privacy/saved.py",
         "FROM outbox WHERE shard IS NOT NULL ORDER",
