@@ -81,6 +81,8 @@ class Backup:
         purge_after: float = PURGE_AFTER,
     ) -> None:
         self.repo = repo
+        # Before this, a visitor's cookie may be one that is not yet known again.
+        self.owners_back = asyncio.Event()
         self.restored = asyncio.Event()
         self._db = store.db
         self._clock = clock
@@ -284,8 +286,9 @@ class Backup:
         gone = [path for path in known if path not in there]
         await self._db.write(lambda db: [rows.file_gone(db, path) for path in gone])
         # Who may open what, what is deleted and what was agreed to come before the first conversation does.
-        await self._take(head, changed, formats.owner_of_account, SavedOwner, self._owners)
+        await self._take(head, changed, formats.prefix_of_accounts, SavedOwner, self._owners)
         await self._take(head, changed, formats.prefix_of_tombstones, SavedTombstone, self._tombstones)
+        self.owners_back.set()
         for extra in self._extras:
             await self._take_extra(head, changed, extra)
         await self._take(head, changed, formats.owner_and_part, SavedConversation, self._users)
@@ -352,8 +355,7 @@ class Backup:
 
     @staticmethod
     def _owners(db: sqlite3.Connection, path: str, found: list[SavedOwner]) -> None:
-        for saved in found:
-            rows.merge_owner(db, saved)
+        rows.merge_owners(db, formats.prefix_of_accounts(path), found)
 
     @staticmethod
     def _tombstones(db: sqlite3.Connection, path: str, found: list[SavedTombstone]) -> None:

@@ -72,7 +72,7 @@ def set_state(db: sqlite3.Connection, name: str, value: str | None) -> None:
 
 
 def saved_files(db: sqlite3.Connection, prefix: str = "") -> dict[str, str]:
-    rows = db.execute("SELECT path, content FROM saved_files WHERE substr(path, 1, ?) = ?", (len(prefix), prefix))
+    rows = db.execute("SELECT path, content FROM saved_files WHERE path >= ? AND path < ? || char(1114111)", (prefix, prefix))
     return {row["path"]: row["content"] for row in rows}
 
 
@@ -94,7 +94,7 @@ def next_batch(db: sqlite3.Connection, owners: int, extras: Mapping[str, Mapping
             for path, content in files.items():
                 _add(batch, path, content, known.get(path))
             batch.delete += [path for path in known if path not in files]
-        _add_accounts(db, batch, owners, left)
+        _add_accounts(db, batch, left)
         _add_users(db, batch, owners, left)
     finally:
         db.execute("ROLLBACK")
@@ -126,17 +126,19 @@ def _add_tombstones(db: sqlite3.Connection, batch: Batch, left: Collection[str])
         batch.tombstones += [row["conversation"] for row in rows if row["conversation"].startswith(prefix)]
 
 
-def _add_accounts(db: sqlite3.Connection, batch: Batch, limit: int, left: Collection[str]) -> None:
-    for owner, marks in db.execute("SELECT owner, marks FROM stale_accounts LIMIT ?", (limit + len(left),)).fetchall():
-        path = formats.account_path(owner)
+def _add_accounts(db: sqlite3.Connection, batch: Batch, left: Collection[str]) -> None:
+    stale = db.execute("SELECT owner, marks FROM stale_accounts").fetchall()
+    for prefix in sorted({row["owner"][:2] for row in stale}):
+        path = formats.account_path(prefix)
         if path in left:
             continue
-        saved, known = _owner(db, owner), _known(db, path)
-        if saved is not None:
-            _add(batch, path, formats.encode([saved]), known)
+        owners = db.execute("SELECT id FROM owners WHERE id BETWEEN ? AND ? || 'g' ORDER BY id", (prefix, prefix)).fetchall()
+        known = _known(db, path)
+        if owners:
+            _add(batch, path, formats.encode(_owner(db, row["id"]) for row in owners), known)
         elif known is not None:
             batch.delete.append(path)
-        batch.stale_accounts.append((owner, marks))
+        batch.stale_accounts += [tuple(row) for row in stale if row["owner"].startswith(prefix)]
 
 
 def _add_users(db: sqlite3.Connection, batch: Batch, limit: int, left: Collection[str]) -> None:
@@ -294,10 +296,8 @@ def file_gone(db: sqlite3.Connection, path: str) -> None:
     db.execute("DELETE FROM saved_files WHERE path = ?", (path,))
     if found := formats.owner_and_part(path):
         db.execute("UPDATE conversations SET saved_revision = 0 WHERE owner = ? AND part = ?", found)
-    elif owner := formats.owner_of_account(path):
-        db.execute(
-            "INSERT INTO stale_accounts (owner) SELECT id FROM owners WHERE id = ? ON CONFLICT DO NOTHING", (owner,)
-        )
+    elif prefix := formats.prefix_of_accounts(path):
+        _mark_accounts(db, prefix, except_for=())
     elif prefix := formats.prefix_of_tombstones(path):
         db.execute("UPDATE tombstones SET saved = 0 WHERE conversation BETWEEN ? AND ? || 'g'", (prefix, prefix))
 
@@ -311,6 +311,23 @@ def merge_tombstones(db: sqlite3.Connection, prefix: str, found: Iterable[SavedT
             (line.conversation, line.owner, line.deleted_at),
         )
         db.execute("DELETE FROM conversations WHERE id = ?", (line.conversation,))
+
+
+def _mark_accounts(db: sqlite3.Connection, prefix: str, except_for: Collection[str]) -> None:
+    for row in db.execute("SELECT id FROM owners WHERE id BETWEEN ? AND ? || 'g'", (prefix, prefix)).fetchall():
+        if row["id"] not in except_for:
+            db.execute(
+                "INSERT INTO stale_accounts (owner) VALUES (?) ON CONFLICT DO UPDATE SET marks = marks + 1", (row["id"],)
+            )
+
+
+def merge_owners(db: sqlite3.Connection, prefix: str, found: Iterable[SavedOwner]) -> None:
+    """Bring in the owners whose ids begin with `prefix`; those that the file lacks are to be written."""
+    there = set()
+    for saved in found:
+        merge_owner(db, saved)
+        there.add(saved.owner)
+    _mark_accounts(db, prefix, except_for=there)
 
 
 def merge_owner(db: sqlite3.Connection, saved: SavedOwner) -> None:

@@ -1,7 +1,7 @@
 """What the files of the private dataset hold: their names, their lines, and the card. Pure: values in, bytes out.
 
     users/<2 hex>/<owner>.jsonl     one conversation a line, with all its messages; further parts: <owner>.1.jsonl, ...
-    accounts/<2 hex>/<owner>.jsonl  one line: who the owner is, and the hashes of what opens their page
+    accounts/<2 hex>.jsonl          one owner a line: who they are, and the hashes of what opens their page
     tombstones/<2 hex>.jsonl        one deleted conversation a line, without content
 
 The only place with text of a conversation is a line under users/. A line names the format it was written in.
@@ -20,7 +20,7 @@ FORMAT = 1
 PART_BYTES = 4_000_000  # a part that is longer starts another one
 _HEX = "[0-9a-f]"
 _USER_PATH = re.compile(rf"users/({_HEX}{{2}})/(\1{_HEX}{{30}})(?:\.([1-9][0-9]{{0,5}}))?\.jsonl")
-_ACCOUNT_PATH = re.compile(rf"accounts/({_HEX}{{2}})/(\1{_HEX}{{30}})\.jsonl")
+_ACCOUNT_PATH = re.compile(rf"accounts/({_HEX}{{2}})\.jsonl")
 _TOMBSTONE_PATH = re.compile(rf"tombstones/({_HEX}{{2}})\.jsonl")
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -198,7 +198,7 @@ def user_path(owner: str, part: int) -> str:
 
 
 def account_path(owner: str) -> str:
-    return f"accounts/{owner[:2]}/{owner}.jsonl"
+    return f"accounts/{owner[:2]}.jsonl"
 
 
 def tombstone_path(conversation: str) -> str:
@@ -211,9 +211,10 @@ def owner_and_part(path: str) -> tuple[str, int] | None:
     return (found[2], int(found[3] or 0)) if found else None
 
 
-def owner_of_account(path: str) -> str | None:
+def prefix_of_accounts(path: str) -> str | None:
+    """The two digits with which the owners in it begin; None for any other path."""
     found = _ACCOUNT_PATH.fullmatch(path)
-    return found[2] if found else None
+    return found[1] if found else None
 
 
 def prefix_of_tombstones(path: str) -> str | None:
@@ -268,7 +269,7 @@ Keep it private; the app stops when it finds this dataset public.
 | files | hold |
 |---|---|
 | `users/` | one conversation a line, with all its messages |
-| `accounts/` | one owner a file: who they are, and hashes of what opens their page |
+| `accounts/` | one owner a line: who they are, and hashes of what opens their page |
 | `tombstones/` | ids of deleted conversations, so that no old copy brings them back |
 | `consent/`, `sharing/` | who agreed to what, and what was done about it; no text |
 

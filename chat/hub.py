@@ -341,7 +341,7 @@ class HubRepo:
     def _info(self) -> DatasetInfo | None:
         with self._translated():
             try:
-                info = self._api.dataset_info(self.id, expand=["sha", "private", "gated"])
+                info = self._api.dataset_info(self.id, expand=["sha", "private", "gated"], timeout=10.0)
                 if info.sha is None or info.private is None:
                     raise ValueError("no answer of a Hub")
                 return info

@@ -258,6 +258,7 @@ async def test_the_last_conversation_of_an_owner_takes_their_file_with_it(world)
     await machine.db.write(lambda db: db.execute("DELETE FROM owners WHERE id = ?", (owner_of(1),)))
     await machine.backup.flush()
     assert [path for path in world.head() if path.startswith(("users/", "accounts/"))] == []
+    assert (await (await restored(world)).everything())["owners"] == []
 
 
 async def test_a_tombstone_beats_every_revision_wherever_it_is_read(world):
@@ -287,9 +288,31 @@ async def test_a_deletion_is_in_the_dataset_within_seconds_and_purged_later(worl
         while await machine.figure("SELECT count(*) FROM tombstones WHERE saved = 0"):
             await asyncio.sleep(0.01)
         machine.clock.now += 1000
-        while world.holds(CANARY):
-            await asyncio.sleep(0.05)
+        while await machine.figure("SELECT count(*) FROM backup_state WHERE name = 'purge_at'"):
+            await asyncio.sleep(0.01)
     running.cancel()
+    assert not world.holds(CANARY)
+
+
+async def test_what_is_deleted_while_a_commit_is_on_its_way_goes_with_the_next(world):
+    """Both for a file that was being rewritten for another deletion, and for a conversation on its first way out."""
+    machine = world.machine()
+    ids = [await machine.turn(owner_of(1), None, f"{CANARY} {number}") for number in range(3)]
+    await machine.turn(owner_of(1), None, "This one stays")
+    await machine.backup.flush()
+    new = await machine.turn(owner_of(2), None, CANARY)
+    await machine.store.delete(owner_of(1), ids[0])
+    loop = asyncio.get_running_loop()
+
+    def delete(*what: tuple[str, str]) -> None:
+        for owner, id in what:
+            asyncio.run_coroutine_threadsafe(machine.store.delete(owner, id), loop).result()
+
+    machine.repo.hooks["commit"] = lambda: delete((owner_of(1), ids[1]), (owner_of(2), new))
+    machine.repo.after["commit"] = lambda: delete((owner_of(1), ids[2]))
+    await machine.backup.flush()
+    assert not any(CANARY.encode() in content for content in world.head().values())
+    assert await (await restored(world)).everything() == await machine.everything()
 
 
 # Two writers
