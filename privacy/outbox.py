@@ -72,6 +72,8 @@ async def plan(db: Database, rules: Rules, *, now: float, restored: bool, mass: 
     if not restored:
         return Plan(stopped=RESTORING)
     wanted = await db.read(lambda connection: compare(connection, rules, now))
+    if not (wanted.new or wanted.refill or wanted.retract or wanted.forget):
+        return Plan()  # the usual case, in which no turn waits for a comparison in the writer
     prepared = await asyncio.to_thread(_prepare, wanted, rules)
     return await db.write(lambda connection: _apply(connection, rules, now, prepared, mass))
 

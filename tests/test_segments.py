@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from privacy.rows import dataset_id, prepare
+from privacy import redaction
+from privacy.rows import Redaction, dataset_id, prepare
 from privacy.segments import PASTED, cut, find, turns_of
 from tests.support.sharing_world import ALPHA, BETA, RULES, World
 
@@ -102,6 +103,20 @@ async def test_what_cannot_be_redacted_is_kept_back(world):
     owner = await world.person()
     chat = await world.say(owner, "UNREADABLE")
     assert prepare(cut(await turns(world, owner, chat), lambda turn: True)[0], "1", ("t",), RULES).content is None
+
+
+async def test_the_apps_own_redaction_numbers_placeholders_through_a_whole_row(world):
+    rules = replace(RULES, redaction=Redaction(redaction.VERSION, redaction.redact, redaction.Placeholders))
+    owner = await world.person()
+    chat = await world.say(owner, "I am ada@home.example", answer="Hello ada@home.example")
+    await world.say(owner, "and bob@work.example", conversation=chat, answer="Noted, ada@home.example")
+    (segment,) = cut(await turns(world, owner, chat), lambda turn: True)
+    row = prepare(segment, "1", ("training",), rules).content
+    said = [message["content"] for message in row["messages"]]
+    first = said[0].removeprefix("I am ")
+    assert said[1:] == [f"Hello {first}", said[2], f"Noted, {first}"]
+    assert "example" not in repr(row) and first not in said[2]
+    assert sum(found["count"] for found in row["redactions"]) == 4
 
 
 @pytest.mark.parametrize(
