@@ -96,7 +96,8 @@ def outlook(
     times = [now for row in live if row["state"] == "publish"]
     if conversation is not None:
         turns = turns_of(db, owner, conversation)
-        taken = {answer for row in live if row["state"] != "retract" for answer in json.loads(row["answers"])}
+        standing = [row for row in rows if row["state"] in ("publish", "published", "quarantined")]
+        taken = {answer for row in standing for answer in json.loads(row["answers"])}
 
         def covering(turn: Turn) -> Any:
             author = rules.authors.get(turn.model)

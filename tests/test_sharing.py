@@ -837,6 +837,14 @@ async def test_the_chip_tells_the_truth_from_unset_to_taken_back(world):
     assert (seen.readers, seen.when, seen.shared, seen.can_take_back) == ((), None, False, False)
 
 
+async def test_the_chip_does_not_announce_what_cannot_be_redacted_and_so_never_leaves(world):
+    owner = await agreed(world)
+    chat = await world.say(owner, "UNREADABLE")
+    await world.turn()
+    seen = await look(world, owner, chat)
+    assert (seen.when, seen.shared) == (None, False)
+
+
 async def test_the_chip_names_who_read_the_other_models_turns(world):
     owner = await agreed(world, "acme")
     chat = await world.say(owner, "one")
