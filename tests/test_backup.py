@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -244,6 +245,7 @@ async def test_deleting_removes_it_from_the_head_and_purging_from_everywhere(wor
     assert not any(CANARY.encode() in content for content in world.head().values())
     assert gone.encode() in world.head()[formats.tombstone_path(gone)]
     await machine.backup.purge()
+    assert machine.repo.calls.count("purge") == 1
     assert not world.holds(CANARY)
     assert world.holds("This one stays")
     again = await restored(world)
@@ -275,6 +277,36 @@ async def test_a_tombstone_beats_every_revision_wherever_it_is_read(world):
     assert (await two.everything())["conversations"] == []
     assert not any(CANARY.encode() in content for content in world.head().values())
     assert (await (await restored(world)).everything())["conversations"] == []
+
+
+async def test_a_tombstone_takes_nothing_else_of_the_file_with_it(world):
+    machine = world.machine()
+    gone = await machine.turn(owner_of(1), None, CANARY)
+    await machine.turn(owner_of(1), None, "This one stays")
+    await machine.backup.flush()
+    line = formats.encode([formats.SavedTombstone(conversation=gone, owner=owner_of(1), deleted_at=5.0)])
+    repo = world.repo()
+    repo.commit({formats.tombstone_path(gone): line}, [], repo.head(), "Half of a deletion")
+    again = await restored(world)
+    assert [row[2] for row in (await again.everything())["conversations"]] == ["This one stays"]
+    assert again.backup.problem is None
+    await again.backup.flush()
+    assert not any(CANARY.encode() in content for content in world.head().values())
+
+
+async def test_a_line_that_somebody_removed_by_hand_is_written_again(world):
+    """Only a tombstone deletes."""
+    machine = world.machine()
+    for text in ("one", "two"):
+        await machine.turn(owner_of(1), None, text)
+    await machine.backup.flush()
+    path, repo = formats.user_path(owner_of(1), 0), world.repo()
+    before = world.head()[path]
+    repo.commit({path: before.split(b"\n")[0] + b"\n"}, [], repo.head(), "Remove a line")
+    await machine.backup.pull()
+    assert (await machine.backup.figures()).backlog == 1
+    await machine.backup.flush()
+    assert sorted(world.head()[path].splitlines()) == sorted(before.splitlines())
 
 
 async def test_a_deletion_is_in_the_dataset_within_seconds_and_purged_later(world):
@@ -366,10 +398,11 @@ async def test_conversations_that_move_to_an_account_leave_the_anonymous_file(wo
     assert await again.everything() == await machine.everything()
 
 
-async def test_who_signed_in_on_an_empty_disk_before_it_was_read_finds_their_conversations(world):
-    """Two owners stand for one account then; they become one."""
-    first = world.machine()
-    for machine, id, at in ((first, "b" * 32, 1.0), (world.machine(), "c" * 32, 50.0)):
+@pytest.mark.parametrize("times", [(1.0, 50.0), (50.0, 1.0)])
+async def test_who_signed_in_on_an_empty_disk_before_it_was_read_finds_their_conversations(world, times):
+    """Two owners stand for one account then; they become one, the older, whichever was here first."""
+    first, stays = world.machine(), ("b" if times[0] < times[1] else "c") * 32
+    for machine, id, at in ((first, "b" * 32, times[0]), (world.machine(), "c" * 32, times[1])):
         await machine.db.write(lambda db, id=id, at=at: db.execute("INSERT INTO owners VALUES (?, 'account', ?, ?)", (id, at, at)))
         await machine.db.write(
             lambda db, id=id: db.execute("INSERT INTO accounts VALUES (?, 'hub-1', 'grace', '[]', 5.0)", (id,))
@@ -377,10 +410,10 @@ async def test_who_signed_in_on_an_empty_disk_before_it_was_read_finds_their_con
         await machine.turn(id, None, f"by {id}")
         await machine.backup.flush()
     second = world.machines[1]
-    found, _ = await second.store.conversations("b" * 32)
+    found, _ = await second.store.conversations(stays)
     assert {item.title for item in found} == {f"by {'b' * 32}", f"by {'c' * 32}"}
     assert sorted(path for path in world.head() if path.startswith(("users/", "accounts/"))) == [
-        formats.account_path("b" * 32), formats.user_path("b" * 32, 0)
+        formats.account_path(stays), formats.user_path(stays, 0)
     ]
     again = await restored(world)
     assert await again.everything() == await second.everything()
@@ -459,6 +492,24 @@ async def test_a_token_that_is_revoked_is_named_and_a_new_one_goes_on(on_hub):
     await machine.backup._turn()
     assert machine.backup.problem is None
     assert (await world.backup.figures()).backlog == 0
+
+
+async def test_a_hub_that_does_not_answer_is_told_while_it_is_waited_for(world):
+    machine = world.machine()
+    conversation = await machine.turn(owner_of(1), None, "one")
+    waiting, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    machine.repo.hooks["visibility"] = lambda: (loop.call_soon_threadsafe(waiting.set), go_on.wait(30))
+    flushing = asyncio.create_task(machine.backup.flush())
+    await waiting.wait()
+    assert machine.backup.problem is None
+    machine.clock.now += backups.PATIENCE
+    assert "has not answered for a while" in machine.backup.problem
+    # Nobody waits for it: a turn is kept as ever.
+    await machine.turn(owner_of(1), conversation, "two")
+    go_on.set()
+    await flushing
+    assert machine.backup.problem is None
 
 
 @pytest.mark.parametrize("raised", [Unreachable("Not now."), Denied("Not you."), OSError("secret text")])
@@ -595,6 +646,23 @@ async def test_files_of_other_parts_travel_along_and_come_back_before_any_conver
     await again.backup.pull()
     assert back.kept == notes.kept == {"consent/a.jsonl": b"granted\nwithdrawn\n"}
     assert back.conversations_then == 0
+
+
+async def test_a_file_of_another_part_that_it_cannot_read_is_left_as_it_is(world):
+    class Refusing(Notes):
+        async def merge(self, files):
+            raise formats.BadFile("consent/a.jsonl cannot be read. It is left as it is.")
+
+    repo = world.repo()
+    repo.commit({"consent/a.jsonl": b"future\n"}, [], repo.create(formats.card()), "From the future")
+    refusing = Refusing()
+    refusing.kept = {"consent/a.jsonl": b"mine\n", "consent/b.jsonl": b"mine\n"}
+    machine = world.machine(extras=[refusing])
+    await machine.turn(owner_of(1), None, "one")
+    await machine.backup.flush()
+    assert world.head()["consent/a.jsonl"] == b"future\n"
+    assert machine.backup.problem == "consent/a.jsonl cannot be read. It is left as it is."
+    assert (await machine.backup.figures()).backlog == 0
 
 
 # Who may read it
