@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from privacy import policy
 from privacy.mine import Outlook
 from privacy.web.chip import ONLY_YOU, distance, going, sentence
+from tests.support.browser import DESKTOP, PHONE, chromium
 from tests.support.hub.accounts import Org
 from tests.support.sharing_stage import Person, SharingStage, sharing_stage
-from tests.test_page import CHROMIUM, DESKTOP, FLAGS, PHONE, no_sideways_scroll
 
 CANARY = "the heron counts to seventeen"
 
@@ -279,10 +279,12 @@ def test_a_row_goes_out_and_comes_back(prompt: SharingStage):
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
+
+
+def no_sideways_scroll(page: Page) -> bool:
+    return page.evaluate("Math.max(document.documentElement.scrollWidth, document.body.scrollWidth) <= innerWidth")
 
 
 def signed_in(browser: Browser, stage: SharingStage, name: str, viewport: dict[str, int]) -> Page:

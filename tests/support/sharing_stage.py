@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ models:
 
 
 class SharingStage:
-    """`visitor(name)` is a browser signed in as `name` (None: nobody)."""
+    """`visitor(name)` is a browser signed in as `name` (None: nobody). `environ`: what the app was started with."""
 
-    def __init__(self, app: AppProcess, hub: LoopbackHub) -> None:
-        self.app, self.hub, self.url = app, hub, app.url
+    def __init__(self, app: AppProcess, hub: LoopbackHub, environ: Mapping[str, str]) -> None:
+        self.app, self.hub, self.url, self.environ = app, hub, app.url, environ
 
     @contextmanager
     def visitor(self, name: str | None, orgs: Sequence[Org] = ()) -> Iterator[Person]:
@@ -113,4 +113,4 @@ def sharing_stage(folder: Path, **variables: str) -> Iterator[SharingStage]:
             **variables,
         }
         with AppProcess(folder / "data", port=port, **environ) as app:
-            yield SharingStage(app, hub)
+            yield SharingStage(app, hub, environ)
