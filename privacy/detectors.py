@@ -314,7 +314,8 @@ NATIONAL: tuple[tuple[str, Check], ...] = (
 
 # -- telephones ---------------------------------------------------------------------------------------------------------
 
-INTERNATIONAL = r"(?:\+|\b00)[ (]{0,2}[1-9](?:[ ().\-/]{0,3}[0-9]){6,14}\b"
+_INTERNATIONAL = _compile(r"(?:\+|\b00)[ (]{0,2}[1-9](?:[ ().\-/]{0,3}[0-9]){6,14}\b")
+_GAP = re2.compile(rb"[0-9][ ().\-/]")
 # How numbers are written within a country, with the country that decides.
 SHAPES: tuple[tuple[str, str], ...] = (
     ("FR", r"\b0[1-9](?:[ .-]?[0-9]{2}){4}\b"),
@@ -343,6 +344,22 @@ def _phone(region: str | None) -> Check:
         return _parsed(number, region)
 
     return check
+
+
+def international(data: bytes, budget: Budget) -> Iterator[Finding]:
+    """Numbers with their country. Where other digits follow, the longest row of groups that is a number is it."""
+    valid, at = _phone(None), 0
+    while (match := _INTERNATIONAL.search(data, at)) is not None:
+        start, at = match.start(), match.start() + 1
+        if start and chr(data[start - 1]) in "0123456789+":
+            continue
+        ends = [match.end(), *(start + gap.start() + 1 for gap in reversed(list(_GAP.finditer(match.group()))))]
+        for end in ends:
+            canonical = valid(data[start:end].decode("latin-1"), budget) if end - start >= 8 else ""
+            if canonical:
+                yield Finding("PHONE", start, end, canonical)
+                at = end
+                break
 
 
 def _told_phone(value: str, budget: Budget) -> str:
@@ -379,7 +396,7 @@ DETECTORS: tuple[Detector, ...] = (
     *(matching("NATIONAL_ID", pattern, check, before="+.-/") for pattern, check in NATIONAL),
     matching("IP", IPV6, _ip, before=":._", after=":_"),
     matching("IP", IPV4, _ip, before="v._-=", after="_"),
-    matching("PHONE", INTERNATIONAL, _phone(None), before="0123456789+"),
+    international,
     matching("PHONE", TOLD, _told_phone),
     *(matching("PHONE", pattern, _phone(region), before=".,+-/_$#0123456789", after="_%") for region, pattern in SHAPES),
 )

@@ -28,6 +28,8 @@ def redacted(text: str) -> Redacted:
         ("me (at) example dot org", "[EMAIL_1]"),
         ("mailto:a%40example.com", "mailto:[EMAIL_1]"),
         ("tel. +48 601 234 567", "tel. [PHONE_1]"),
+        ("+48 601 234 567 / 12", "[PHONE_1] / 12"),
+        ("+48 601 234 567 602 345 678", "[PHONE_1] [PHONE_2]"),
         ("电话+8613912345678吧", "电话[PHONE_1]吧"),
         ("zadzwoń: 601234567", "zadzwoń: [PHONE_1]"),
         ("(212) 555-0123 is it", "[PHONE_1] is it"),
