@@ -19,6 +19,10 @@ bench:         ## Figures, each with its baseline from the same run
 	@$(PYTHON) install.py test
 	@$(VENV) -m bench $(ARGS)
 
+hub:           ## A Hub on this machine to try everything against; it prints the variables to start the app with
+	@$(PYTHON) install.py test
+	@exec $(VENV) -m tests.support.hub --root $(or $(ROOT),/tmp/parley-hub) $(ARGS)
+
 screenshots:   ## Make the README's pictures anew
 	@$(PYTHON) install.py test
 	@$(VENV) -m docs.screenshots

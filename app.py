@@ -15,11 +15,13 @@ from contextlib import asynccontextmanager, suppress
 import uvicorn
 from fastapi import FastAPI
 
-from chat.db import Database, DatabaseError
+from chat.backup import Backup, PublicDataset
+from chat.dataset_repo import DatasetRepo, Denied, FolderRepo, RepoError
+from chat.db import MIGRATIONS, Database, DatabaseError
 from chat.engines.machine import Machine
 from chat.engines.pool import EnginePool, build_server
 from chat.generation import Generations
-from chat.hub import ModelLookup
+from chat.hub import HubRepo, ModelLookup
 from chat.hush import hush
 from chat.models.catalog import Catalog, CatalogError
 from chat.service import ChatService
@@ -31,8 +33,17 @@ from chat.visitors.sessions import Sessions, hub_whoami
 from chat.web import api, page, pages, routes
 from chat.web.account import account_routes
 from chat.web.live import LiveAnswers
+from privacy import MIGRATIONS as PRIVACY_MIGRATIONS
+from privacy import policy, redaction
+from privacy.consent import Consent, Terms
+from privacy.extra import saved_parts
+from privacy.rows import Redaction, Rules
+from privacy.sharing import Sharing
+from privacy.web import page as privacy_page
+from privacy.web import routes as privacy_routes
 
 EXPIRY_SECONDS = 3600.0
+LAST_SAVE_SECONDS = 5.0  # of a stop: what is not saved by then is kept here
 
 
 def build(
@@ -40,8 +51,8 @@ def build(
 ) -> FastAPI:
     """The app: page, routes and endpoints over one database and one pool of engines.
 
-    `environ` is what engines inherit and where their keys are. Raises `DatabaseError` and `CatalogError`, whose sentences
-    say what to do.
+    `environ` is what engines inherit and where their keys are. Raises `DatabaseError`, `CatalogError` and `PublicDataset`,
+    whose sentences say what to do.
     """
     machine = Machine.detect()
     catalog = Catalog.load(settings.models_file)
@@ -54,7 +65,7 @@ def build(
     catalog = catalog.settled(machine, environ)
     unavailable = {entry.name: reason for entry, reason in catalog.listing(machine, environ) if reason}
 
-    db = Database.open(settings.data_dir)
+    db = Database.open(settings.data_dir, migrations={**MIGRATIONS, "privacy": PRIVACY_MIGRATIONS})
     store = Store(db, clock)
     pool = EnginePool(
         catalog.entries,
@@ -69,20 +80,53 @@ def build(
         settings.openid_provider_url, settings.oauth_client_id, settings.oauth_client_secret, settings.oauth_scopes
     )
     sign_in = SignIn(provider, clock) if provider else None
+    rules = sharing_rules(settings, catalog)
+    backup = Backup(
+        store, private_repo(settings), clock, every=settings.sync_seconds, extras=saved_parts(db), report=tell_operator
+    )
+    backup.check()
+    sharing = Sharing(
+        db, rules, lambda id: sharing_repo(settings, id), clock=clock, before_public=backup.flush
+    )
+    taken_back = asyncio.Event()
+
+    def wake() -> None:
+        taken_back.set()
+        backup.hurry()
+
+    desk = privacy_routes.Desk(
+        db,
+        clock,
+        Consent(db, clock, rules.terms),
+        rules,
+        labels={entry.name: entry.label for entry in catalog.entries},
+        model_of=lambda owner, id: model_of(store, owner, id),
+        saving=lambda: saving_of(backup, settings),
+        wake=wake,
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.start()
         await pool.warm(catalog.default)
-        expiry = asyncio.create_task(expire_forever(sessions, service, clock))
+        tasks = [
+            asyncio.create_task(expire_forever(sessions, service, clock)),
+            asyncio.create_task(backup.run()),
+            asyncio.create_task(share_forever(sharing, backup, taken_back, settings.sync_seconds)),
+        ]
         # What was made until here stays: the collector need not look at it again and again.
         gc.freeze()
         try:
             yield
         finally:
-            expiry.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await service.stop()
             await pool.aclose()
+            with suppress(RepoError, TimeoutError):
+                async with asyncio.timeout(LAST_SAVE_SECONDS):
+                    await backup.flush()
             db.close()
 
     app = FastAPI(title="Parley", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
@@ -90,11 +134,12 @@ def build(
     routes.answer_errors(app)
     app.include_router(account_routes(sessions, sign_in, settings.on_space, settings.space_host))
     app.include_router(routes.router(service, LiveAnswers(generations)))
+    app.include_router(privacy_routes.router(desk))
+    # Before chat's own pages: the full Privacy page takes the place of the plain one.
+    privacy_page.mount(app, facts_of(settings), keeping_of(settings), desk.minimum_age)
     app.include_router(pages.router(lambda: routes.models_as_json(service), facts_of(settings)))
-    gradio = page.mount(
-        app, page.build(extra=lambda: api.register(service)), blocked_paths=[str(settings.data_dir)]
-    )
-    routes.answer_errors(gradio)
+    blocks = page.build(extra=lambda: api.register(service), readers_url="/api/privacy/chip")
+    routes.answer_errors(page.mount(app, blocks, blocked_paths=[str(settings.data_dir)]))
     app.add_middleware(page.Headers)
     app.add_middleware(
         WhoIsAsking,
@@ -112,6 +157,82 @@ def facts_of(settings: Settings) -> pages.Facts:
     return pages.Facts(
         code_url=f"{space}/tree/main" if space else None, discussions_url=f"{space}/discussions" if space else None
     )
+
+
+def sharing_rules(settings: Settings, catalog: Catalog) -> Rules:
+    """What sharing goes by. Without a namespace and a token nobody can be agreed to; what was shared before stays known."""
+    is_set_up = bool(settings.share_namespace and settings.hf_token)
+    return Rules(
+        namespace=settings.share_namespace or "",
+        prefix=settings.share_prefix,
+        quiet=settings.quiet_hours * 3600,
+        terms=Terms(policy.stale_from()),
+        authors={entry.name: entry.author for entry in catalog.entries} if is_set_up else {},
+        redaction=Redaction(redaction.VERSION, redaction.redact, redaction.Placeholders),
+    )
+
+
+def private_repo(settings: Settings) -> DatasetRepo:
+    """Where conversations are saved: the private dataset, or without a token a folder of the same layout."""
+    if settings.hf_token and settings.store_dataset:
+        return HubRepo(settings.hf_endpoint, settings.hf_token, settings.store_dataset)
+    return FolderRepo(settings.data_dir / "dataset")
+
+
+def sharing_repo(settings: Settings, id: str) -> DatasetRepo:
+    """A sharing dataset; `push()` alone gets it. Raises `Denied`."""
+    if not settings.hf_token:
+        raise Denied(f"The sharing dataset {id} cannot be written without a token. Set HF_TOKEN again.")
+    return HubRepo(settings.hf_endpoint, settings.hf_token, id)
+
+
+async def share_forever(sharing: Sharing, backup: Backup, wake: asyncio.Event, every: float) -> None:
+    """Compare, and carry out the difference, every so often and as soon as somebody took something back."""
+    told: set[str] = set()
+    while True:
+        try:
+            planned, pushed = await sharing.turn(restored=backup.restored.is_set())
+            wrong = {sentence for sentence in (planned.stopped, *planned.problems, *pushed.problems) if sentence}
+        except RepoError as error:
+            wrong = {str(error)}
+        except Exception as error:
+            # Not its message: that may quote somebody's text.
+            wrong = {f"Sharing met an error of its own ({type(error).__name__}) and will try again."}
+        for sentence in wrong - told if backup.restored.is_set() else ():
+            tell_operator(sentence)
+        told = wrong
+        with suppress(TimeoutError):
+            async with asyncio.timeout(every):
+                await wake.wait()
+        wake.clear()
+
+
+def tell_operator(sentence: str) -> None:
+    print(f"Note: {sentence}", file=sys.stderr, flush=True)
+
+
+async def saving_of(backup: Backup, settings: Settings) -> dict[str, str | None]:
+    """What the Privacy page says about how far everything is saved."""
+    found = await backup.figures()
+    where = "the private dataset" if settings.hf_token and settings.store_dataset else "the folder beside the database"
+    if found.problem:
+        return {"state": "kept here", "sentence": f"Kept here; not saved in {where} yet. {found.problem}"}
+    if found.backlog or found.saved_at is None:
+        return {"state": "kept here", "sentence": f"Kept here; the newest is saved in {where} within minutes."}
+    return {"state": "saved", "sentence": f"Kept here, and saved in {where}."}
+
+
+def keeping_of(settings: Settings) -> privacy_page.Keeping:
+    """Where the Privacy page says that conversations are kept."""
+    if not (settings.hf_token and settings.store_dataset):
+        return privacy_page.Keeping(None)
+    url = f"{settings.hf_endpoint}/datasets/{settings.store_dataset}"
+    return privacy_page.Keeping(settings.store_dataset, url, settings.store_dataset.partition("/")[0])
+
+
+async def model_of(store: Store, owner: str, conversation: str) -> str:
+    """The model that answers next in a conversation of `owner`'s. Raises `NotFound`."""
+    return (await store.conversation(owner, conversation)).model
 
 
 async def expire_forever(sessions: Sessions, service: ChatService, clock: Callable[[], float]) -> None:
@@ -154,7 +275,7 @@ def main() -> None:
         settings = Settings.from_env(os.environ)
         listener = listen(settings.host, settings.port)
         app = build(settings)
-    except (SettingsError, CatalogError, DatabaseError) as error:
+    except (SettingsError, CatalogError, DatabaseError, PublicDataset) as error:
         sys.exit(str(error))
     for warning in settings.warnings:
         print(f"Note: {warning}", file=sys.stderr)

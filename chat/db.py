@@ -13,17 +13,22 @@ import os
 import queue
 import sqlite3
 import threading
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Callable, TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 READERS = 4
 LARGEST_GROUP = 256
 
-# Append-only: a published migration is never edited, its number is the file's `user_version` after it ran.
-MIGRATIONS: tuple[str, ...] = ("0001_owners.sql", "0002_conversations.sql")
+# Component -> its migrations, in order. Append-only: a published one is never edited. Components go one after the other,
+# so a later one may refer to the tables of an earlier one.
+Migrations = Mapping[str, Sequence[Path]]
+_HERE = Path(__file__).parent / "migrations"
+CHAT_MIGRATIONS = tuple(_HERE / name for name in ("0001_owners.sql", "0002_conversations.sql", "0003_backup.sql"))
+MIGRATIONS: Migrations = {"chat": CHAT_MIGRATIONS}
 
 # FUSE programs whose files are on a disk of this machine: rootless containers, and NTFS or exFAT disks.
 LOCAL_FUSE = ("fuse.fuse-overlayfs", "fuseblk")
@@ -51,8 +56,8 @@ class Database:
         self._writer = threading.Thread(target=self._write_forever, name="db-write", daemon=True)
 
     @classmethod
-    def open(cls, directory: Path, name: str = "parley.db") -> Database:
-        """Open, or create, `directory/name` and bring it to the newest schema.
+    def open(cls, directory: Path, name: str = "parley.db", migrations: Migrations = MIGRATIONS) -> Database:
+        """Open, or create, `directory/name` and bring every component of `migrations` to its newest schema.
 
         Raises `DatabaseError` when the directory is not writable, is on a network or FUSE mount, is in use by another
         app, or holds a database of a newer version.
@@ -73,7 +78,7 @@ class Database:
                 raise DatabaseError(
                     f"Another Parley is running on DATA_DIR {directory}. Stop it, or set DATA_DIR to another folder."
                 ) from None
-            _migrate(directory / name)
+            _migrate(directory / name, migrations)
         except BaseException:
             os.close(lock)
             raise
@@ -176,25 +181,43 @@ def _commit_together(
             done.set_exception(failure)
 
 
-def _migrate(path: Path) -> None:
+def _migrate(path: Path, migrations: Migrations) -> None:
     try:
         connection = connect(path)
     except sqlite3.Error as error:
         raise DatabaseError(f"{path} cannot be opened ({error}). Move it away, or restore it from a backup.") from None
     try:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > len(MIGRATIONS):
-            raise DatabaseError(
-                f"{path} was written by a newer Parley (schema {version}, this one knows {len(MIGRATIONS)}). "
-                "Run that version, or set DATA_DIR to another folder."
-            )
-        for number, name in enumerate(MIGRATIONS[version:], start=version + 1):
-            script = Path(__file__).parent.joinpath("migrations", name).read_text()
-            connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+        for component, scripts in migrations.items():
+            version = _version(connection, component)
+            if version > len(scripts):
+                raise DatabaseError(
+                    f"{path} was written by a newer Parley ({component} schema {version}, this one knows {len(scripts)}). "
+                    "Run that version, or set DATA_DIR to another folder."
+                )
+            for number, script in enumerate(scripts[version:], start=version + 1):
+                # The number is written in the transaction of the change: neither is ever there without the other.
+                connection.executescript(f"BEGIN IMMEDIATE;\n{script.read_text()}\n{_noted(component, number)}\nCOMMIT;")
     except sqlite3.DatabaseError as error:
         raise DatabaseError(f"{path} cannot be read ({error}). Move it away, or restore it from a backup.") from None
     finally:
         connection.close()
+
+
+def _version(connection: sqlite3.Connection, component: str) -> int:
+    """How many migrations of `component` have run. The chat's own are counted by `user_version`, the others by name."""
+    if component == "chat":
+        return connection.execute("PRAGMA user_version").fetchone()[0]
+    connection.execute("CREATE TABLE IF NOT EXISTS schema_versions (component TEXT PRIMARY KEY, version INTEGER NOT NULL)")
+    row = connection.execute("SELECT version FROM schema_versions WHERE component = ?", (component,)).fetchone()
+    return row["version"] if row else 0
+
+
+def _noted(component: str, number: int) -> str:
+    if component == "chat":
+        return f"PRAGMA user_version = {number};"
+    if not component.isidentifier():
+        raise ValueError(f"{component!r} cannot name a component.")
+    return f"INSERT OR REPLACE INTO schema_versions VALUES ('{component}', {number});"
 
 
 def refuse_network_mount(directory: Path, mounts: str) -> None:

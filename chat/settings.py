@@ -192,7 +192,6 @@ VARIABLES: tuple[Variable, ...] = (
         "The private dataset that keeps the conversations. Without it or HF_TOKEN, a folder of DATA_DIR does.",
         _A_REPO,
         _matching(_REPO),
-        planned=True,
     ),
     Variable(
         "SHARE_NAMESPACE",
@@ -200,7 +199,6 @@ VARIABLES: tuple[Variable, ...] = (
         "Whose datasets receive what visitors agreed to share. Without it nothing is shared.",
         "Use a user or an organisation of the Hub, such as my-name.",
         _matching(_NAMESPACE),
-        planned=True,
     ),
     Variable(
         "SHARE_PREFIX",
@@ -208,7 +206,6 @@ VARIABLES: tuple[Variable, ...] = (
         "How the names of the sharing datasets begin.",
         "Use letters, digits, '.', '-' and '_'.",
         _matching(_NAMESPACE),
-        planned=True,
     ),
     Variable(
         "QUIET_HOURS",
@@ -216,7 +213,6 @@ VARIABLES: tuple[Variable, ...] = (
         "Hours that must pass after the last change, and after the consent, before anything is shared.",
         "Use a number from 0 to 8760.",
         _number(0, 8760),
-        planned=True,
     ),
     Variable(
         "SYNC_SECONDS",
@@ -224,7 +220,6 @@ VARIABLES: tuple[Variable, ...] = (
         "Seconds between two commits to STORE_DATASET.",
         "Use a number from 1 to 3600.",
         _number(1, 3600),
-        planned=True,
     ),
     Variable(
         "ALLOWED_ORIGINS",

@@ -42,13 +42,20 @@ class StoredConversation:
     revision: int
     created_at: float
     updated_at: float
+    saved_revision: int = 0
+    part: int | None = None
     running: str | None = None
+
+    @property
+    def saved(self) -> bool:
+        """Whether all of it, as it is now, is in the private dataset; else it is kept here alone."""
+        return self.saved_revision >= self.revision
 
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """One message. `model` to `error` are None on a prompt, `surface` on an answer. `siblings`: ids, oldest first, itself
-    among them."""
+    """One message. `model` to `error` are None on a prompt, `surface` on an answer. `kept`: on the kept branch. `depth`:
+    messages above it on its branch. `siblings`: ids, oldest first, itself among them."""
 
     id: str
     conversation: str
@@ -63,6 +70,9 @@ class StoredMessage:
     state: State | None = None
     finish_reason: str | None = None
     error: str | None = None
+    kept: bool = True
+    depth: int = 0
+    settled_at: float | None = None
     siblings: tuple[str, ...] = ()
 
 
@@ -107,7 +117,7 @@ class Store:
                     (id, owner, title_from(text), author.model, system_prompt, _dump(author.params), now, now),
                 )
             found = _conversation(db, owner, id)
-            prompt = StoredMessage(new_id(), id, found.leaf, "user", text, now, surface)
+            prompt = StoredMessage(new_id(), id, found.leaf, "user", text, now, surface, depth=_depth_below(db, found.leaf))
             _insert(db, prompt)
             answer = _insert_answer(db, prompt, author, now)
             return _advance(db, found, author, system_prompt, answer.id, now), prompt, answer
@@ -130,6 +140,7 @@ class Store:
             found = _conversation(db, owner, old.conversation)
             prompt = _message(db, owner, old.parent)
             new = _insert_answer(db, prompt, author, now)
+            _keep_only_branch(db, found.id, new.id)
             return _advance(db, found, author, found.system_prompt, new.id, now), prompt, new
 
         return await self.db.write(write)
@@ -151,8 +162,9 @@ class Store:
 
         def write(db: sqlite3.Connection) -> bool:
             changed = db.execute(
-                "UPDATE messages SET content = ?, state = ?, finish_reason = ?, error = ? WHERE id = ? AND state = 'running'",
-                (text, state, finish_reason, error, answer),
+                "UPDATE messages SET content = ?, state = ?, finish_reason = ?, error = ?, settled_at = ?"
+                " WHERE id = ? AND state = 'running'",
+                (text, state, finish_reason, error, now, answer),
             ).rowcount
             if changed:
                 db.execute(
@@ -166,13 +178,18 @@ class Store:
 
     async def interrupt_running(self, error: str) -> int:
         """Settle every answer that a crash left running, with the text logged so far. Returns how many."""
-        return await self.db.write(
-            lambda db: (
-                db.execute(
-                    "UPDATE messages SET state = 'interrupted', error = ? WHERE state = 'running'", (error,)
-                ).rowcount
+        now = self.clock()
+
+        def write(db: sqlite3.Connection) -> int:
+            db.execute(
+                "UPDATE conversations SET revision = revision + 1"
+                " WHERE id IN (SELECT conversation FROM messages WHERE state = 'running')"
             )
-        )
+            return db.execute(
+                "UPDATE messages SET state = 'interrupted', error = ?, settled_at = ? WHERE state = 'running'", (error, now)
+            ).rowcount
+
+        return await self.db.write(write)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -261,11 +278,12 @@ class Store:
         return await self.db.write(write)
 
     async def delete(self, owner: str, id: str | None = None) -> tuple[int, list[str]]:
-        """Delete one conversation, or with None all of the owner's.
+        """Delete one conversation, or with None all of the owner's. A tombstone stands in its place for ever.
 
         Returns how many there were and the ids of their running answers: from here on those can write nothing, and the
         caller stops them. Raises `NotFound` where `id` is given and not the owner's.
         """
+        now = self.clock()
         which, values = "owner = ?", [owner]
         if id is not None:
             which, values = "owner = ? AND id = ?", [owner, id]
@@ -276,6 +294,11 @@ class Store:
                 f"conversation IN (SELECT id FROM conversations WHERE {which})",
                 values,
             ).fetchall()
+            db.execute(
+                "INSERT INTO tombstones (conversation, owner, deleted_at)"
+                f" SELECT id, owner, ? FROM conversations WHERE {which}",
+                [now, *values],
+            )
             deleted = db.execute(f"DELETE FROM conversations WHERE {which}", values).rowcount
             if id is not None and not deleted:
                 raise NotFound
@@ -322,7 +345,7 @@ def _as_conversation(row: sqlite3.Row) -> StoredConversation:
 
 def _as_message(row: sqlite3.Row) -> StoredMessage:
     params = SamplingParams(**json.loads(row["params"])) if row["params"] else None
-    return StoredMessage(**{**dict(row), "params": params})
+    return StoredMessage(**{**dict(row), "params": params, "kept": bool(row["kept"])})
 
 
 def _conversation(db: sqlite3.Connection, owner: str, id: str) -> StoredConversation:
@@ -354,7 +377,7 @@ def _siblings(db: sqlite3.Connection, message: StoredMessage) -> tuple[str, ...]
 def _insert(db: sqlite3.Connection, message: StoredMessage) -> None:
     db.execute(
         "INSERT INTO messages (id, conversation, parent, role, content, created_at, surface, model, model_revision, params,"
-        " state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " state, depth) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             message.id,
             message.conversation,
@@ -367,6 +390,7 @@ def _insert(db: sqlite3.Connection, message: StoredMessage) -> None:
             message.model_revision,
             _dump(message.params) if message.params else None,
             message.state,
+            message.depth,
         ),
     )
 
@@ -388,9 +412,25 @@ def _insert_answer(db: sqlite3.Connection, prompt: StoredMessage, author: Author
         model_revision=author.revision,
         params=author.params,
         state="running",
+        depth=prompt.depth + 1,
     )
     _insert(db, answer)
     return replace(answer, siblings=_siblings(db, answer))
+
+
+def _depth_below(db: sqlite3.Connection, parent: str | None) -> int:
+    row = db.execute("SELECT depth FROM messages WHERE id = ?", (parent,)).fetchone()
+    return row["depth"] + 1 if row else 0
+
+
+def _keep_only_branch(db: sqlite3.Connection, conversation: str, leaf: str) -> None:
+    """Mark as kept what stands on the branch that ends with `leaf`. Touches this conversation alone."""
+    db.execute(
+        "WITH RECURSIVE up AS (SELECT id, parent FROM messages WHERE id = :leaf"
+        " UNION ALL SELECT m.id, m.parent FROM messages AS m JOIN up ON m.id = up.parent)"
+        " UPDATE messages SET kept = NOT kept WHERE conversation = :conversation AND kept <> (id IN (SELECT id FROM up))",
+        {"leaf": leaf, "conversation": conversation},
+    )
 
 
 def _advance(

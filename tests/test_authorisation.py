@@ -80,6 +80,8 @@ def closed(method: str, path: str, **more: Any) -> Row:
 
 CONVERSATION, ANSWER, KEY = {"id": "{conversation}"}, {"id": "{answer}"}, {"id": "{key}"}
 
+AGREED = {"recipient": "nobody", "policy_version": "1", "policy_hash": "0" * 64, "age_affirmed": True, "purposes": ["training"]}
+
 MATRIX: tuple[Row, ...] = (
     # Who am I
     all_may("GET", "/api/me"),
@@ -104,11 +106,23 @@ MATRIX: tuple[Row, ...] = (
     all_may("DELETE", "/api/conversations"),
     all_may("GET", "/api/models"),
     all_may("GET", "/api/status"),
+    # Consent. Sharing is not set up on this stage: who may ask is told that there is nobody to agree with.
+    all_may("GET", "/api/privacy/state"),
+    all_may("GET", "/api/privacy/shared"),
+    all_may("GET", "/api/privacy/chip"),
+    owner_only("GET", "/api/privacy/chip", query={"conversation": "{conversation}"}),
+    owner_only("GET", "/api/privacy/preview", query={"conversation": "{conversation}"}),
+    account_only("POST", "/api/privacy/grant", 404, json=AGREED),
+    account_only("POST", "/api/privacy/withdraw", json={"recipient": None}),
+    owner_only("POST", "/api/privacy/conversation", json={"id": "{conversation}", "choice": "private"}),
+    owner_only("POST", "/api/privacy/conversation", 404, json={"id": "{conversation}", "choice": "share", "answers": ["{answer}"], **AGREED}),
+    account_only("POST", "/api/privacy/remove", 404, json={"row": "{random}"}),
     # Pages and files that are the same for everybody
     all_may("GET", "/models"),
     all_may("GET", "/about"),
     all_may("GET", "/privacy"),
     all_may("GET", "/static/parley/{version}/{path:path}", 404, fill={"version": "0", "path": "none.js"}),
+    all_may("GET", "/static/privacy/{version}/{path:path}", 404, fill={"version": "0", "path": "none.js"}),
     all_may("GET", "/"),
     all_may("HEAD", "/"),
     all_may("GET", "/config"),
@@ -213,7 +227,7 @@ def routes_of(routes: list[BaseRoute], prefix: str = "") -> Iterator[tuple[str, 
         below = getattr(route, "routes", None)
         if below is None:
             below = getattr(getattr(route, "original_router", None), "routes", None)
-        path = re.sub(r"^/static/parley/[0-9a-f]+", "/static/parley/{version}", prefix + getattr(route, "path", ""))
+        path = re.sub(r"^/static/(parley|privacy)/[0-9a-f]+", r"/static/\1/{version}", prefix + getattr(route, "path", ""))
         if below:
             yield from routes_of(below, path)
         elif isinstance(route, Mount):
@@ -277,7 +291,8 @@ class Stage:
         """All that an actor could have changed of it."""
         conversation = owner.get(f"/api/conversations/{things['conversation']}").json()
         keys = [key["id"] for key in owner.get("/api/keys").json()["keys"]]
-        return conversation, things["key"] in keys
+        choice = owner.get("/api/privacy/preview", params={"conversation": things["conversation"]}).json().get("choice")
+        return conversation, choice, things["key"] in keys
 
 
 def send(client: httpx.Client, row: Row, things: dict[str, str]) -> tuple[int, str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from chat.db import Database, DatabaseError, filesystem_of, refuse_network_mount
+from chat.db import CHAT_MIGRATIONS, MIGRATIONS, Database, DatabaseError, filesystem_of, refuse_network_mount
 
 pytestmark = pytest.mark.anyio
 
@@ -148,3 +148,47 @@ async def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "parley.db").write_bytes(os.urandom(8192))
     with pytest.raises(DatabaseError, match=r"parley.db cannot be .* Move it away"):
         Database.open(tmp_path)
+
+
+async def test_each_component_has_migrations_of_its_own(tmp_path):
+    """The privacy part adds its tables beside the chat's, later and one at a time, and each runs once."""
+    first, second = tmp_path / "0001.sql", tmp_path / "0002.sql"
+    first.write_text("CREATE TABLE ledger (owner TEXT REFERENCES owners (id));")
+    second.write_text("ALTER TABLE ledger ADD COLUMN at REAL;")
+    for scripts in ((), (first,), (first, second), (first, second)):
+        Database.open(tmp_path / "data", migrations={**MIGRATIONS, "privacy": scripts}).close()
+    with pytest.raises(DatabaseError, match=r"newer Parley \(privacy schema 2, this one knows 1\)"):
+        Database.open(tmp_path / "data", migrations={**MIGRATIONS, "privacy": (first,)})
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(tmp_path):
+    bad, good = tmp_path / "bad.sql", tmp_path / "good.sql"
+    bad.write_text("CREATE TABLE half (a TEXT); SELECT nonsense;")
+    good.write_text("CREATE TABLE half (a TEXT);")
+    with pytest.raises(DatabaseError, match="cannot be read"):
+        Database.open(tmp_path / "data", migrations={**MIGRATIONS, "privacy": (bad,)})
+    Database.open(tmp_path / "data", migrations={**MIGRATIONS, "privacy": (good,)}).close()
+
+
+async def test_conversations_of_an_older_version_learn_their_branch_and_depth(tmp_path):
+    """Kept, depth and settled_at are filled in for what was written before they existed."""
+    Database.open(tmp_path, migrations={"chat": CHAT_MIGRATIONS[:2]}).close()
+    with sqlite3.connect(tmp_path / "parley.db") as old:
+        old.execute("INSERT INTO owners VALUES (?, 'anonymous', 1, 1)", ("a" * 32,))
+        old.execute(
+            "INSERT INTO conversations (id, owner, title, model, params, leaf, created_at, updated_at)"
+            " VALUES (?, ?, 't', 'm', '{}', ?, 1, 9)",
+            ("c" * 32, "a" * 32, "3" * 32),
+        )
+        for id, parent, role in (("1", None, "user"), ("2", "1", "assistant"), ("3", "1", "assistant")):
+            old.execute(
+                "INSERT INTO messages (id, conversation, parent, role, content, created_at, surface, model, params, state)"
+                " VALUES (?, ?, ?, ?, 'x', 1, ?, ?, ?, ?)",
+                (id * 32, "c" * 32, parent and parent * 32, role, *(("page", None, None, None) if parent is None else (None, "m", "{}", "done"))),
+            )
+    old.close()
+    database = Database.open(tmp_path)
+    rows = await database.read(lambda db: db.execute("SELECT id, kept, depth, settled_at FROM messages ORDER BY id").fetchall())
+    assert [(row["id"][0], *tuple(row)[1:]) for row in rows] == [("1", 1, 0, None), ("2", 0, 1, 9.0), ("3", 1, 1, 9.0)]
+    assert [tuple(row) for row in await database.read(lambda db: db.execute("SELECT owner FROM stale_accounts").fetchall())]
+    database.close()

@@ -7,8 +7,7 @@ import asyncio
 import pytest
 
 from chat.visitors.asking import session_cookie
-from chat.visitors.origins import cookie_name
-from chat.visitors.origins import Head, OriginRules
+from chat.visitors.origins import Head, OriginRules, cookie_name
 from chat.visitors.sessions import LIFETIME, SEEN_EVERY, digest
 from tests.support.provider import IdentityProvider
 from tests.support.small_app import FRIEND, HERE, OURS, THERE, SmallApp, signed_in, small_app

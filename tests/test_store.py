@@ -231,3 +231,71 @@ def test_a_title_is_the_first_words_in_one_line():
     assert title_from("  Hello\n\tthere  ") == "Hello there"
     assert title_from("word " * 30) == "word " * 11 + "word…"
     assert len(title_from("x" * 500)) <= 61
+
+
+async def finished(store: Store) -> list[tuple]:
+    sql = "SELECT prompt, answer, position, surface, model, conversation, owner FROM finished_turn ORDER BY position"
+    return [tuple(row) for row in await store.db.read(lambda db: db.execute(sql).fetchall())]
+
+
+async def kept(store: Store) -> set[str]:
+    rows = await store.db.read(lambda db: db.execute("SELECT content FROM messages WHERE kept = 1").fetchall())
+    return {row["content"] for row in rows}
+
+
+async def test_a_retry_keeps_the_branch_it_is_on_and_no_other(store):
+    """The flag follows the leaf, forth and back."""
+    found, _, first = await a_turn(store, None, "one", "first")
+    await a_turn(store, found.id, "two", "second")
+    untouched, _, _ = await a_turn(store, None, "elsewhere", "untouched")
+    _, _, again = await store.begin_retry(OWNER, first.id, AUTHOR)
+    await store.finish_turn(again.id, "first again", "done", "stop")
+    assert await kept(store) == {"one", "first again", "elsewhere", "untouched"}
+    await a_turn(store, found.id, "three", "third")
+    assert await kept(store) == {"one", "first again", "three", "third", "elsewhere", "untouched"}
+
+
+async def test_finished_turns_are_those_settled_on_the_kept_branch(store):
+    found, _, first = await a_turn(store, None, "one", "first")
+    _, _, again = await store.begin_retry(OWNER, first.id, AUTHOR)
+    await store.finish_turn(again.id, "first again", "stopped")
+    _, _, running = await store.begin_turn(OWNER, found.id, "two", AUTHOR, "", "api")
+    assert await finished(store) == [("one", "first again", 1, "page", "starter", found.id, OWNER)]
+    await store.finish_turn(running.id, "second", "done", "stop")
+    await a_turn(store, found.id, "three", "")
+    assert [(row[1], row[2], row[3]) for row in await finished(store)] == [("first again", 1, "page"), ("second", 3, "api")]
+
+
+async def test_failed_and_interrupted_answers_are_no_finished_turns(store):
+    found, _, failed = await store.begin_turn(OWNER, None, "one", AUTHOR, "", "page")
+    await store.finish_turn(failed.id, "half", "failed", error="The engine is gone.")
+    _, _, running = await store.begin_turn(OWNER, found.id, "two", AUTHOR, "", "page")
+    before = await store.conversation(OWNER, found.id)
+    await store.interrupt_running("Restarted.")
+    assert await finished(store) == []
+    assert (await store.conversation(OWNER, found.id)).revision == before.revision + 1
+    assert (await store.message(OWNER, running.id)).settled_at is not None
+
+
+async def test_a_deleted_conversation_leaves_a_tombstone_and_never_comes_back(store):
+    found, *_ = await a_turn(store, None, "one", "first")
+    await store.delete(OWNER, found.id)
+    rows = await store.db.read(lambda db: db.execute("SELECT conversation, owner, saved FROM tombstones").fetchall())
+    assert [tuple(row) for row in rows] == [(found.id, OWNER, 0)]
+    with pytest.raises(sqlite3.IntegrityError, match="was deleted"):
+        await store.db.write(
+            lambda db: db.execute(
+                "INSERT INTO conversations (id, owner, title, model, params, created_at, updated_at)"
+                " VALUES (?, ?, 't', 'm', '{}', 1, 1)",
+                (found.id, OWNER),
+            )
+        )
+
+
+async def test_every_change_makes_a_conversation_unsaved(store):
+    found, *_ = await a_turn(store, None, "one", "first")
+    saved = "UPDATE conversations SET saved_revision = revision"
+    await store.db.write(lambda db: db.execute(saved))
+    assert (await store.conversation(OWNER, found.id)).saved
+    await store.rename(OWNER, found.id, "Another title")
+    assert not (await store.conversation(OWNER, found.id)).saved

@@ -58,12 +58,15 @@ LABELS = {
 }
 
 
-def build(*, extra: Callable[[], None] | None = None) -> gr.Blocks:
-    """The page. `extra` is called inside the Blocks, to register named endpoints (`gr.api`) of other modules."""
+def build(*, extra: Callable[[], None] | None = None, readers_url: str = "") -> gr.Blocks:
+    """The page. `extra` is called inside the Blocks, to register named endpoints (`gr.api`) of other modules.
+
+    `readers_url`: a route that says who will read a conversation, for the line under the box; empty: its owner alone.
+    """
     with Blocks(title=TITLE, analytics_enabled=False, fill_height=True) as blocks:
         with gr.Column(elem_id="parley"):
             _piece("p-side", "side")
-            _piece("p-talk", "talk")
+            _piece("p-talk", "talk", readers=readers_url)
             with gr.Column(elem_id="p-settings"):
                 _settings()
             _piece("p-dialogs", "dialogs")
@@ -129,9 +132,11 @@ class _Files(StaticFiles):
         return response
 
 
-def _piece(elem_id: str, name: str) -> gr.HTML:
+def _piece(elem_id: str, name: str, **filled: str) -> gr.HTML:
     """The frame of one part of the page, from `pieces/`; what is in it comes from the modules in `static/`."""
-    html = (PIECES / f"{name}.html").read_text().replace("[[truth]]", TRUTH)
+    html = (PIECES / f"{name}.html").read_text()
+    for mark, text in {"truth": TRUTH, **filled}.items():
+        html = html.replace(f"[[{mark}]]", text)
     return gr.HTML(html_template=html, elem_id=elem_id, apply_default_css=False, js_on_load=None)
 
 

@@ -36,20 +36,21 @@ def router(models: ModelList, facts: Facts) -> APIRouter:
     async def models_page() -> str:
         entries = "".join(_model(model) for model in models())
         intro = "<p>What you may pick here, and who made it.</p>"
-        return _page(assets, "Models", f"{intro}<ul class='entries'>{entries}</ul>")
+        return page_html(assets, "Models", f"{intro}<ul class='entries'>{entries}</ul>")
 
     @routes.get("/about")
     async def about_page() -> str:
-        return _page(assets, "About", _about(facts))
+        return page_html(assets, "About", _about(facts))
 
     @routes.get("/privacy")
     async def privacy_page() -> str:
-        return _page(assets, "Privacy", _privacy(facts, models()), script="privacy.js")
+        return page_html(assets, "Privacy", _privacy(facts, models()), script="privacy.js")
 
     return routes
 
 
-def _page(assets: str, title: str, body: str, script: str | None = None) -> str:
+def page_html(assets: str, title: str, body: str, script: str | None = None, head: str = "") -> str:
+    """A plain page around `body`. `script`: a module of chat's own; `head`: more for the head, as HTML."""
     module = f'<script type="module" src="{assets}/{script}"></script>' if script else ""
     return f"""<!doctype html>
 <html lang="en">
@@ -61,6 +62,7 @@ def _page(assets: str, title: str, body: str, script: str | None = None) -> str:
 <link rel="icon" href="{assets}/icon.png">
 <script type="module" src="{assets}/pages.js"></script>
 {module}
+{head}
 </head>
 <body>
 <header>

@@ -6,6 +6,7 @@ import { Composer } from "./composer.js";
 import { $, phone, present, stored } from "./dom.js";
 import { draw } from "./icons.js";
 import { Models } from "./models.js";
+import { Readers } from "./readers.js";
 import { Settings, baseOf } from "./settings.js";
 import { Side } from "./side.js";
 import { theme } from "./theme.js";
@@ -21,6 +22,7 @@ class Page {
 		this.shown = 0; // counts openings, so that a slow answer to an old one is dropped
 		this.models = new Models({ chosen: (model) => this.choose(model) });
 		this.settings = new Settings();
+		this.readers = new Readers();
 		this.composer = new Composer({ send: () => this.send(), stop: () => this.stop() });
 		this.thread = new Thread((name) => this.models.label(name), {
 			retry: (id) => this.retry(id),
@@ -152,7 +154,8 @@ class Page {
 	}
 
 	sayWhoReads() {
-		$("p-readers").textContent = this.models.readers(this.models.chosen, this.thread.models);
+		const { chosen } = this.models;
+		this.readers.show(this.conversation?.id ?? null, chosen?.name, this.models.readers(chosen, this.thread.models));
 	}
 
 	async send() {
@@ -187,6 +190,7 @@ class Page {
 		this.settings.sent(conversation.id, conversation);
 		this.adopt(conversation);
 		if (first) history.pushState(null, "", `#c=${encodeURIComponent(conversation.id)}`);
+		this.sayWhoReads();
 		this.thread.replace(pending, prompt);
 		this.thread.add(answer);
 		this.thread.follow(answer);
@@ -224,6 +228,7 @@ class Page {
 		this.composer.set("send");
 		this.watchEngine();
 		this.refreshList();
+		this.sayWhoReads();
 	}
 
 	escape(event) {
@@ -235,6 +240,7 @@ class Page {
 
 	/** Back at this tab: another one may have gone on with the conversation. */
 	async lookAgain() {
+		this.sayWhoReads();
 		await this.refreshList();
 		const listed = this.side.items.find((item) => item.id === this.conversation?.id);
 		if (!listed || this.thread.running || listed.updated_at === this.conversation.updated_at) return;

@@ -32,14 +32,16 @@ export class Models {
 		return this.get(name)?.label ?? name ?? "The model";
 	}
 
-	/** Who reads a conversation that `model` answers next and models with these names answered before. */
+	/** The other hosts that read a conversation that `model` answers next and models with these names answered before,
+	 *  and the sentence that names them. */
 	readers(model, names) {
 		const before = new Set(names.map((name) => this.get(name)?.answered_by).filter(Boolean));
 		const now = model?.answered_by;
 		before.delete(now);
-		if (!now && !before.size) return READERS;
+		const hosts = [...(now ? [now] : []), ...before];
+		if (!hosts.length) return { alone: READERS, hosts };
 		const earlier = before.size ? `${[...before].join(" and ")}, which answered before` : null;
-		return `Only you, and ${[now && `${now}, which answers`, earlier].filter(Boolean).join(", and ")}.`;
+		return { alone: `Only you, and ${[now && `${now}, which answers`, earlier].filter(Boolean).join(", and ")}.`, hosts };
 	}
 
 	/** The first of the names that can be chosen, else the catalogue's own default. */

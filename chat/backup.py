@@ -1,0 +1,373 @@
+"""The backup: what is kept here goes to the private dataset, and comes back from it on an empty disk.
+
+    pull     read every file of the head that differs from what this app last wrote or read, and merge it
+    flush    commit what the dataset lacks, on top of the head that was pulled; note it as saved
+    purge    rewrite the history, so that what was deleted is in no commit
+
+Each may be broken off anywhere and done again: a commit whose answer was lost is found by the next pull, and what was
+noted as saved is only ever what a commit holds. Nobody who sends a message waits for any of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from chat import backup_rows as rows
+from chat import formats
+from chat.dataset_repo import Conflict, DatasetRepo, Denied, Doubtful, RepoError
+from chat.formats import BadFile, SavedConversation, SavedOwner, SavedTombstone
+from chat.store import Store
+
+LARGEST_BATCH = 200  # owners in one commit
+SOONEST = 30.0  # seconds between two ordinary commits: about 128 an hour are allowed, and deletions need some of them
+SOONEST_DELETION = 2.0  # seconds that deletions wait for each other
+LONGEST_WAIT = 300.0  # seconds between two tries of what fails
+PATIENCE = 20.0  # seconds without an answer after which the page is told so
+PURGE_AFTER = 600.0  # seconds that purges wait for each other
+READS_AT_ONCE = 8
+TRIES = 4
+MEANWHILE = "Conversations are kept on this machine meanwhile."
+
+
+class PublicDataset(Exception):
+    """The dataset that should keep conversations can be read by others; `str(error)` says what to do."""
+
+
+class Extra(Protocol):
+    """Files that another part keeps in the private dataset: those whose path begins with `prefix`, and no others.
+
+    They come back before any conversation. `merge` may be called with the same files again.
+    """
+
+    prefix: str
+
+    async def files(self) -> Mapping[str, bytes]:
+        """All of them, as they should be. One that is no longer among them is deleted."""
+
+    async def merge(self, files: Mapping[str, bytes]) -> None:
+        """Take over what the dataset holds, by path. Raises `BadFile` for what cannot be read: it is left as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How far the backup is. `oldest`: seconds for which something has been kept here alone, at most. `problem`: a
+    sentence with what to do, or None. `restored`: whether all that the dataset holds has come back."""
+
+    backlog: int
+    oldest: float
+    problem: str | None
+    restored: bool
+    saved_at: float | None
+
+
+class Backup:
+    """Keeps `store` and `repo` alike. `every`: seconds between commits. `report` gets each new problem, once."""
+
+    def __init__(
+        self,
+        store: Store,
+        repo: DatasetRepo,
+        clock: Callable[[], float],
+        *,
+        every: float = 60.0,
+        extras: Sequence[Extra] = (),
+        report: Callable[[str], None] = lambda _: None,
+        tick: float = 1.0,
+        purge_after: float = PURGE_AFTER,
+    ) -> None:
+        self.repo = repo
+        # Before this, a visitor's cookie may be one that is not yet known again.
+        self.owners_back = asyncio.Event()
+        self.restored = asyncio.Event()
+        self._db = store.db
+        self._clock = clock
+        self._every = every
+        self._extras = tuple(extras)
+        self._report = report
+        self._tick = tick
+        self._purge_after = purge_after
+        self._lock = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._hurried = False
+        self._in_step = False  # with the head of the dataset, as far as this app knows
+        self._left: dict[str, str] = {}  # path of a file that cannot be read -> why
+        self._failure: str | None = None
+        self._failures = 0
+        self._not_before = 0.0
+        self._last = 0.0  # when something was last tried
+        self._waiting_since: float | None = None
+        self._clean_at: float | None = None
+        self._saved_at: float | None = None
+
+    # -- what the app calls -----------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raise `PublicDataset` where the dataset is the operator's own and others may read it. Blocks; call it before
+        serving. A Hub that does not answer is no reason to stop: it goes on, and `problem` says so."""
+        try:
+            if self.repo.visibility() in ("public", "gated") and self.repo.owned():
+                raise PublicDataset(
+                    f"The dataset {self.repo.id} would keep private conversations, but it is public. Make it private in "
+                    "its settings, or set STORE_DATASET to another name."
+                )
+        except RepoError as error:
+            self._failed(str(error))
+
+    async def run(self) -> None:
+        """Pull, flush and purge when it is time, until cancelled."""
+        while True:
+            await self._turn()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._tick):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    def hurry(self) -> None:
+        """Commit within seconds: somebody took something back."""
+        self._hurried = True
+        self._wake.set()
+
+    async def flush(self) -> None:
+        """Return once everything that was kept here when this was called is in the dataset. Raises `RepoError`."""
+        async with self._lock:
+            await self._persist(self._flush)
+
+    async def pull(self) -> None:
+        """Bring in what the dataset holds and this app does not know. Raises `RepoError`."""
+        async with self._lock:
+            self._in_step = False
+            await self._persist(self._catch_up)
+
+    async def purge(self) -> None:
+        """Rewrite the history of the dataset: what was deleted from it is then in no commit. Raises `RepoError`."""
+        async with self._lock:
+            await self._persist(self._flush)
+            await self._persist(self._purge)
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong and what to do, in one or two sentences; None where all is well."""
+        if self._failure:
+            return f"{self._failure} {MEANWHILE}"
+        if self._waiting_since is not None and self._clock() - self._waiting_since > PATIENCE:
+            return f"{self.repo.id} has not answered for a while; it is waited for. {MEANWHILE}"
+        return next(iter(self._left.values()), None)
+
+    async def state(self, conversation: str) -> Literal["kept here", "saved"]:
+        """Where a conversation is, as it is now."""
+        sql = "SELECT saved_revision >= revision FROM conversations WHERE id = ?"
+        row = await self._db.read(lambda db: db.execute(sql, (conversation,)).fetchone())
+        return "saved" if row and row[0] else "kept here"
+
+    async def figures(self) -> Figures:
+        waiting, now = await self._db.read(rows.waiting), self._clock()
+        oldest = self._clean_at if self._clean_at is not None else waiting.oldest
+        return Figures(
+            waiting.conversations,
+            max(0.0, now - oldest) if waiting.conversations and oldest is not None else 0.0,
+            self.problem,
+            self.restored.is_set(),
+            self._saved_at,
+        )
+
+    # -- when -------------------------------------------------------------------------------------------------------
+
+    async def _turn(self) -> None:
+        """Do what is due. Whatever goes wrong is noted and tried again later."""
+        now = self._clock()
+        if now < self._not_before:
+            return
+        try:
+            purge_at = await self._db.read(lambda db: rows.state(db, "purge_at"))
+            if purge_at is not None and float(purge_at) <= now:
+                await self.purge()
+            elif await self._due(now):
+                self._last, self._hurried = now, False
+                await self.flush()
+            else:
+                return
+        except RepoError as error:
+            self._failed(str(error))
+        except Exception as error:
+            # Its message may quote what it stumbled over, and that may be anybody's text.
+            self._failed(f"The backup met an error of its own ({type(error).__name__}) and will try again.")
+        else:
+            self._failure, self._failures = None, 0
+
+    async def _due(self, now: float) -> bool:
+        waiting, passed = await self._db.read(rows.waiting), now - self._last
+        if not waiting:
+            self._clean_at = now
+        return (
+            not self._in_step
+            or self._hurried
+            or (waiting.deletions > 0 and passed >= SOONEST_DELETION)
+            or (waiting.owners >= LARGEST_BATCH and passed >= min(SOONEST, self._every))
+            or passed >= self._every
+        )
+
+    def _failed(self, sentence: str) -> None:
+        if sentence != self._failure:
+            self._report(sentence)
+        self._failure = sentence
+        self._not_before = self._clock() + min(LONGEST_WAIT, 2.0**self._failures)
+        self._failures = min(self._failures + 1, 10)
+
+    # -- how --------------------------------------------------------------------------------------------------------
+
+    async def _persist(self, step: Callable[[], object]) -> None:
+        """Take `step` again from the dataset's present head where another writer, or a lost answer, came between."""
+        self._waiting_since = self._clock()
+        try:
+            for left in reversed(range(TRIES)):
+                try:
+                    await step()
+                    return
+                except (Conflict, Doubtful):
+                    self._in_step = False
+                    if not left:
+                        raise
+        finally:
+            self._waiting_since = None
+
+    async def _flush(self) -> None:
+        private = False
+        while True:
+            if not self._in_step:
+                await self._catch_up()
+                private = True
+            extras = {
+                extra.prefix: await extra.files()
+                for extra in self._extras
+                if not any(path.startswith(extra.prefix) for path in self._left)
+            }
+            batch = await self._db.read(lambda db: rows.next_batch(db, LARGEST_BATCH, extras, self._left))
+            if not batch:
+                self._saved_at = self._clock()
+                return
+            if not private:
+                await self._be_private()
+                private = True
+            await self._commit(batch)
+
+    async def _commit(self, batch: rows.Batch) -> None:
+        head = await self._db.read(lambda db: rows.state(db, "head"))
+        if batch.add or batch.delete:
+            message = f"Save {len(batch.add)} files, remove {len(batch.delete)}"
+            head = await asyncio.to_thread(self.repo.commit, batch.add, batch.delete, head, message)
+        purge_at = self._clock() + self._purge_after
+        await self._db.write(lambda db: rows.record(db, batch, head, purge_at))
+
+    async def _be_private(self) -> bool:
+        """Whether the dataset is there. Raises `Denied` where others may read it: nothing is written then."""
+        visibility = await asyncio.to_thread(self.repo.visibility)
+        if visibility in ("public", "gated"):
+            raise Denied(
+                f"The dataset {self.repo.id} is public, so no conversation is written there. Make it private in its "
+                "settings, or set STORE_DATASET to a name of your own."
+            )
+        return visibility is not None
+
+    async def _catch_up(self) -> None:
+        if not await self._be_private():
+            await asyncio.to_thread(self.repo.create, formats.card())
+        head = await asyncio.to_thread(self.repo.head)
+        if head is None:
+            raise Doubtful(f"The dataset {self.repo.id} was just made and is not there yet.")
+        there = await asyncio.to_thread(self.repo.files, "", head)
+        known = await self._db.read(rows.saved_files)
+        changed = {path: id for path, id in there.items() if known.get(path) != id}
+        self._left = {}
+        gone = [path for path in known if path not in there]
+        await self._db.write(lambda db: [rows.file_gone(db, path) for path in gone])
+        # Who may open what, what is deleted and what was agreed to come before the first conversation does.
+        await self._take(head, changed, formats.prefix_of_accounts, SavedOwner, self._owners)
+        await self._take(head, changed, formats.prefix_of_tombstones, SavedTombstone, self._tombstones)
+        self.owners_back.set()
+        for extra in self._extras:
+            await self._take_extra(head, changed, extra)
+        await self._take(head, changed, formats.owner_and_part, SavedConversation, self._users)
+        if "README.md" not in there:
+            card = {"README.md": formats.card().encode()}
+            head = await asyncio.to_thread(self.repo.commit, card, (), head, "Describe this dataset")
+        await self._db.write(lambda db: rows.set_state(db, "head", head))
+        self._in_step = True
+        self.restored.set()
+
+    async def _take(
+        self,
+        head: str,
+        changed: Mapping[str, str],
+        wanted: Callable[[str], object | None],
+        kind: type[formats.L],
+        merge: Callable[[sqlite3.Connection, str, list[formats.L]], None],
+    ) -> None:
+        """Read the changed files of one kind, some at once, and merge each in a transaction with the note that it is."""
+        at_once = asyncio.Semaphore(READS_AT_ONCE)
+
+        def read(path: str) -> list[formats.L]:
+            return formats.decode(kind, path, self.repo.read(path, head))
+
+        async def take(path: str) -> None:
+            try:
+                async with at_once:
+                    found = await asyncio.to_thread(read, path)
+
+                def write(db: sqlite3.Connection) -> None:
+                    merge(db, path, found)
+                    rows.read_file(db, path, changed[path])
+
+                await self._db.write(write)
+            except BadFile as error:
+                self._leave(path, str(error))
+            except (sqlite3.IntegrityError, KeyError, ValueError):
+                self._leave(path, f"{path} holds what cannot be kept. It is left as it is: correct it in the dataset.")
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for path in sorted(changed):
+                    if wanted(path) is not None:
+                        group.create_task(take(path))
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+
+    async def _take_extra(self, head: str, changed: Mapping[str, str], extra: Extra) -> None:
+        paths = [path for path in changed if path.startswith(extra.prefix)]
+        if not paths:
+            return
+        files = {path: await asyncio.to_thread(self.repo.read, path, head) for path in paths}
+        try:
+            await extra.merge(files)
+        except BadFile as error:
+            for path in paths:
+                self._leave(path, str(error))
+        else:
+            await self._db.write(lambda db: [rows.read_file(db, path, changed[path]) for path in paths])
+
+    def _leave(self, path: str, why: str) -> None:
+        self._left[path] = why
+        self._report(why)
+
+    @staticmethod
+    def _owners(db: sqlite3.Connection, path: str, found: list[SavedOwner]) -> None:
+        rows.merge_owners(db, formats.prefix_of_accounts(path), found)
+
+    @staticmethod
+    def _tombstones(db: sqlite3.Connection, path: str, found: list[SavedTombstone]) -> None:
+        rows.merge_tombstones(db, formats.prefix_of_tombstones(path), found)
+
+    def _users(self, db: sqlite3.Connection, path: str, found: list[SavedConversation]) -> None:
+        rows.merge_users(db, path, found, self._clock())
+
+    async def _purge(self) -> None:
+        await asyncio.to_thread(self.repo.squash, "Keep no history")
+        # Squashing asks for no parent: what another writer committed just before is in the new head, unread here.
+        self._in_step = False
+        await asyncio.to_thread(self.repo.purge)
+        await self._catch_up()
+        await self._db.write(lambda db: rows.set_state(db, "purge_at", None))

@@ -1,0 +1,67 @@
+// Who will read this conversation, in the line under the box: its owner, whoever that owner agreed to (the server says
+// so), and the hosts that read it to answer.
+
+import { request } from "./api.js";
+import { $, announce } from "./dom.js";
+
+const part = encodeURIComponent;
+const ONLY_YOU = "Only you can read this conversation."; // the server's words, `privacy/web/chip.py`
+const UNKNOWN = "Who can read this could not be checked just now.";
+
+export class Readers {
+	constructor() {
+		this.url = $("p-readers").dataset.readers;
+		this.asked = 0;
+		$("p-take-back").addEventListener("click", () => this.takeBack());
+	}
+
+	/** Say it for a conversation (null: a new one), the model that answers next, and the hosts that read it to answer.
+	 *  `alone`: the sentence that holds where nobody else was agreed to. */
+	async show(conversation, model, { alone, hosts }) {
+		this.conversation = conversation;
+		this.model = model;
+		this.answering = { alone, hosts };
+		if (!this.url) {
+			$("p-readers-say").textContent = alone;
+			return;
+		}
+		const mine = ++this.asked;
+		const of = conversation ? `conversation=${part(conversation)}&` : "";
+		try {
+			const answer = await request("GET", `${this.url}?${of}model=${part(model ?? "")}`);
+			const found = await answer.json();
+			if (mine === this.asked) this.draw(found);
+		} catch {
+			// A sentence that may no longer be true is worse than none.
+			if (mine === this.asked) this.draw({ sentence: UNKNOWN, who: [], when: null, can_take_back: false });
+		}
+	}
+
+	draw({ sentence: agreed, who, when, can_take_back }) {
+		const { alone, hosts } = this.answering;
+		const also = hosts.length ? ` ${hosts.join(" and ")} reads it too, to answer.` : "";
+		const sentence = agreed === ONLY_YOU ? alone : agreed + also;
+		const said = $("p-readers-say");
+		const changed = said.textContent !== sentence;
+		const of = this.conversation ? `?conversation=${part(this.conversation)}` : "";
+		const link = document.createElement("a");
+		link.href = `/privacy${of}`;
+		link.textContent = sentence;
+		if (when) link.title = new Date(when * 1000).toLocaleString();
+		said.replaceChildren(link);
+		$("p-readers").classList.toggle("others", who.length > 0);
+		$("p-take-back").hidden = !can_take_back;
+		if (changed && who.length) announce(sentence);
+	}
+
+	async takeBack() {
+		$("p-take-back").disabled = true;
+		try {
+			await request("POST", this.url.replace(/chip$/, "conversation"), { id: this.conversation, choice: "private" });
+		} catch (error) {
+			announce(error.message);
+		}
+		$("p-take-back").disabled = false;
+		await this.show(this.conversation, this.model, this.answering);
+	}
+}

@@ -1,0 +1,76 @@
+"""Ledger and outbox as files of the private dataset, and back. The outbox leaves its text here: it is made again."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from privacy.consent import Event, append
+
+SUBJECTS, DATASETS = "consent/subjects.jsonl", "sharing/datasets.jsonl"
+LEDGER, OUTBOX = "consent/ledger-", "sharing/outbox-"
+
+
+def files(db: sqlite3.Connection) -> dict[str, bytes]:
+    """Path -> JSON lines, of all that a new machine needs to know what is agreed and what is public."""
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    found[SUBJECTS] = [dict(row) for row in db.execute("SELECT * FROM subjects ORDER BY owner")]
+    for row in db.execute("SELECT * FROM consent_events ORDER BY replica, subject, number"):
+        event = {**dict(row), "turns": json.loads(row["turns"]), "purposes": json.loads(row["purposes"])}
+        found[f"{LEDGER}{row['replica']}.jsonl"].append(event)
+    found[DATASETS] = [dict(row) for row in db.execute("SELECT * FROM sharing_datasets ORDER BY id")]
+    for row in db.execute("SELECT * FROM outbox WHERE shard IS NOT NULL ORDER BY row_id"):
+        line = {name: value for name, value in dict(row).items() if name != "row"}
+        found[f"{OUTBOX}{row['dataset'].partition('/')[2]}.jsonl"].append(line)
+    return {path: _lines(rows) for path, rows in found.items() if rows}
+
+
+def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
+    """Take in the files of `files`. What is here already stays as it is, so it may run twice.
+
+    Rows come back without their text. Plans make it anew from the conversations; no push writes before.
+    """
+    for row in _rows(found, SUBJECTS):
+        db.execute("INSERT OR IGNORE INTO subjects VALUES (:owner, :subject)", row)
+    known = {row["id"] for row in db.execute("SELECT id FROM consent_events")}
+    for path in sorted(path for path in found if path.startswith(LEDGER)):
+        for row in _rows(found, path):
+            if row["id"] not in known:
+                append(
+                    db,
+                    Event(
+                        **{
+                            **row,
+                            "turns": tuple(row["turns"]),
+                            "purposes": tuple(row["purposes"]),
+                            "age_affirmed": bool(row["age_affirmed"]),
+                        }
+                    ),
+                )
+    for row in _rows(found, DATASETS):
+        db.execute("INSERT OR IGNORE INTO sharing_datasets VALUES (:id, :model, :recipient, :created_at)", row)
+    for path in sorted(path for path in found if path.startswith(OUTBOX)):
+        for row in _rows(found, path):
+            db.execute(_INTO_OUTBOX, row)
+
+
+_INTO_OUTBOX = """
+    INSERT INTO outbox (row_id, dataset, recipient, subject, event, conversation, answers, segment_hash, row_hash,
+        state, shard, redaction, language, month, planned_at, published_at, published_in, retract_at, retracted_at,
+        retracted_in)
+    VALUES (:row_id, :dataset, :recipient, :subject, :event, :conversation, :answers, :segment_hash, :row_hash,
+        :state, :shard, :redaction, :language, :month, :planned_at, :published_at, :published_in, :retract_at,
+        :retracted_at, :retracted_in)
+    ON CONFLICT (row_id) DO NOTHING
+"""
+
+
+def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+def _rows(found: Mapping[str, bytes], path: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in found.get(path, b"").decode().split("\n") if line]

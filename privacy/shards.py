@@ -1,0 +1,138 @@
+"""What stands in a sharing dataset: one fixed Arrow schema, 16 Parquet shards, the tombstones, and the card."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+SHARDS = 16
+SCHEMA_VERSION = 1
+TOMBSTONES, CARD = "tombstones.parquet", "README.md"
+
+MESSAGE = pa.struct(
+    [("role", pa.string()), ("content", pa.string()), ("synthetic", pa.bool_()), ("generator", pa.string())]
+)
+SCHEMA = pa.schema(
+    [
+        ("row_id", pa.string()),
+        ("messages", pa.list_(MESSAGE)),
+        ("model", pa.string()),
+        ("revision", pa.string()),
+        ("sampling", pa.list_(pa.string())),  # one JSON object per answer
+        ("finish_reason", pa.string()),  # of the last answer
+        ("rating", pa.string()),
+        ("turns", pa.int32()),
+        ("context_omitted", pa.bool_()),
+        ("attachments_omitted", pa.int32()),
+        ("language", pa.string()),
+        ("month", pa.string()),
+        ("redactions", pa.list_(pa.struct([("type", pa.string()), ("count", pa.int32())]))),
+        ("redaction_version", pa.string()),
+        ("policy_version", pa.string()),
+        ("purposes", pa.list_(pa.string())),
+        ("licence", pa.string()),
+        ("schema_version", pa.int32()),
+    ]
+)
+TOMBSTONE_SCHEMA = pa.schema([("row_id", pa.string()), ("removed", pa.string())])
+
+
+def shard_path(shard: int) -> str:
+    return f"data/shard-{shard:02d}-of-{SHARDS}.parquet"
+
+
+def shard_bytes(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """A shard of these rows, at least one, in the order of their ids. The same rows give the same bytes."""
+    return _parquet(sorted(rows, key=lambda row: row["row_id"]), SCHEMA)
+
+
+def tombstone_bytes(removed: Mapping[str, str]) -> bytes:
+    """`removed`: row id -> the day (ISO 8601) on which its removal was decided; at least one."""
+    return _parquet([{"row_id": row, "removed": day} for row, day in sorted(removed.items())], TOMBSTONE_SCHEMA)
+
+
+def read_rows(file: BinaryIO) -> list[dict[str, Any]]:
+    """The rows of a Parquet file, as they were written."""
+    return pq.read_table(file).to_pylist()
+
+
+def _parquet(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> bytes:
+    if not rows:
+        raise ValueError("A Parquet file without a row breaks load_dataset: delete the file instead.")
+    buffer = io.BytesIO()
+    table = pa.Table.from_pylist(list(rows), schema=schema)
+    pq.write_table(table, buffer, compression="zstd", use_content_defined_chunking=True)
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class CardFacts:
+    """What a card says. `texts`: version of a consent text -> its SHA-256; `ledger`: the hash of the ledger's heads."""
+
+    model: str
+    recipient: str
+    licence: str
+    redaction: str
+    texts: Mapping[str, str]
+    languages: Sequence[str]
+    rows: int
+    removed: int
+    ledger: str
+
+
+def card_bytes(facts: CardFacts) -> bytes:
+    """The dataset's README.md. Its `configs` name only what exists, so `load_dataset` opens each of them."""
+    configs = []
+    if facts.rows:
+        configs.append({"config_name": "default", "data_files": [{"split": "train", "path": "data/*.parquet"}]})
+    if facts.removed:
+        configs.append({"config_name": "tombstones", "data_files": [{"split": "train", "path": TOMBSTONES}]})
+    if configs:
+        configs[0]["default"] = True
+    texts = "\n".join(f"- {version}: SHA-256 `{digest}`" for version, digest in sorted(facts.texts.items()))
+    # JSON is YAML, and quotes whatever a name may hold.
+    return f"""---
+pretty_name: {json.dumps(f"Conversations with {facts.model}, shared by consent")}
+license: {json.dumps(facts.licence)}
+configs: {json.dumps(configs)}
+---
+
+# Conversations with {facts.model}, shared by consent
+
+Visitors of a Parley Space talked with this model and agreed that {facts.recipient} may read what they said.
+{facts.rows} rows.
+
+## How it was collected
+
+Nothing is shared by default. Each row is a run of consecutive turns that this model answered, covered by a consent
+to {facts.recipient} by name, given on a page after sign-in and before anything was sent. Nothing left before a quiet
+period had passed. System prompts, titles, discarded answers and attachments are never in it. Users' text is theirs;
+they license it as stated above.
+
+The consent texts that were shown:
+
+{texts or "- none yet"}
+
+## Personal data
+
+Recognised identifiers are replaced by placeholders (redaction {facts.redaction}); the column `redactions` counts them
+by type. Names, addresses and whatever no pattern describes may remain. Do not try to find out who wrote a row.
+
+Languages: {", ".join(facts.languages) or "none yet"}. Cells of language and month with few rows are labelled "other".
+
+## Withdrawal
+
+Whoever agreed may withdraw at any time. Their rows then leave this dataset **and its history, which is rewritten**;
+`{TOMBSTONES}` lists the row ids ({facts.removed} so far). If you hold a copy, remove those rows from it. Always load
+the newest revision.
+
+To have a row taken down, write to the Space's operators through its discussions, with the row's id.
+
+Ledger of consent at this state: `{facts.ledger}`
+""".encode()

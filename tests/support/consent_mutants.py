@@ -1,0 +1,269 @@
+# ruff: noqa: E501
+"""Consent bugs, each of them short, each of which the tests must notice.
+
+    python -m tests.support.consent_mutants [word ...]      # all, or those whose rule has one of the words
+
+Each is put into a copy of the tree and the tests of consent and sharing are run there until one fails.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TESTS = {"privacy/consent.py": ("test_consent.py", "test_sharing.py"), "privacy/segments.py": ("test_segments.py",)}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`old`, which stands once in `path`, becomes `new`; then `rule` is broken."""
+
+    rule: str
+    path: str
+    old: str
+    new: str
+
+
+MUTANTS = (
+    Mutant(
+        "a grant is not retroactive",
+        "privacy/consent.py",
+        "if grant.at < asked_at < until and",
+        "if asked_at < until and",
+    ),
+    Mutant(
+        "unset is not a yes",
+        "privacy/consent.py",
+        "        return None\n\n    def _about",
+        "        return Yes(self._events[0], True) if self._events else None\n\n    def _about",
+    ),
+    Mutant(
+        "private wins",
+        "privacy/consent.py",
+        'if choice == "private":\n            return None',
+        'if choice == "never":\n            return None',
+    ),
+    Mutant(
+        "what was said while private stays private", "privacy/consent.py", "< until and asked_at > since:", "< until:"
+    ),
+    Mutant(
+        "imported turns need a share of their own",
+        "privacy/consent.py",
+        'if surface != "page":',
+        'if surface == "api":',
+    ),
+    Mutant("a share covers its preview only", "privacy/consent.py", "if answer in e.turns]", "]"),
+    Mutant(
+        "a withdrawal ends a share",
+        "privacy/consent.py",
+        'if e.kind == "grant" and e.recipient == recipient and e.at > last',
+        'if e.kind == "grant" and e.recipient == recipient',
+    ),
+    Mutant(
+        "a withdrawal ends the grants before it",
+        "privacy/consent.py",
+        'grants = [*grants, event] if event.kind == "grant" else []',
+        'grants = [*grants, event] if event.kind == "grant" else grants',
+    ),
+    Mutant(
+        "an event follows the one before whatever the clock does",
+        "privacy/consent.py",
+        'at=max(float(now), last["at"] + TICK) if last else float(now),',
+        "at=float(now),",
+    ),
+    Mutant("a yes is to a recipient by name", "privacy/consent.py", "e.recipient in (None, recipient) and", ""),
+    Mutant(
+        "managed accounts are opted out",
+        "privacy/consent.py",
+        'if self.standing != "account" or surface == "api":',
+        'if surface == "api":',
+    ),
+    Mutant(
+        "the age is affirmed by True alone",
+        "privacy/consent.py",
+        "if shown.age_affirmed is not True:",
+        "if not shown.age_affirmed:",
+    ),
+    Mutant(
+        "stale lets nothing new leave",
+        "privacy/consent.py",
+        "return Yes(event, stale is None)",
+        "return Yes(event, True)",
+    ),
+    Mutant(
+        "stale rows leave after 30 days",
+        "privacy/consent.py",
+        "if stale is not None and self._now >= stale + ASKING:",
+        "if False:",
+    ),
+    Mutant(
+        "a former owner's no stays",
+        "privacy/consent.py",
+        "self._conversations[conversation] = in_order([*(_event(row) for row in others), *own])",
+        "self._conversations[conversation] = in_order(own)",
+    ),
+    Mutant(
+        "each dataset has its own model's turns only",
+        "privacy/segments.py",
+        "key = (turn.model, turn.model_revision, why)",
+        'key = ("", "", why)',
+    ),
+    Mutant(
+        "a conversation does not go whole to its last model's authors",
+        "privacy/outbox.py",
+        "author = rules.authors.get(turn.model)",
+        "author = rules.authors.get(turns[-1].model)",
+    ),
+    Mutant(
+        "a retry inside takes a row back",
+        "privacy/outbox.py",
+        'if segment is None or segment.digest() != row["segment_hash"]:\n        return None',
+        "if segment is None:\n        segment = Segment(tuple(turns), None, False, 0)",
+    ),
+    Mutant(
+        "the quiet period counts from the last change",
+        "privacy/outbox.py",
+        "max(segment.changed_at, segment.why.at) + rules.quiet",
+        "segment.why.at + rules.quiet",
+    ),
+    Mutant(
+        "a published segment is not published again",
+        "privacy/outbox.py",
+        '        taken.update(json.loads(row["answers"]))\n',
+        "",
+    ),
+    Mutant(
+        "rows of people who no longer agree are compared too",
+        "privacy/outbox.py",
+        "    for rows in live.values():\n        for row in rows:\n            _take_back",
+        "    for rows in ():\n        for row in rows:\n            _take_back",
+    ),
+    Mutant(
+        "the text of a row that must leave goes at once",
+        "privacy/outbox.py",
+        "SET state = 'retract', row = NULL, retract_at = ? WHERE row_id = ?\",\n        [(now, row_id)",
+        "SET state = 'retract', retract_at = ? WHERE row_id = ?\",\n        [(now, row_id)",
+    ),
+    Mutant("nothing is decided before the restore", "privacy/outbox.py", "if not restored:", "if False:"),
+    Mutant(
+        "a mass retraction stops",
+        "privacy/outbox.py",
+        "if not mass and found.unexplained >",
+        "if False and found.unexplained >",
+    ),
+    Mutant(
+        "rows that were not sent yet are due again when something changes",
+        "privacy/outbox.py",
+        'segment is None or (row["shard"] is None and not due) or',
+        "segment is None or",
+    ),
+    Mutant("small cells are not labelled", "privacy/outbox.py", "SMALLEST_CELL = 10", "SMALLEST_CELL = 1"),
+    Mutant(
+        "the history is squashed",
+        "privacy/sharing.py",
+        '        head = await asyncio.to_thread(repo.squash, "Rows were withdrawn; the history is rewritten without them")\n',
+        "",
+    ),
+    Mutant(
+        "what squashing leaves is purged", "privacy/sharing.py", "        await asyncio.to_thread(repo.purge)\n", ""
+    ),
+    Mutant(
+        "retracted only after the squash",
+        "privacy/sharing.py",
+        "    if snapshot.gone:\n        head =",
+        "    await db.write(lambda c: _settle(c, snapshot, head, clock()))\n    if snapshot.gone:\n        head =",
+    ),
+    Mutant("the private backup comes first", "privacy/sharing.py", "    await before_public()\n", ""),
+    Mutant(
+        "what is taken back while the backup is on its way is not sent",
+        "privacy/sharing.py",
+        "            await self._before_public()\n            # The backup",
+        "            await self._before_public()\n            return\n            # The backup",
+    ),
+    Mutant(
+        "after a share of a conversation nothing that follows leaves by the account",
+        "privacy/consent.py",
+        "if asked_at > frozen:",
+        "if False:",
+    ),
+    Mutant(
+        "the shard is chosen before the backup",
+        "privacy/saved.py",
+        "FROM outbox WHERE shard IS NOT NULL ORDER",
+        "FROM outbox WHERE state = 'published' ORDER",
+    ),
+    Mutant(
+        "a push does not overwrite what was decided meanwhile",
+        "privacy/sharing.py",
+        "WHERE row_id = ? AND state = 'publish'",
+        "WHERE row_id = ?",
+    ),
+    Mutant(
+        "a shard is rewritten whole",
+        "privacy/sharing.py",
+        'if row["state"] in ("publish", "published"):\n            if row["state"] == "published" or publish:',
+        'if row["state"] in ("publish", "published"):\n            if row["state"] == "publish" and publish:',
+    ),
+    Mutant(
+        "only the holder of the lease pushes",
+        "privacy/sharing.py",
+        "    if not holds_lease():\n        return Pushed()\n    datasets",
+        "    datasets",
+    ),
+    Mutant("a dataset open to all gets nothing new", "privacy/sharing.py", "publish=not opened", "publish=True"),
+    Mutant("a dataset that was deleted is written whole", "privacy/sharing.py", "every=seen_by is None", "every=False"),
+    Mutant(
+        "a failed redaction keeps the row back",
+        "privacy/rows.py",
+        "        return Prepared(None)\n",
+        "        messages = [{'role': 'user', 'content': segment.turns[0].prompt}]\n",
+    ),
+    Mutant(
+        "assistants' text is redacted too",
+        "privacy/rows.py",
+        '"content": redacted.text,',
+        '"content": text if role == "assistant" else redacted.text,',
+    ),
+    Mutant(
+        "a preview leaves out what came through the API",
+        "privacy/mine.py",
+        'None if turn.surface == "api" else rules',
+        "rules",
+    ),
+    Mutant(
+        "the chip says shared until a push has removed it",
+        "privacy/mine.py",
+        'in ("publish", "published", "retract")]',
+        'in ("publish", "published")]',
+    ),
+)
+
+
+def survives(mutant: Mutant) -> bool:
+    """Whether the tests pass with the bug in."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for name in ("chat", "privacy", "tests"):
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", copy)
+        text = (copy / mutant.path).read_text()
+        (copy / mutant.path).write_text(text.replace(mutant.old, mutant.new))
+        command = [sys.executable, "-B", "-m", "pytest", "-x", "-p", "no:cacheprovider"]
+        command += [f"tests/{name}" for name in TESTS.get(mutant.path, ("test_sharing.py",))]
+        return subprocess.run(command, cwd=copy, capture_output=True, timeout=600).returncode == 0
+
+
+if __name__ == "__main__":
+    words = sys.argv[1:]
+    chosen = [m for m in MUTANTS if not words or any(word in m.rule for word in words)]
+    alive = []
+    for mutant in chosen:
+        lives = survives(mutant)
+        alive += [mutant.rule] if lives else []
+        print("SURVIVED" if lives else "killed  ", mutant.rule, flush=True)
+    sys.exit(f"{len(alive)} of {len(chosen)} survived" if alive else 0)

@@ -1,0 +1,116 @@
+"""The app as people start it, with a Hub on this machine, two models by two authors, and visitors who sign in there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.support.app_process import AppProcess, free_port
+from tests.support.hub import LoopbackHub
+from tests.support.hub.accounts import Org
+from tests.support.scripted_engine import ScriptedEngine
+
+MODELS = """
+default: acme/small
+models:
+  - {{name: acme/small, label: Small, kind: openai, base_url: "{url}", author: acme}}
+  - {{name: lab/large, label: Large, kind: openai, base_url: "{url}", author: lab}}
+  - {{name: nameless, label: Nameless, kind: openai, base_url: "{url}"}}
+"""
+
+
+class SharingStage:
+    """`visitor(name)` is a browser signed in as `name` (None: nobody). `environ`: what the app was started with."""
+
+    def __init__(self, app: AppProcess, hub: LoopbackHub, environ: Mapping[str, str]) -> None:
+        self.app, self.hub, self.url, self.environ = app, hub, app.url, environ
+
+    @contextmanager
+    def visitor(self, name: str | None, orgs: Sequence[Org] = ()) -> Iterator[Person]:
+        headers = {"Origin": self.url, "Sec-Fetch-Site": "same-origin", "X-Parley": "1"}
+        with httpx.Client(base_url=self.url, headers=headers, timeout=30) as client:
+            if name is not None:
+                self.hub.add_user(name, orgs)
+                self.hub.oauth.answer = name
+                back = httpx.get(client.get("/login").headers["location"])
+                assert client.get(back.headers["location"]).status_code == 303
+            yield Person(client)
+
+
+class Person:
+    """Somebody at the page, as its scripts speak for them."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self.client = client
+
+    def get(self, path: str, **query: str) -> Any:
+        answer = self.client.get(f"/api/privacy/{path}", params=query)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def post(self, path: str, body: Any) -> httpx.Response:
+        return self.client.post(f"/api/privacy/{path}", json=body)
+
+    def say(self, text: str, model: str = "acme/small", conversation: str | None = None) -> str:
+        """One turn, to its end; the id of its conversation."""
+        sent = self.client.post("/api/turns", json={"text": text, "model": model, "conversation": conversation}).json()
+        with self.client.stream("GET", f"/api/answers/{sent['answer']['id']}/live") as live:
+            assert '"done"' in "".join(live.iter_text())
+        return sent["conversation"]["id"]
+
+    def state(self, recipient: str) -> str:
+        return next(found["state"] for found in self.get("state")["recipients"] if found["name"] == recipient)
+
+    def agreement(self, recipient: str = "acme") -> dict[str, Any]:
+        """All that a yes to `recipient` must say."""
+        state = self.get("state")
+        text = next(found["policy"] for found in state["recipients"] if found["name"] == recipient)
+        return {
+            "recipient": recipient,
+            "policy_version": text["version"],
+            "policy_hash": text["sha256"],
+            "age_affirmed": True,
+            "purposes": state["purposes"],
+        }
+
+    def grant(self, recipient: str = "acme") -> None:
+        answer = self.post("grant", self.agreement(recipient))
+        assert answer.json() == {"recipient": recipient, "state": "granted"}, answer.text
+
+    def wait_for(self, is_so: Callable[[], Any], seconds: float = 60.0) -> Any:
+        until = time.monotonic() + seconds
+        while not (found := is_so()):
+            assert time.monotonic() < until, "It did not come to be."
+            time.sleep(0.1)
+        return found
+
+
+@contextmanager
+def sharing_stage(folder: Path, **variables: str) -> Iterator[SharingStage]:
+    """The Hub and the app, up; `variables` of the app go before those here."""
+    port = free_port()
+    folder.mkdir(exist_ok=True)
+    with LoopbackHub(folder / "hub") as hub, ScriptedEngine() as engine:
+        hub.oauth.add_client("parley", "secret", [f"http://127.0.0.1:{port}/login/callback"])
+        models = folder / "models.yaml"
+        models.write_text(MODELS.format(url=engine.url))
+        environ = {
+            "MODELS_FILE": str(models),
+            "HF_ENDPOINT": hub.endpoint,
+            "HF_TOKEN": hub.add_user("host"),
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "STORE_DATASET": "host/kept",
+            "SHARE_NAMESPACE": "host",
+            "SYNC_SECONDS": "1",
+            "OAUTH_CLIENT_ID": "parley",
+            "OAUTH_CLIENT_SECRET": "secret",
+            **variables,
+        }
+        with AppProcess(folder / "data", port=port, **environ) as app:
+            yield SharingStage(app, hub, environ)

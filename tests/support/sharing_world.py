@@ -1,0 +1,177 @@
+"""A Parley with people who talk and agree, and sharing datasets around it: the vocabulary of the sharing tests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import privacy
+from chat.conversation import SamplingParams
+from chat.dataset_repo import DatasetRepo
+from chat.db import MIGRATIONS, Database
+from chat.store import Author, Store, new_id
+from privacy.consent import Choice, Event, Shown, Terms, record
+from privacy.outbox import Plan
+from privacy.rows import Redaction, Rules
+from privacy.sharing import Pushed, Sharing, push
+from tests.support.hub.testing import Clock
+from tests.support.memory_repo import MemoryRepo
+
+HOUR, DAY = 3600.0, 86400.0
+QUIET = 72 * HOUR
+ALPHA, BETA = "acme/alpha", "globex/beta"
+EMAIL = re.compile(r"[\w.]+@[\w.]+")
+
+
+def shown(version: str = "1") -> Shown:
+    digest = hashlib.sha256(f"the text of version {version}".encode()).hexdigest()
+    return Shown(version, digest, "en", "page", ("training", "research"), age_affirmed=True)
+
+
+@dataclass(frozen=True)
+class Redacted:
+    text: str
+    counts: dict[str, int]
+
+
+def redact(text: str, placeholders: dict[str, str]) -> Redacted:
+    """E-mail addresses only; fails on a text that says so."""
+    if "UNREADABLE" in text:
+        raise ValueError("too hard")
+    found = EMAIL.findall(text)
+    clean = EMAIL.sub(lambda m: placeholders.setdefault(m[0], f"[EMAIL_{len(placeholders) + 1}]"), text)
+    return Redacted(clean, {"email": len(found)} if found else {})
+
+
+RULES = Rules(
+    namespace="ada",
+    prefix="parley",
+    quiet=QUIET,
+    terms=Terms(),
+    authors={ALPHA: "acme", BETA: "globex", "nobody/knows": ""},
+    redaction=Redaction("1", redact, dict),
+)
+
+
+class World:
+    """`open_repo` gives the sharing datasets (default: in memory, in `repos`); `backups` counts the private backups."""
+
+    def __init__(
+        self, folder: Path, open_repo: Callable[[str], DatasetRepo] | None = None, rules: Rules = RULES
+    ) -> None:
+        self.folder = folder
+        self.clock = Clock()
+        self.repos: dict[str, MemoryRepo] = {}
+        self.rules = rules
+        self.backups = 0
+        self.open_repo = open_repo or self.in_memory
+        self.open()
+
+    def open(self) -> None:
+        self.db = Database.open(self.folder, migrations={**MIGRATIONS, "privacy": privacy.MIGRATIONS})
+        self.store = Store(self.db, self.clock)
+
+    def close(self) -> None:
+        self.db.close()
+
+    def in_memory(self, id: str) -> MemoryRepo:
+        return self.repos.setdefault(id, MemoryRepo(id))
+
+    async def person(self, managed: bool = False, anonymous: bool = False) -> str:
+        owner = new_id()
+        now = self.clock()
+
+        def write(db):
+            kind = "anonymous" if anonymous else "account"
+            db.execute("INSERT INTO owners VALUES (?, ?, ?, ?)", (owner, kind, now, now))
+            if not anonymous:
+                orgs = [{"id": "o", "name": "bigcorp", "managed": managed}]
+                db.execute("INSERT INTO accounts VALUES (?, ?, ?, ?, ?)", (owner, owner, owner, json.dumps(orgs), now))
+
+        await self.db.write(write)
+        return owner
+
+    async def say(
+        self,
+        owner: str,
+        text: str,
+        model: str = ALPHA,
+        conversation: str | None = None,
+        surface: str = "page",
+        answer: str | None = None,
+        system_prompt: str = "",
+    ) -> str:
+        """A turn; returns the conversation."""
+        self.clock.now += 10
+        author = Author(model, "r1", SamplingParams())
+        found, _, running = await self.store.begin_turn(owner, conversation, text, author, system_prompt, surface)
+        self.clock.now += 10
+        await self.store.finish_turn(running.id, answer or f"{model} answers: {text}", "done", "stop")
+        return found.id
+
+    async def retry(self, owner: str, conversation: str, text: str, model: str = ALPHA) -> None:
+        """The last answer of the conversation, written anew."""
+        _, messages, _ = await self.store.branch(owner, conversation)
+        author = Author(model, "r1", SamplingParams())
+        _, _, running = await self.store.begin_retry(owner, messages[-1].id, author)
+        await self.store.finish_turn(running.id, text, "done", "stop")
+
+    async def choose(
+        self,
+        owner: str,
+        kind: str,
+        recipient: str | None = None,
+        conversation: str | None = None,
+        turns: tuple[str, ...] = (),
+        version: str = "1",
+    ) -> Event:
+        self.clock.now += 1
+        choice = Choice(kind, recipient, conversation, turns)
+        return await self.db.write(lambda db: record(db, owner, choice, shown(version), self.clock()))
+
+    async def answers(self, owner: str, conversation: str) -> tuple[str, ...]:
+        _, messages, _ = await self.store.branch(owner, conversation, limit=1000)
+        return tuple(m.id for m in messages if m.role == "assistant")
+
+    def sharing(self, before_public: Callable | None = None, holds_lease: Callable[[], bool] = lambda: True) -> Sharing:
+        async def back_up() -> None:
+            self.backups += 1
+
+        return Sharing(
+            self.db,
+            self.rules,
+            self.open_repo,
+            clock=self.clock,
+            before_public=before_public or back_up,
+            holds_lease=holds_lease,
+        )
+
+    async def turn(self, after: float = QUIET, restored: bool = True) -> tuple[Plan, Pushed]:
+        """A plan and a push, `after` seconds from now."""
+        self.clock.now += after
+        return await self.sharing().turn(restored=restored)
+
+    async def push(self) -> Pushed:
+        """A push without a plan before it."""
+
+        async def back_up() -> None:
+            self.backups += 1
+
+        return await push(
+            self.db, self.open_repo, self.rules, clock=self.clock, before_public=back_up, holds_lease=lambda: True
+        )
+
+    async def outbox(self) -> list[dict]:
+        return await self.db.read(
+            lambda db: [dict(row) for row in db.execute("SELECT * FROM outbox ORDER BY planned_at")]
+        )
+
+    async def states(self) -> list[str]:
+        return sorted(row["state"] for row in await self.outbox())
+
+    def use(self, **changes: object) -> None:
+        self.rules = replace(self.rules, **changes)

@@ -1,0 +1,379 @@
+"""The Privacy page and its routes: a yes is explicit and complete, a no is one click, and the line under the box is true."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from privacy import policy
+from privacy.mine import Outlook
+from privacy.web.chip import ONLY_YOU, distance, going, sentence
+from tests.support.browser import DESKTOP, PHONE, chromium
+from tests.support.hub.accounts import Org
+from tests.support.sharing_stage import Person, SharingStage, sharing_stage
+
+CANARY = "the heron counts to seventeen"
+
+
+@pytest.fixture(scope="module")
+def waiting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharingStage]:
+    """Three days must pass before anything leaves."""
+    with sharing_stage(tmp_path_factory.mktemp("waiting")) as stage:
+        yield stage
+
+
+@pytest.fixture(scope="module")
+def prompt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharingStage]:
+    """What is agreed to leaves at once."""
+    with sharing_stage(tmp_path_factory.mktemp("prompt"), QUIET_HOURS="0") as stage:
+        yield stage
+
+
+@pytest.fixture
+def ada(waiting: SharingStage, request: pytest.FixtureRequest) -> Iterator[Person]:
+    """Somebody new for each test."""
+    with waiting.visitor(f"ada-{abs(hash(request.node.name)) % 10**8}") as person:
+        yield person
+
+
+# A yes
+
+
+def test_nothing_is_preset(ada: Person):
+    state = ada.get("state")
+    assert {found["name"]: found["state"] for found in state["recipients"]} == {"acme": "unset", "lab": "unset"}
+    assert state["can_share"] and not any(found["sharing"] for found in state["recipients"])
+    assert ada.get("shared") == {"rows": [], "waiting": []}
+
+
+def test_a_yes_is_to_one_recipient_by_name(ada: Person):
+    ada.grant("acme")
+    assert (ada.state("acme"), ada.state("lab")) == ("granted", "unset")
+
+
+def test_the_text_names_what_it_must(ada: Person):
+    """Recipient, dataset, licence, quiet period, age, and what cannot be recalled: with the figures in force."""
+    text = next(found["policy"]["html"] for found in ada.get("state")["recipients"] if found["name"] == "acme")
+    for needed in ("acme", "Small", "host/parley-acme__small", "cc-by-4.0", "3 days", "18 or older", "cannot be recalled"):
+        assert needed in text
+    assert "{" not in text
+
+
+COERCED: tuple[tuple[str, Any], ...] = (
+    *((name, missing) for name in ("recipient", "policy_version", "policy_hash", "age_affirmed", "purposes") for missing in ("absent", None)),
+    ("age_affirmed", False), ("age_affirmed", "true"), ("age_affirmed", "false"), ("age_affirmed", 1), ("age_affirmed", [True]),
+    ("recipient", ""), ("recipient", ["acme"]), ("recipient", "nobody"), ("recipient", "*"),
+    ("policy_version", 1), ("policy_version", "0"), ("policy_hash", "0" * 64), ("policy_hash", ""),
+    ("purposes", []), ("purposes", "training"), ("purposes", ["training"]), ("purposes", ["training", "evaluation", "sale"]),
+    ("more", True), ("conversation", None),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "value"), COERCED, ids=lambda value: repr(value)[:20])
+def test_a_yes_that_is_incomplete_or_of_another_type_is_none(ada: Person, field: str, value: Any):
+    said = ada.agreement()
+    if value == "absent":
+        del said[field]
+    else:
+        said[field] = value
+    answer = ada.post("grant", said)
+    assert answer.status_code in (404, 409, 422) and answer.json()["error"]["message"]
+    assert ada.state("acme") == "unset"
+
+
+@pytest.mark.parametrize("body", [None, {}, [], "yes", {"recipient": "acme"}])
+def test_a_form_that_says_little_is_no_yes(ada: Person, body: Any):
+    assert ada.post("grant", body).status_code == 422
+    assert ada.client.post("/api/privacy/grant", data=ada.agreement()).status_code == 422
+    assert ada.state("acme") == "unset"
+
+
+def test_who_did_not_sign_in_cannot_share_and_is_told_why(waiting: SharingStage):
+    with waiting.visitor(None) as nobody:
+        id = nobody.say("hello")
+        state = nobody.get("state")
+        assert not state["can_share"] and "Sign in" in state["reason"]
+        refused = nobody.post("grant", nobody.agreement())
+        assert refused.status_code == 401 and "could not take it back" in refused.json()["error"]["message"]
+        assert nobody.get("chip", conversation=id)["sentence"] == ONLY_YOU
+
+
+def test_members_of_managed_organisations_are_off_and_told_why(waiting: SharingStage):
+    with waiting.visitor("clerk", [Org("bigcorp", plan="enterprise")]) as clerk:
+        state = clerk.get("state")
+        assert not state["can_share"] and "organisation" in state["reason"]
+        assert clerk.post("grant", clerk.agreement()).status_code == 403
+        assert clerk.state("acme") == "blocked"
+
+
+def test_a_key_agrees_to_nothing_and_may_withdraw(ada: Person, waiting: SharingStage):
+    ada.grant()
+    said = ada.agreement("lab")
+    secret = ada.client.post("/api/keys", json={"name": "k"}).json()["secret"]
+    with waiting.visitor(None) as program:
+        program.client.headers["Authorization"] = f"Bearer {secret}"
+        assert program.post("grant", said).status_code == 403
+        assert program.post("withdraw", {"recipient": "acme"}).status_code == 200
+    assert (ada.state("acme"), ada.state("lab")) == ("withdrawn", "unset")
+
+
+# A no
+
+
+def test_one_word_takes_everything_back(ada: Person):
+    ada.grant("acme")
+    ada.grant("lab")
+    assert ada.post("withdraw", {}).status_code == 422
+    assert ada.post("withdraw", {"recipient": None}).json() == {"rows": 0}
+    assert (ada.state("acme"), ada.state("lab")) == ("withdrawn", "withdrawn")
+
+
+def test_a_no_to_one_leaves_the_other(ada: Person):
+    ada.grant("acme")
+    ada.grant("lab")
+    ada.post("withdraw", {"recipient": "lab"})
+    assert (ada.state("acme"), ada.state("lab")) == ("granted", "withdrawn")
+
+
+def test_a_conversation_is_its_owners_alone(ada: Person, waiting: SharingStage):
+    id = ada.say("hello")
+    with waiting.visitor("bob") as bob:
+        for choice in ("private", "inherit"):
+            assert bob.post("conversation", {"id": id, "choice": choice}).status_code == 404
+        for path in ("preview", "chip"):
+            assert bob.client.get(f"/api/privacy/{path}", params={"conversation": id}).status_code == 404
+    assert ada.post("conversation", {"id": id, "choice": "open"}).status_code == 422
+    assert ada.post("conversation", {"id": id}).status_code == 422
+
+
+# The line under the box
+
+
+def test_the_line_under_the_box_is_true_at_every_step(ada: Person):
+    assert ada.get("chip", model="acme/small")["sentence"] == ONLY_YOU
+    before = ada.say("before the yes")
+    ada.grant("acme")
+    assert ada.get("chip", model="acme/small")["sentence"] == "acme will be able to read this, 3 days after the last message."
+    assert ada.get("chip", model="lab/large")["sentence"] == ONLY_YOU
+    assert ada.get("chip", model="nameless")["sentence"] == ONLY_YOU
+    id = ada.say("after the yes")
+    chip = ada.get("chip", conversation=id)
+    assert chip["sentence"] == "acme will be able to read this conversation in 3 days; until then only you."
+    assert chip["who"] == ["acme"] and chip["when"] and chip["can_take_back"] and not chip["shared"]
+    assert "acme" in ada.get("chip", conversation=id, model="nameless")["sentence"]
+    assert ada.get("chip", conversation=before, model="nameless")["sentence"] == ONLY_YOU
+    assert ada.post("conversation", {"id": id, "choice": "private"}).json() == {"choice": "private"}
+    chip = ada.get("chip", conversation=id)
+    assert (chip["sentence"], chip["when"], chip["can_take_back"]) == (ONLY_YOU, None, False)
+
+
+def outlook(**more: Any) -> Outlook:
+    given = {"recipient": "acme", "state": "granted", "choice": "inherit", "readers": ("acme",), "when": None,
+             "next_turn": False, "shared": False}
+    return Outlook(**{**given, **more})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        (outlook(shared=True), "acme can read part of this conversation."),
+        (outlook(shared=True, when=7200.0), "acme can read part of this conversation. More of it follows in 2 hours."),
+        (outlook(shared=True, readers=("acme", "lab")), "acme and lab can read part of this conversation."),
+        (outlook(shared=True, choice="private"), "Being taken back from acme; until that is done they can still read part of it."),
+        (outlook(readers=(), state="unset"), ONLY_YOU),
+        (outlook(when=0.0), "acme will be able to read this conversation within minutes; until then only you."),
+    ],
+)  # fmt: skip
+def test_each_outlook_has_its_sentence(seen: Outlook, said: str):
+    assert sentence(seen, False, 0.0, 0.0) == said
+
+
+def test_what_is_on_its_way_out_cannot_be_taken_back_again():
+    assert going(outlook(shared=True, state="withdrawn")) and not going(outlook(shared=True))
+    assert not going(outlook(shared=True, state="withdrawn", choice="share"))
+
+
+def test_distances_in_words():
+    assert [distance(s) for s in (-1, 20, 90, 5_400, 100_000, 259_200)] == [
+        "within minutes", "in 1 minute", "in 2 minutes", "in 2 hours", "in 28 hours", "in 3 days",
+    ]  # fmt: skip
+
+
+def test_what_waits_for_its_time_is_listed_with_it(ada: Person):
+    ada.say("before the yes")
+    ada.grant()
+    id = ada.say("I am jan@example.com")
+    (row,) = ada.get("shared")["waiting"]
+    assert (row["recipient"], row["conversation"]) == ("acme", id)
+    assert row["when"] == ada.get("chip", conversation=id)["when"]
+    assert row["messages"][0]["content"] == "I am [EMAIL_1]"
+    ada.post("conversation", {"id": id, "choice": "private"})
+    assert ada.get("shared")["waiting"] == []
+
+
+# Preview, and the share of one conversation
+
+
+def test_the_preview_is_what_would_leave_and_a_share_covers_exactly_that(ada: Person):
+    id = ada.say(f"I am at jan@example.com, {CANARY}")
+    ada.say("and this is for the others", "lab/large", id)
+    found = ada.get("preview", conversation=id)
+    assert {row["recipient"] for row in found["rows"]} == {"acme", "lab"}
+    row = next(row for row in found["rows"] if row["recipient"] == "acme")
+    assert row["messages"][0] == {"role": "user", "content": f"I am at [EMAIL_1], {CANARY}"}
+    assert row["redactions"] == [{"type": "EMAIL", "count": 1}]
+    text = found["texts"]["acme"]
+    said = {"id": id, "choice": "share", "recipient": "acme", "answers": row["answers"], "age_affirmed": True,
+            "policy_version": text["version"], "policy_hash": text["sha256"], "purposes": list(policy.PURPOSES)}  # fmt: skip
+    other = next(row for row in found["rows"] if row["recipient"] == "lab")
+    for changed in ({"answers": []}, {"answers": other["answers"]}, {"age_affirmed": False}, {"policy_hash": ada.agreement()["policy_hash"]}):
+        assert ada.post("conversation", {**said, **changed}).status_code in (409, 422)
+    assert ada.get("preview", conversation=id)["choice"] == "inherit"
+    assert ada.post("conversation", said).json() == {"choice": "share"}
+    assert ada.state("acme") == "unset"
+    assert ada.get("chip", conversation=id)["who"] == ["acme"]
+    assert ada.post("conversation", {"id": id, "choice": "inherit"}).json() == {"choice": "inherit"}
+    assert ada.get("chip", conversation=id)["sentence"] == ONLY_YOU
+
+
+# All the way
+
+
+def git_finds(stage: SharingStage, dataset: str, text: str) -> bool:
+    """Whether any object of the bare repository, or any large file of the Hub, holds the text."""
+    repo = stage.hub.repo_path("dataset", dataset)
+    names = subprocess.run(
+        ["git", "-C", str(repo), "cat-file", "--batch-all-objects", "--batch"], check=True, capture_output=True
+    ).stdout
+    return text.encode() in names
+
+
+def test_a_row_goes_out_and_comes_back(prompt: SharingStage):
+    """Published after the yes, listed as it left, taken back with one click, and out of the dataset."""
+    with prompt.visitor("eve") as eve:
+        eve.grant()
+        id = eve.say(f"{CANARY}, write to eve@example.org")
+        (row,) = eve.wait_for(lambda: [row for row in eve.get("shared")["rows"] if row["state"] == "published"])
+        assert row["messages"][0]["content"] == f"{CANARY}, write to [EMAIL_1]"
+        assert (row["dataset"], row["recipient"], row["conversation"]) == ("host/parley-acme__small", "acme", id)
+        chip = eve.get("chip", conversation=id)
+        assert chip["shared"] and chip["can_take_back"] and chip["sentence"].startswith("acme can read part")
+        with prompt.visitor("mallory") as mallory:
+            assert mallory.get("shared") == {"rows": [], "waiting": []}
+            assert mallory.post("remove", {"row": row["row"]}).status_code == 404
+        assert eve.post("remove", {"row": row["row"]}).json() == {"row": row["row"], "conversation": id}
+        (gone,) = eve.wait_for(lambda: [row for row in eve.get("shared")["rows"] if row["state"] == "retracted"])
+        assert gone["messages"] is None and gone["retracted_in"]
+        assert eve.get("chip", conversation=id)["sentence"] == ONLY_YOU
+        assert not git_finds(prompt, "host/parley-acme__small", gone["row"] + ".")
+        eve.wait_for(lambda: eve.get("state")["saving"]["state"] == "saved")
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+def no_sideways_scroll(page: Page) -> bool:
+    return page.evaluate("Math.max(document.documentElement.scrollWidth, document.body.scrollWidth) <= innerWidth")
+
+
+def signed_in(browser: Browser, stage: SharingStage, name: str, viewport: dict[str, int]) -> Page:
+    stage.hub.add_user(name)
+    stage.hub.oauth.answer = name
+    page = browser.new_context(viewport=viewport).new_page()
+    page.complaints = []
+    page.on("console", lambda message: message.type == "error" and page.complaints.append(message.text))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.goto(f"{stage.url}/login?next=/privacy")
+    page.wait_for_selector("html[data-privacy=ready]")
+    return page
+
+
+@pytest.mark.parametrize(("name", "viewport"), [("desk", DESKTOP), ("phone", PHONE)])
+def test_from_off_to_on_and_back_in_the_browser(
+    browser: Browser, waiting: SharingStage, tmp_path: Path, name: str, viewport: dict[str, int]
+):
+    page = signed_in(browser, waiting, f"zoe-{name}", viewport)
+    switch = page.get_by_role("switch", name="acme")
+    expect(switch).to_have_attribute("aria-checked", "false")
+    expect(page.locator("#summary")).to_have_text("Only you can read your conversations.")
+    page.screenshot(path=tmp_path / "off.png", full_page=True)
+    switch.click()
+    yes = page.get_by_role("button", name="Yes, share")
+    expect(yes).to_be_disabled()
+    expect(page.get_by_role("dialog")).to_contain_text("cannot be recalled")
+    page.screenshot(path=tmp_path / "asked.png")
+    page.get_by_role("button", name="Not now").click()
+    expect(switch).to_have_attribute("aria-checked", "false")
+    switch.click()
+    expect(page.get_by_label("I am 18 or older.")).not_to_be_checked()
+    page.get_by_label("I am 18 or older.").check()
+    yes.click()
+    expect(switch).to_have_attribute("aria-checked", "true")
+    expect(page.get_by_role("switch", name="lab")).to_have_attribute("aria-checked", "false")
+    expect(page.locator("#summary")).to_contain_text("3 days after the conversation last changed")
+    page.screenshot(path=tmp_path / "on.png", full_page=True)
+    assert no_sideways_scroll(page)
+    page.goto(waiting.url)
+    page.wait_for_selector("html[data-parley=ready]")
+    expect(page.locator("#p-readers-say")).to_have_text("acme will be able to read this, 3 days after the last message.")
+    page.get_by_label("Message", exact=True).fill("Hello there")
+    page.keyboard.press("Enter")
+    expect(page.locator("#p-readers-say")).to_contain_text("acme will be able to read this conversation in 3 days")
+    page.screenshot(path=tmp_path / "chip.png")
+    elsewhere = page.context.new_page()
+    elsewhere.goto(f"{waiting.url}/privacy")
+    expect(elsewhere.locator("#rows li[data-state=waiting]")).to_contain_text("still here, leaves on")
+    elsewhere.screenshot(path=tmp_path / "waiting.png", full_page=True)
+    elsewhere.close()
+    page.get_by_role("button", name="Keep private").click()
+    expect(page.locator("#p-readers-say")).to_have_text(ONLY_YOU)
+    expect(page.get_by_role("button", name="Keep private")).to_be_hidden()
+    page.locator("#p-readers-say a").click()
+    page.wait_for_selector("html[data-privacy=ready]")
+    expect(page.get_by_role("button", name="Keep private")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#one-rows")).to_contain_text("Hello there")
+    page.screenshot(path=tmp_path / "one.png", full_page=True)
+    assert no_sideways_scroll(page)
+    page.get_by_role("switch", name="acme").click()
+    expect(page.get_by_role("switch", name="acme")).to_have_attribute("aria-checked", "false")
+    expect(page.locator("#taken")).to_contain_text("Taken back.")
+    assert page.complaints == []
+
+
+def test_my_shared_data_in_the_browser(browser: Browser, prompt: SharingStage, tmp_path: Path):
+    with prompt.visitor("ivy") as ivy:
+        ivy.grant()
+        ivy.say("Reach me at ivy@example.org")
+        ivy.wait_for(lambda: [row for row in ivy.get("shared")["rows"] if row["state"] == "published"])
+    page = signed_in(browser, prompt, "ivy", DESKTOP)
+    expect(page.locator("#summary")).to_contain_text("acme can read 1 row of yours.")
+    page.locator("#rows details").click()
+    expect(page.locator("#rows mark")).to_have_text("[EMAIL_1]")
+    page.screenshot(path=tmp_path / "shared.png", full_page=True)
+    page.get_by_role("button", name="Take back everything").click()
+    expect(page.locator("#taken")).to_contain_text("1 row leaves")
+    expect(page.locator("#rows li")).to_have_attribute("data-state", "retracted", timeout=30_000)
+    expect(page.locator("#rows li")).to_contain_text("taken back, out of the history too")
+    expect(page.locator("#summary")).to_have_text("Only you can read your conversations.")
+    assert page.complaints == []
+
+
+def test_without_an_account_the_page_says_why_and_offers_to_sign_in(browser: Browser, waiting: SharingStage):
+    page = browser.new_context().new_page()
+    page.goto(f"{waiting.url}/privacy")
+    page.wait_for_selector("html[data-privacy=ready]")
+    expect(page.locator("#reason")).to_contain_text("could not take it back")
+    expect(page.locator("#reason a")).to_have_attribute("href", "/login?next=%2Fprivacy")
+    for switch in page.get_by_role("switch").all():
+        expect(switch).to_be_disabled()

@@ -1,0 +1,160 @@
+"""Sharing against real git behind a Hub: `load_dataset` opens what is shared, git finds nothing of what left."""
+
+from __future__ import annotations
+
+import subprocess
+
+import httpx
+import pytest
+from huggingface_hub import HfApi
+
+from chat.hub import HubRepo
+from tests.support.hub import LoopbackHub
+from tests.support.hub.testing import UPLOAD_WARNING, ada_api, clean_hub, running_hub  # noqa: F401
+from tests.support.memory_repo import text_of
+from tests.support.sharing_world import ALPHA, BETA, World
+from tests.test_hub_loopback_clients import run_client
+
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings(UPLOAD_WARNING)]
+
+DATASET, OTHER_DATASET = "ada/parley-acme__alpha", "ada/parley-globex__beta"
+
+
+@pytest.fixture
+def world(tmp_path, hub: LoopbackHub, ada: HfApi):
+    world = World(tmp_path / "data", lambda id: HubRepo(hub.endpoint, str(ada.token), id))
+    yield world
+    world.close()
+
+
+def git(hub: LoopbackHub, dataset: str, *arguments: str) -> bytes:
+    command = ["git", "-C", str(hub.repo_path("dataset", dataset)), *arguments]
+    return subprocess.run(command, check=True, capture_output=True).stdout
+
+
+def dug_up(hub: LoopbackHub, dataset: str, text: str) -> bool:
+    """Whether any object of the repository, reachable or not, or any large file beside it holds the text."""
+    listed = git(hub, dataset, "cat-file", "--batch-all-objects", "--batch-check").decode().splitlines()
+    blobs = [line.split()[0] for line in listed if line.split()[1] == "blob"]
+    everything = [git(hub, dataset, "cat-file", "blob", blob) for blob in blobs]
+    beside = [path for path in hub.repo_path("dataset", dataset).parent.rglob("*") if path.is_file()]
+    everything += [path.read_bytes() for path in beside]
+    messages = git(hub, dataset, "log", "--all", "--format=%B")
+    return any(text in text_of(content) for content in [*everything, messages])
+
+
+def nobody_sees(hub: LoopbackHub, dataset: str) -> bool:
+    return httpx.get(f"{hub.endpoint}/api/datasets/{dataset}").status_code == 401
+
+
+async def agreed(world: World, *names: str) -> str:
+    owner = await world.person()
+    for name in names:
+        await world.choose(owner, "grant", name)
+    return owner
+
+
+async def test_what_was_shared_opens_with_load_dataset_and_each_model_has_only_its_own(world, hub, ada, tmp_path):
+    owner = await agreed(world, "acme", "globex")
+    chat = await world.say(owner, "for alpha, from me@home.example")
+    await world.say(owner, "for beta", BETA, chat)
+    gone = await world.say(owner, "to be taken back")
+    silent = await world.person()
+    await world.say(silent, "of one who said nothing")
+    _, pushed = await world.turn()
+    assert not pushed.problems and set(pushed.commits) == {DATASET, OTHER_DATASET}
+    await world.store.delete(owner, gone)
+    _, pushed = await world.turn(0)
+    assert not pushed.problems
+    code = f"""
+from datasets import load_dataset
+for name in ({DATASET!r}, {OTHER_DATASET!r}):
+    found = load_dataset(name, split="train")
+    print([message["content"] for row in found for message in row["messages"]])
+print(next(iter(load_dataset({DATASET!r}, split="train", streaming=True)))["purposes"])
+print(load_dataset({DATASET!r}, "tombstones", split="train").num_rows)
+"""
+    shown = run_client(hub, str(ada.token), tmp_path / "home", code).splitlines()
+    assert shown == [
+        f"['for alpha, from [EMAIL_1]', '{ALPHA} answers: for alpha, from [EMAIL_1]']",
+        f"['for beta', '{BETA} answers: for beta']",
+        "['training', 'research']",
+        "1",
+    ]
+    for dataset in (DATASET, OTHER_DATASET):
+        assert ada.dataset_info(dataset).private
+        assert nobody_sees(hub, dataset)
+        assert not dug_up(hub, dataset, "of one who said nothing") and not dug_up(hub, dataset, "home.example")
+
+
+@pytest.mark.parametrize("way", ["withdraw", "delete", "private", "retry"])
+async def test_what_was_taken_back_is_in_no_object_of_the_repository(world, hub, ada, way):
+    owner = await agreed(world, "acme")
+    chat = await world.say(owner, "take me back")
+    other = await agreed(world, "acme")
+    await world.say(other, "leave me here")
+    await world.turn()
+    assert dug_up(hub, DATASET, "take me back")
+    if way == "withdraw":
+        await world.choose(owner, "withdraw", "acme")
+    elif way == "delete":
+        await world.store.delete(owner, chat)
+    elif way == "private":
+        await world.choose(owner, "deny", conversation=chat)
+    else:
+        await world.retry(owner, chat, "written anew")
+    _, pushed = await world.turn(0)
+    assert not pushed.problems
+    assert not dug_up(hub, DATASET, "take me back"), way
+    assert dug_up(hub, DATASET, "leave me here")
+    assert git(hub, DATASET, "rev-list", "--count", "--all").strip() == b"1"
+    row = next(row for row in await world.outbox() if row["state"] == "retracted")
+    assert dug_up(hub, DATASET, row["row_id"]), "its tombstone"
+    assert row["retracted_in"] == ada.dataset_info(DATASET).sha
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"path": r"/commit/", "drop": True, "when": "after"},
+        {"path": r"/commit/", "status": 500, "when": "after"},
+        {"path": r"/commit/", "status": 412},
+        {"path": r"/super-squash/", "drop": True, "when": "after"},
+        {"path": r"/super-squash/", "status": 503},
+        {"path": r"lfs-files", "status": 500},
+    ],
+    ids=lambda fault: f"{fault['path']} {fault.get('status', 'dropped')} {fault.get('when', 'before')}",
+)
+async def test_a_hub_that_fails_once_only_delays(world, hub, ada, fault):
+    owner = await agreed(world, "acme")
+    chat = await world.say(owner, "take me back")
+    await world.turn()
+    await world.store.delete(owner, chat)
+    await world.say(owner, "and here is more")
+    struck = hub.faults.add(fault.pop("path"), method="POST" if "lfs" not in repr(fault) else None, **fault)
+    await world.turn()
+    hub.faults.clear()
+    _, pushed = await world.turn(0)
+    assert struck.hits and not pushed.problems
+    assert not dug_up(hub, DATASET, "take me back") and dug_up(hub, DATASET, "and here is more")
+    assert await world.states() == ["published", "retracted"]
+
+
+async def test_a_name_that_is_somebody_elses_and_a_token_without_rights_are_told_and_lose_nothing(world, hub, ada):
+    owner = await agreed(world, "acme")
+    await world.say(owner, "mine")
+    world.open_repo = lambda id: HubRepo(hub.endpoint, hub.add_user("mallory"), id)
+    _, pushed = await world.turn()
+    assert "HF_TOKEN" in pushed.problems[0] and await world.states() == ["publish"]
+    world.open_repo = lambda id: HubRepo(hub.endpoint, str(ada.token), id)
+    _, pushed = await world.turn(0)
+    assert not pushed.problems and dug_up(hub, DATASET, "mine")
+
+
+async def test_a_push_with_nothing_to_do_asks_the_hub_nothing(world, hub, ada):
+    owner = await agreed(world, "acme")
+    await world.say(owner, "mine")
+    await world.turn()
+    before = len(hub.requests)
+    await world.turn()
+    assert len(hub.requests) == before
