@@ -26,7 +26,3 @@ hub:           ## A Hub on this machine to try everything against; it prints the
 screenshots:   ## Make the README's pictures anew
 	@$(PYTHON) install.py test
 	@$(VENV) -m docs.screenshots
-
-hub:           ## A Hugging Face Hub on this machine; it prints the variables with which the app uses it
-	@$(PYTHON) install.py test
-	@$(VENV) -m tests.support.hub --root $${HUB_DIR:-/tmp/parley-hub} --port 7861

@@ -44,25 +44,19 @@ from privacy.web import routes as privacy_routes
 
 EXPIRY_SECONDS = 3600.0
 LAST_SAVE_SECONDS = 5.0  # of a stop: what is not saved by then is kept here
+OWNERS_BACK_SECONDS = 5.0  # of a start
 
 
 def build(
     settings: Settings, environ: Mapping[str, str] = os.environ, clock: Callable[[], float] = time.time
 ) -> FastAPI:
-    """The app: page, routes and endpoints over one database and one pool of engines.
+    """The app: page, routes and endpoints over one database, one pool of engines and the datasets.
 
     `environ` is what engines inherit and where their keys are. Raises `DatabaseError`, `CatalogError` and `PublicDataset`,
     whose sentences say what to do.
     """
     machine = Machine.detect()
-    catalog = Catalog.load(settings.models_file)
-    if settings.models:
-        catalog = catalog.offering(settings.models, ModelLookup(settings.hf_endpoint, settings.hf_token))
-    if settings.engine_url:
-        catalog = catalog.with_engine(
-            settings.engine_url, api_key_env="ENGINE_API_KEY" if settings.engine_api_key else None
-        )
-    catalog = catalog.settled(machine, environ)
+    catalog = catalogue(settings, machine, environ)
     unavailable = {entry.name: reason for entry, reason in catalog.listing(machine, environ) if reason}
 
     db = Database.open(settings.data_dir, migrations={**MIGRATIONS, "privacy": PRIVACY_MIGRATIONS})
@@ -76,44 +70,26 @@ def build(
     generations = Generations(store.checkpoint, time.monotonic)
     service = ChatService(store, catalog, pool, generations, unavailable)
     sessions = Sessions(db, clock, hub_whoami(settings.hf_endpoint))
-    provider = Provider.of(
-        settings.openid_provider_url, settings.oauth_client_id, settings.oauth_client_secret, settings.oauth_scopes
-    )
-    sign_in = SignIn(provider, clock) if provider else None
-    rules = sharing_rules(settings, catalog)
-    backup = Backup(
-        store, private_repo(settings), clock, every=settings.sync_seconds, extras=saved_parts(db), report=tell_operator
-    )
+
+    repo, every = private_repo(settings), settings.sync_seconds
+    backup = Backup(store, repo, clock, every=every, extras=saved_parts(db), report=tell_operator)
     backup.check()
-    sharing = Sharing(
-        db, rules, lambda id: sharing_repo(settings, id), clock=clock, before_public=backup.flush
-    )
-    taken_back = asyncio.Event()
-
-    def wake() -> None:
-        taken_back.set()
-        backup.hurry()
-
-    desk = privacy_routes.Desk(
-        db,
-        clock,
-        Consent(db, clock, rules.terms),
-        rules,
-        labels={entry.name: entry.label for entry in catalog.entries},
-        model_of=lambda owner, id: model_of(store, owner, id),
-        saving=lambda: saving_of(backup, settings),
-        wake=wake,
-    )
+    rules = sharing_rules(settings, catalog)
+    sharing = Sharing(db, rules, lambda id: sharing_repo(settings, id), clock=clock, before_public=backup.flush)
+    desk = desk_of(settings, catalog, store, clock, rules, backup, sharing)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.start()
         await pool.warm(catalog.default)
         tasks = [
-            asyncio.create_task(expire_forever(sessions, service, clock)),
             asyncio.create_task(backup.run()),
-            asyncio.create_task(share_forever(sharing, backup, taken_back, settings.sync_seconds)),
+            asyncio.create_task(sharing.run(backup.restored, every, tell_operator)),
+            asyncio.create_task(expire_forever(sessions, service, clock)),
         ]
+        # On an empty disk a returning browser is a stranger until its owner is back.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(backup.owners_back.wait(), OWNERS_BACK_SECONDS)
         # What was made until here stays: the collector need not look at it again and again.
         gc.freeze()
         try:
@@ -125,17 +101,15 @@ def build(
             await service.stop()
             await pool.aclose()
             with suppress(RepoError, TimeoutError):
-                async with asyncio.timeout(LAST_SAVE_SECONDS):
-                    await backup.flush()
+                await asyncio.wait_for(backup.flush(), LAST_SAVE_SECONDS)
             db.close()
 
     app = FastAPI(title="Parley", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     answer_refusals(app)
     routes.answer_errors(app)
-    app.include_router(account_routes(sessions, sign_in, settings.on_space, settings.space_host))
+    app.include_router(account_routes(sessions, sign_in_of(settings, clock), settings.on_space, settings.space_host))
     app.include_router(routes.router(service, LiveAnswers(generations)))
     app.include_router(privacy_routes.router(desk))
-    # Before chat's own pages: the full Privacy page takes the place of the plain one.
     privacy_page.mount(app, facts_of(settings), keeping_of(settings), desk.minimum_age)
     app.include_router(pages.router(lambda: routes.models_as_json(service), facts_of(settings)))
     blocks = page.build(extra=lambda: api.register(service), readers_url="/api/privacy/chip")
@@ -149,6 +123,23 @@ def build(
         public_host=settings.space_host,
     )
     return app
+
+
+def catalogue(settings: Settings, machine: Machine, environ: Mapping[str, str]) -> Catalog:
+    """The models on offer: `models.yaml`, narrowed by `MODELS`, with the server at `ENGINE_URL` first."""
+    catalog = Catalog.load(settings.models_file)
+    if settings.models:
+        catalog = catalog.offering(settings.models, ModelLookup(settings.hf_endpoint, settings.hf_token))
+    key = "ENGINE_API_KEY" if settings.engine_api_key else None
+    return catalog.with_engine(settings.engine_url, api_key_env=key).settled(machine, environ)
+
+
+def sign_in_of(settings: Settings, clock: Callable[[], float]) -> SignIn | None:
+    """Signing in with Hugging Face; None where the Space has no client for it."""
+    provider = Provider.of(
+        settings.openid_provider_url, settings.oauth_client_id, settings.oauth_client_secret, settings.oauth_scopes
+    )
+    return SignIn(provider, clock) if provider else None
 
 
 def facts_of(settings: Settings) -> pages.Facts:
@@ -186,27 +177,6 @@ def sharing_repo(settings: Settings, id: str) -> DatasetRepo:
     return HubRepo(settings.hf_endpoint, settings.hf_token, id)
 
 
-async def share_forever(sharing: Sharing, backup: Backup, wake: asyncio.Event, every: float) -> None:
-    """Compare, and carry out the difference, every so often and as soon as somebody took something back."""
-    told: set[str] = set()
-    while True:
-        try:
-            planned, pushed = await sharing.turn(restored=backup.restored.is_set())
-            wrong = {sentence for sentence in (planned.stopped, *planned.problems, *pushed.problems) if sentence}
-        except RepoError as error:
-            wrong = {str(error)}
-        except Exception as error:
-            # Not its message: that may quote somebody's text.
-            wrong = {f"Sharing met an error of its own ({type(error).__name__}) and will try again."}
-        for sentence in wrong - told if backup.restored.is_set() else ():
-            tell_operator(sentence)
-        told = wrong
-        with suppress(TimeoutError):
-            async with asyncio.timeout(every):
-                await wake.wait()
-        wake.clear()
-
-
 def tell_operator(sentence: str) -> None:
     print(f"Note: {sentence}", file=sys.stderr, flush=True)
 
@@ -230,9 +200,34 @@ def keeping_of(settings: Settings) -> privacy_page.Keeping:
     return privacy_page.Keeping(settings.store_dataset, url, settings.store_dataset.partition("/")[0])
 
 
-async def model_of(store: Store, owner: str, conversation: str) -> str:
-    """The model that answers next in a conversation of `owner`'s. Raises `NotFound`."""
-    return (await store.conversation(owner, conversation)).model
+def desk_of(
+    settings: Settings,
+    catalog: Catalog,
+    store: Store,
+    clock: Callable[[], float],
+    rules: Rules,
+    backup: Backup,
+    sharing: Sharing,
+) -> privacy_routes.Desk:
+    """What the Privacy page's routes work with."""
+
+    async def model_of(owner: str, conversation: str) -> str:
+        return (await store.conversation(owner, conversation)).model
+
+    def wake() -> None:
+        sharing.hurry()
+        backup.hurry()
+
+    return privacy_routes.Desk(
+        store.db,
+        clock,
+        Consent(store.db, clock, rules.terms),
+        rules,
+        labels={entry.name: entry.label for entry in catalog.entries},
+        model_of=model_of,
+        saving=lambda: saving_of(backup, settings),
+        wake=wake,
+    )
 
 
 async def expire_forever(sessions: Sessions, service: ChatService, clock: Callable[[], float]) -> None:
@@ -243,7 +238,10 @@ async def expire_forever(sessions: Sessions, service: ChatService, clock: Callab
                 await service.delete(owner)
                 await sessions.forget(owner)
         except Exception as error:
-            print(f"What expired could not be deleted ({type(error).__name__}); it is tried again in an hour.", file=sys.stderr)
+            print(
+                f"What expired could not be deleted ({type(error).__name__}); it is tried again in an hour.",
+                file=sys.stderr,
+            )
         await asyncio.sleep(EXPIRY_SECONDS)
 
 

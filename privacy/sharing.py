@@ -17,6 +17,7 @@ import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -242,6 +243,34 @@ class Sharing:
         self.db, self.rules, self.clock = db, rules, clock
         self._open_repo, self._before_public, self._holds_lease = open_repo, before_public, holds_lease
         self._one = asyncio.Lock()
+        self._wake = asyncio.Event()
+
+    async def run(self, restored: asyncio.Event, every: float, report: Callable[[str], None]) -> None:
+        """Compare and carry out the difference every `every` seconds and on `hurry`, until cancelled.
+
+        `report` hears, once each, the sentences about what is wrong; before `restored` is set nothing is, yet.
+        """
+        told: set[str] = set()
+        while True:
+            try:
+                planned, pushed = await self.turn(restored=restored.is_set())
+                wrong = {sentence for sentence in (planned.stopped, *planned.problems, *pushed.problems) if sentence}
+            except RepoError as error:
+                wrong = {str(error)}
+            except Exception as error:
+                # Not its message: that may quote somebody's text.
+                wrong = {f"Sharing met an error of its own ({type(error).__name__}) and will try again."}
+            for sentence in wrong - told if restored.is_set() else ():
+                report(sentence)
+            told = wrong
+            with suppress(TimeoutError):
+                async with asyncio.timeout(every):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    def hurry(self) -> None:
+        """Compare at once: somebody took something back."""
+        self._wake.set()
 
     async def turn(self, *, restored: bool) -> tuple[Plan, Pushed]:
         """Plan, and push what the plan, or one before it, left to do. One at a time."""
