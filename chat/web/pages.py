@@ -83,7 +83,7 @@ def _model(model: Mapping[str, Any]) -> str:
     context = f"{model['context']:,} tokens of context" if model.get("context") else None
     host = f"answered by {model['answered_by']}" if model.get("answered_by") else None
     facts = [model.get("author"), memory, context, model.get("licence"), host]
-    kinds = [f"{kind}: {', '.join(words)}" for kind, words in (model.get("categories") or {}).items() if words]
+    kinds = [f"{kind.capitalize()}: {', '.join(words)}" for kind, words in (model.get("categories") or {}).items() if words]
     training = f"<p>Trained on: {escape(str(model['training_data']))}</p>" if model.get("training_data") else ""
     links = [_link("Model card", model.get("card_url")), _link("Website", model.get("website"))]
     reason = escape(str(model.get("reason") or ""))
