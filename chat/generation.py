@@ -163,15 +163,15 @@ class Generations:
         self._monotonic = monotonic
         self._running: dict[str, Generation] = {}
         self._kept: dict[str, int] = {}
-        self._unkept: dict[str, Callable[[], Awaitable[bool]]] = {}
+        self._unkept: dict[str, tuple[Generation, Callable[[], Awaitable[bool]]]] = {}
         self._keeper: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._running)
 
     def get(self, id: str) -> Generation | None:
-        """The running answer `id`; None once its end is kept."""
-        return self._running.get(id)
+        """The answer `id` while it runs, or has ended and could not be kept yet; None once its end is kept."""
+        return self._running.get(id) or self._unkept.get(id, (None,))[0]
 
     def start(
         self,
@@ -185,7 +185,7 @@ class Generations:
         """
         generation = Generation(id, self._monotonic(), kept=settle is not None)
         self._running[id] = generation
-        task = generation._begin(source(generation), self._insisting(id, settle) if settle else _keep_nothing)
+        task = generation._begin(source(generation), self._insisting(generation, settle) if settle else _keep_nothing)
         task.add_done_callback(lambda _: self._forget(id))
         if self._keeper is None or self._keeper.done():
             self._keeper = asyncio.create_task(self._keep())
@@ -208,14 +208,14 @@ class Generations:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
 
-    def _insisting(self, id: str, settle: Settle) -> Settle:
+    def _insisting(self, generation: Generation, settle: Settle) -> Settle:
         """`settle`, which is tried again every second after it failed: the disk may be full for a while only."""
 
         async def insist(text: str, ending: Ending) -> bool:
             try:
                 return await settle(text, ending)
             except Exception:
-                self._unkept[id] = lambda: settle(text, ending)
+                self._unkept[generation.id] = generation, lambda: settle(text, ending)
                 raise
 
         return insist
@@ -232,7 +232,7 @@ class Generations:
     async def keep_once(self) -> None:
         """Checkpoint what changed, keep what could not be kept before, end what nobody has read for `ABANDONED_SECONDS`."""
         now = self._monotonic()
-        for id, keep in list(self._unkept.items()):
+        for id, (_, keep) in list(self._unkept.items()):
             with suppress(Exception):
                 await keep()
                 del self._unkept[id]

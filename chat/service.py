@@ -101,7 +101,16 @@ class ChatService:
         await self.store.message(owner, answer)
         if generation := self.generations.get(answer):
             await generation.stop()
-        return await self.store.message(owner, answer)
+        return await self.answer(owner, answer)
+
+    async def answer(self, owner: str, answer: str) -> StoredMessage:
+        """An answer as it is kept; one that has ended and could not be kept, as it was shown, with the sentence about it."""
+        generation = self.generations.get(answer)
+        message = await self.store.message(owner, answer)
+        if message.state == "running" and generation and generation.ending:
+            ending = generation.ending
+            message = replace(message, content=generation.text, state=ending.state, error=ending.error)
+        return message
 
     def ask(
         self, owner: str, text: str, model: str | None, params: Mapping[str, Any], system_prompt: str

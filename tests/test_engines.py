@@ -516,12 +516,13 @@ def test_the_lengths_are_found_in_each_servers_words(message: str, tokens: int |
     assert (error.tokens, error.limit) == (tokens, limit)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, on import
 def test_the_wording_of_the_installed_vllm_is_understood() -> None:
     """The sentences are produced by vLLM's own code, so that an upgrade that rewords them fails here."""
-    vllm = pytest.importorskip("vllm.renderers.params")
     from vllm.exceptions import VLLMValidationError
+    from vllm.renderers.params import TokenizeParams
 
-    params = vllm.TokenizeParams(max_total_tokens=512, max_output_tokens=16)
+    params = TokenizeParams(max_total_tokens=512, max_output_tokens=16)
     with pytest.raises(VLLMValidationError) as caught:
         params._token_len_check(None, [1] * 600)
     error = from_answer("M", 400, {"error": {"message": str(caught.value)}}, begun=False)
@@ -529,7 +530,7 @@ def test_the_wording_of_the_installed_vllm_is_understood() -> None:
     assert (error.tokens, error.limit) == (600, 512)
 
     with pytest.raises(VLLMValidationError) as caught:
-        vllm.TokenizeParams(
+        TokenizeParams(
             max_total_tokens=512,
             max_output_tokens=1024,
             max_total_tokens_param="max_model_len",

@@ -44,7 +44,7 @@ def router(models: ModelList, facts: Facts) -> APIRouter:
 
     @routes.get("/privacy")
     async def privacy_page() -> str:
-        return page_html(assets, "Privacy", _privacy(facts, models()), script="privacy.js")
+        return page_html(assets, "Privacy", _privacy(facts, models()), script="delete_all.js")
 
     return routes
 
@@ -128,8 +128,8 @@ models, the terms and the look.</p>
 """
 
 
-def _others(models: Sequence[Mapping[str, Any]]) -> str:
-    """Which models answer on another host, which therefore reads what they are asked; "" where none does."""
+def others_html(models: Sequence[Mapping[str, Any]]) -> str:
+    """Which models answer on another host, which therefore reads what they are asked, as HTML; "" where none does."""
     items = "".join(
         f"<li>{escape(str(model['label']))}: only you, and {escape(str(model['answered_by']))}, which answers.</li>"
         for model in models
@@ -139,7 +139,7 @@ def _others(models: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _privacy(facts: Facts, models: Sequence[Mapping[str, Any]]) -> str:
-    others = _others(models)
+    others = others_html(models)
     if others:
         lead, readers = "Only you can read your conversations, and where a model runs elsewhere, the host that answers.", ""
     else:

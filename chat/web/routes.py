@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from http import HTTPStatus
 from threading import Lock
 from typing import Any
@@ -116,13 +115,9 @@ def router(service: ChatService, live: LiveAnswers) -> APIRouter:
 
         async def settled() -> dict[str, Any]:
             try:
-                message = await service.store.message(owner, id)
+                message = await service.answer(owner, id)
             except NotFound:
                 return {"id": id, "state": "deleted"}
-            if message.state == "running" and generation and generation.ending:
-                # It could not be kept: what was shown stays shown, with the sentence that says so.
-                ending = generation.ending
-                message = replace(message, content=generation.text, state=ending.state, error=ending.error)
             return message_as_json(message)
 
         events = live.events(generation, at, settled) if generation else live.ended(settled)

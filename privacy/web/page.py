@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse
@@ -16,7 +18,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from chat.web.page import assets_path
-from chat.web.pages import Facts, page_html
+from chat.web.pages import Facts, others_html, page_html
 from privacy import policy
 
 STATIC = Path(__file__).parent / "static"
@@ -32,11 +34,18 @@ class Keeping:
     custodian: str | None = None
 
 
-def mount(app: FastAPI, facts: Facts, keeping: Keeping, minimum_age: int = 18) -> None:
-    """Serve /privacy and its files. Included before chat's own pages, it takes the place of the plain one there."""
+def mount(
+    app: FastAPI, facts: Facts, keeping: Keeping, models: Sequence[Mapping[str, Any]] = (), minimum_age: int = 18
+) -> None:
+    """Serve /privacy and its files. Included before chat's own pages, it takes the place of the plain one there.
+
+    `models`: the entries of `/api/models`, for those that another host answers.
+    """
     app.mount(privacy_assets(), _Files(directory=STATIC), name="privacy-static")
     routes = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
-    html = page_html(assets_path(), "Privacy", _body(facts, keeping, minimum_age), head=_head())
+    html = page_html(
+        assets_path(), "Privacy", _body(facts, keeping, models, minimum_age), script="delete_all.js", head=_head()
+    )
 
     @routes.get("/privacy")
     async def privacy_page() -> str:
@@ -70,7 +79,7 @@ def _head() -> str:
     )
 
 
-def _body(facts: Facts, keeping: Keeping, minimum_age: int) -> str:
+def _body(facts: Facts, keeping: Keeping, models: Sequence[Mapping[str, Any]], minimum_age: int) -> str:
     contact = f"<p>For questions about your rights: {escape(facts.contact)}.</p>" if facts.contact else ""
     newest = policy.VERSIONS[-1]
     return f"""
@@ -106,6 +115,7 @@ The text of a conversation goes to the engine that answers it, and to no log.</p
 
 <h2>Who can read it</h2>
 <p>You. The authors of a model, where you said yes above, and only the rows under “My shared data”. {_insiders(keeping)}</p>
+<div id="others">{others_html(models)}</div>
 
 <h2>Delete</h2>
 <p>Each conversation in the list has a bin. Here you can delete all of them at once; it cannot be undone. What was shared of

@@ -104,7 +104,7 @@ def test_the_line_names_another_host_that_answers_and_one_that_answered_before(
 ) -> None:
     backend.models[1]["answered_by"] = "engine.example.org"
     page = visit().open()
-    line = page.locator("#p-readers")
+    line = page.locator("#p-readers-say")
     expect(line).to_have_text("Only you can read this conversation.")
     choose(page, "Poet 7B")
     expect(line).to_have_text("Only you, and engine.example.org, which answers.")

@@ -60,7 +60,8 @@ function drawSummary(rows) {
 	const parts = [];
 	if (readers.length) parts.push(`${list(readers)} can read ${out.length === 1 ? "1 row" : `${out.length} rows`} of yours.`);
 	if (shared.length) parts.push(`What you write to the models of ${list(shared)} is shared with them, ${state.quiet ? `${state.quiet} after` : "soon after"} the conversation last changed.`);
-	if (!parts.length) parts.push("Only you can read your conversations.");
+	const others = $("others").textContent ? ", and where a model runs elsewhere, the host that answers" : "";
+	if (!parts.length) parts.push(`Only you can read your conversations${others}.`);
 	$("summary").textContent = parts.join(" ");
 	$("saving").textContent = state.saving.sentence ?? "";
 	$("take-back").hidden = !shared.length && !out.some((row) => row.state !== "retract");
@@ -257,26 +258,7 @@ function share(row, texts) {
 }
 
 $("take-back").addEventListener("click", () => withdraw(null));
-
-let sure = false;
-$("delete-all").addEventListener("click", async () => {
-	const button = $("delete-all");
-	if (!sure) {
-		sure = true;
-		button.textContent = "Yes, delete all of them for good";
-		return;
-	}
-	button.disabled = true;
-	try {
-		const { deleted } = await api.removeAll();
-		$("deleted").textContent = deleted === 1 ? "1 conversation was deleted." : `${deleted} conversations were deleted.`;
-		button.hidden = true;
-		await load();
-	} catch (error) {
-		$("deleted").textContent = error.message;
-		button.disabled = false;
-	}
-});
+document.addEventListener("parley:deleted", load);
 
 await load();
 document.documentElement.dataset.privacy = "ready";

@@ -21,6 +21,7 @@ button.addEventListener("click", async () => {
 		const { deleted } = await api.removeAll();
 		told.textContent = deleted === 0 ? NOTHING : deleted === 1 ? "1 conversation was deleted." : `${deleted} conversations were deleted.`;
 		button.hidden = true;
+		document.dispatchEvent(new Event("parley:deleted"));
 	} catch (error) {
 		told.textContent = error.message;
 		button.disabled = false;
