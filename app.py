@@ -229,6 +229,7 @@ def desk_of(
         model_of=model_of,
         saving=lambda: saving_of(backup, settings),
         wake=wake,
+        restored=backup.restored.is_set,
     )
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from tests.support.app_process import AppProcess
+from privacy.web.chip import ONLY_YOU
+from tests.support.app_process import AppProcess, free_port
 from tests.support.sharing_stage import Person, SharingStage, sharing_stage
 
 
@@ -62,3 +63,47 @@ def test_without_a_token_a_folder_keeps_them_and_nobody_can_be_agreed_to(tmp_pat
         ada.say("hello")
         ada.wait_for(lambda: saved(ada))
         assert list((stage.app.data_dir / "dataset" / "users").rglob("*.jsonl"))
+
+
+def test_until_all_is_back_nobody_is_told_who_reads_and_nobody_can_be_agreed_to(tmp_path: Path):
+    """On an empty disk with a wrong HF_ENDPOINT nobody knows what was agreed to: the chat goes on, and says so."""
+    with sharing_stage(tmp_path / "stage") as stage:
+        with stage.visitor("ada") as ada:
+            said = ada.agreement()
+        stage.app.kill()
+        wrong = {**stage.environ, "HF_ENDPOINT": f"http://127.0.0.1:{free_port()}", "OPENID_PROVIDER_URL": stage.hub.endpoint}
+        with AppProcess(tmp_path / "new disk", port=stage.app.port, **wrong) as app:
+            with SharingStage(app, stage.hub, wrong).visitor("ada") as ada:
+                id = ada.say("where is the heron")
+                chip = ada.get("chip", conversation=id)
+                assert "being looked up" in chip["sentence"] and not chip["can_take_back"]
+                assert ada.get("chip", model="acme/small")["sentence"] == chip["sentence"]
+                state = ada.get("state")
+                assert (state["known"], state["can_share"]) == (False, False) and "looked up" in state["reason"]
+                assert {found["state"] for found in state["recipients"]} == {"unknown"}
+                refused = ada.post("grant", said)
+                assert refused.status_code == 503 and "looked up" in refused.json()["error"]["message"]
+                assert ada.post("withdraw", {"recipient": None}).status_code == 200
+                told = ada.wait_for(lambda: "cannot be reached" in (s := ada.get("state")["saving"]["sentence"]) and s)
+                assert told.startswith("Kept here; not saved") and wrong["HF_ENDPOINT"] in told
+                assert "heron" not in app.output() and "Traceback" not in app.output()
+
+
+def test_a_hub_that_is_away_at_the_start_stops_nothing_and_gets_everything_later(tmp_path: Path):
+    with sharing_stage(tmp_path / "stage") as stage:
+        stage.app.kill()
+        stage.hub.stop()
+        with AppProcess(tmp_path / "new disk", port=stage.app.port, **stage.environ) as app:
+            with SharingStage(app, stage.hub, stage.environ).visitor(None) as nobody:
+                id = nobody.say("nobody is there")
+                problem = nobody.wait_for(lambda: "cannot be reached" in (s := nobody.get("state")["saving"]["sentence"]) and s)
+                assert problem.startswith("Kept here; not saved")
+                assert nobody.client.get("/privacy").status_code == 200
+                stage.hub.start()
+                nobody.wait_for(lambda: saved(nobody))
+                assert nobody.get("state")["known"]
+                assert nobody.get("chip", conversation=id)["sentence"] == ONLY_YOU
+                assert "nobody is there" in nobody.client.get(f"/api/conversations/{id}").text
+        api = HfApi(endpoint=stage.hub.endpoint, token=stage.environ["HF_TOKEN"])
+        files = [path for path in api.list_repo_files("host/kept", repo_type="dataset") if path.startswith("users/")]
+        assert any("nobody is there" in Path(api.hf_hub_download("host/kept", path, repo_type="dataset", local_dir=tmp_path)).read_text() for path in files)  # fmt: skip

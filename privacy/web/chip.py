@@ -8,6 +8,7 @@ from privacy.mine import Outlook
 from privacy.policy import duration
 
 ONLY_YOU = "Only you can read this conversation."
+RESTORING = "Who can read this is being looked up; until that is done nothing new is shared."
 
 
 def chip(outlook: Outlook, conversation: str | None, quiet: float, now: float) -> dict[str, Any]:
@@ -20,6 +21,19 @@ def chip(outlook: Outlook, conversation: str | None, quiet: float, now: float) -
         "can_take_back": conversation is not None and outlook.can_take_back and not going(outlook),
         "choice": outlook.choice,
         "state": outlook.state,
+    }
+
+
+def unknown() -> dict[str, Any]:
+    """The chip's JSON while the ledger and the outbox are still coming back: a guess could promise too much."""
+    return {
+        "sentence": RESTORING,
+        "who": [],
+        "when": None,
+        "shared": None,
+        "can_take_back": False,
+        "choice": None,
+        "state": None,
     }
 
 

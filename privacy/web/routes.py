@@ -29,10 +29,14 @@ from privacy.mine import (
     waiting_rows,
 )
 from privacy.rows import Rules, dataset_id
-from privacy.web.chip import chip
+from privacy.web.chip import chip, unknown
 
 NOT_SET_UP = "Sharing is not set up on this copy of Parley: everything stays between you and it."
 SIGN_IN = "Sign in to share: without an account you could not take it back."
+RESTORING = (
+    "What was agreed to and shared is being looked up, so nobody can be agreed to yet. Nothing new is shared meanwhile."
+    " Try again in a minute."
+)
 MANAGED = "Your account belongs to a team or enterprise organisation, so sharing is off for it."
 PURPOSES = "A yes is to the purposes that its text names: {}. Reload the page and try again."
 
@@ -43,6 +47,10 @@ class TextChanged(Refused):
 
 class NotAgreed(Refused):
     status, code = 422, "not_agreed"
+
+
+class NotRestored(Refused):
+    status, code = 503, "not_restored"
 
 
 class Body(BaseModel):
@@ -90,7 +98,8 @@ class Desk:
 
     `labels`: model -> what people call it. `model_of(owner, conversation)`: its model; raises where it is not the owner's.
     `saving()`: how far everything is saved, and who can read that, as the page shows it. `wake()`: something is to be
-    taken back, do not wait for the next round.
+    taken back, do not wait for the next round. `restored()`: whether all that was kept is here; before that it is not known
+    who can read what.
     """
 
     db: Database
@@ -101,6 +110,7 @@ class Desk:
     model_of: Callable[[str, str], Awaitable[str]]
     saving: Callable[[], Awaitable[Mapping[str, Any]]]
     wake: Callable[[], None]
+    restored: Callable[[], bool]
     minimum_age: int = 18
 
     @property
@@ -127,7 +137,10 @@ class Desk:
         return policy.current(language, facts, kind)
 
     def shown(self, agreed: Agreement, kind: policy.Kind) -> Shown:
-        """What a yes was said to. Raises where that is not the text in force, or not all of it was affirmed."""
+        """What a yes was said to. Raises where that is not the text in force, or not all of it was affirmed, and before it
+        is known what was said earlier."""
+        if not self.restored():
+            raise NotRestored(RESTORING)
         if agreed.age_affirmed is not True:
             raise NotAgreed(f"To share you must be {self.minimum_age} or older, and say so.")
         text = self.text(agreed.recipient, kind)
@@ -162,19 +175,23 @@ def router(desk: Desk) -> APIRouter:
         visitor = visitor_of(request)
         now = desk.clock()
         found = await desk.db.read(lambda db: recipients(db, visitor.owner, desk.rules, now))
-        reason = None if desk.is_set_up else NOT_SET_UP
+        known = desk.restored()
+        reason = None if known else RESTORING
+        if reason is None and not desk.is_set_up:
+            reason = NOT_SET_UP
         if reason is None and visitor.account is None:
             reason = SIGN_IN
         if reason is None and visitor.account and any(org.managed for org in visitor.account.orgs):
             reason = MANAGED
         return {
             "signed_in": visitor.account is not None,
+            "known": known,
             "can_share": reason is None,
             "reason": reason,
             "minimum_age": desk.minimum_age,
             "quiet": policy.duration(desk.rules.quiet / 3600) if desk.rules.quiet else None,
             "purposes": list(policy.PURPOSES),
-            "recipients": [_recipient(desk, name, state) for name, state in found.items()],
+            "recipients": [_recipient(desk, name, state if known else "unknown") for name, state in found.items()],
             "saving": await desk.saving(),
         }
 
@@ -254,6 +271,8 @@ def router(desk: Desk) -> APIRouter:
         if conversation is not None:
             model = model or await desk.model_of(owner, conversation)
             await desk.model_of(owner, conversation)
+        if not desk.restored():
+            return unknown()
         now = desk.clock()
         seen = await desk.db.read(lambda db: outlook(db, owner, conversation, model, desk.rules, now))
         return chip(seen, conversation, desk.rules.quiet, now)

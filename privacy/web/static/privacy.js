@@ -31,6 +31,7 @@ const ACCOUNT = {
 	stale: "The text has changed: nothing new leaves until you agree again.",
 	blocked: "Your organisation decides, and it has not allowed it.",
 	ineligible: "",
+	unknown: "Being looked up.",
 };
 const PLACEHOLDER = /(\[[A-Z_]+_\d+\])/;
 const asked = new URLSearchParams(location.search).get("conversation");
@@ -47,7 +48,7 @@ async function load() {
 		drawRows(rows, waiting);
 		drawSummary(rows);
 		// What is on its way is looked at until it has arrived.
-		if (rows.some((row) => ["publish", "retract"].includes(row.state))) again = setTimeout(load, MOVING_MS);
+		if (!state.known || rows.some((row) => ["publish", "retract"].includes(row.state))) again = setTimeout(load, MOVING_MS);
 	} catch (error) {
 		$("summary").textContent = error.message;
 	}
@@ -61,6 +62,7 @@ function drawSummary(rows) {
 	if (readers.length) parts.push(`${list(readers)} can read ${out.length === 1 ? "1 row" : `${out.length} rows`} of yours.`);
 	if (shared.length) parts.push(`What you write to the models of ${list(shared)} is shared with them, ${state.quiet ? `${state.quiet} after` : "soon after"} the conversation last changed.`);
 	const others = $("others").textContent ? ", and where a model runs elsewhere, the host that answers" : "";
+	if (!state.known) parts.splice(0, parts.length, "Who can read your conversations is being looked up; until that is done nothing new is shared.");
 	if (!parts.length) parts.push(`Only you can read your conversations${others}.`);
 	$("summary").textContent = parts.join(" ");
 	$("saving").textContent = state.saving.sentence ?? "";
@@ -136,6 +138,7 @@ async function told(act) {
 }
 
 function drawRows(rows, waiting) {
+	if (!state.known) return $("rows").replaceChildren(h("li", { text: "What was shared is being looked up." }));
 	if (!rows.length && !waiting.length) return $("rows").replaceChildren(h("li", { text: "Nothing of yours has left, and nothing is about to." }));
 	$("rows").replaceChildren(
 		...waiting.map((row) =>
