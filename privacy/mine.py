@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from privacy.consent import AccountState, ConversationChoice, Standpoint, subject_of
-from privacy.outbox import covered
+from privacy.outbox import covered, stands
 from privacy.rows import Rules, dataset_id, prepare
 from privacy.segments import Turn, conversations_of, cut, turns_of
 
@@ -19,24 +19,38 @@ STANDING = "SELECT answers FROM outbox WHERE subject = ? AND state IN ('publish'
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """Who will read a conversation.
+    """Who will read a conversation, by name, each tuple sorted.
 
-    `state`: the account's, towards the authors of the model selected ("unset" where it names none). `readers`: who has
-    turns of it, or will get some, by name. `when`: Unix seconds at which the next turns leave, None where none will.
-    `next_turn`: whether what is written next would be covered. `shared`: its readers have, or may have, some of it now.
+    `state`: the account's, towards `recipient`, the authors of the model selected ("unset" where it names none).
+    `standing`: who has, or may have, rows of it that stay. `leaving`: from whom rows that they have, or may have, are taken
+    back; somebody may be among both. `coming`: who gets turns of it that are here already, the first at `when`, Unix
+    seconds. `next_turn`: whether what is written next would be covered.
     """
 
     recipient: str | None
     state: AccountState
     choice: ConversationChoice
-    readers: tuple[str, ...]
+    standing: tuple[str, ...]
+    leaving: tuple[str, ...]
+    coming: tuple[str, ...]
     when: float | None
     next_turn: bool
-    shared: bool
+
+    @property
+    def readers(self) -> tuple[str, ...]:
+        """All who have turns of it, or will get some."""
+        follows = {self.recipient} if self.next_turn and self.recipient else set()
+        return tuple(sorted({*self.standing, *self.leaving, *self.coming, *follows}))
+
+    @property
+    def shared(self) -> bool:
+        """Its readers have, or may have, some of it now."""
+        return bool(self.standing or self.leaving)
 
     @property
     def can_take_back(self) -> bool:
-        return self.shared or self.when is not None or self.next_turn
+        """What is on its way out cannot be taken back once more."""
+        return bool(self.standing or self.coming or self.next_turn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +104,23 @@ def outlook(
     recipient = rules.authors.get(model or "") or None
     choice = at.conversation_choice(conversation) if conversation else "inherit"
     state: AccountState = at.account_state(recipient) if recipient else "unset"
-    rows = [] if conversation is None else _rows(db, at.subject, conversation)
-    live = [row for row in rows if row["state"] in ("publish", "published", "retract")]
-    readers = {row["recipient"] for row in live}
-    times = [now for row in live if row["state"] == "publish"]
+    standing: set[str] = set()
+    leaving: set[str] = set()
+    coming: dict[str, float] = {}
     if conversation is not None:
         turns = turns_of(db, owner, conversation)
-        standing = [row for row in rows if row["state"] in ("publish", "published", "quarantined")]
-        taken = {answer for row in standing for answer in json.loads(row["answers"])}
+        taken: set[str] = set()
+        for row in _rows(db, at.subject, conversation):
+            if row["state"] == "retracted":
+                continue
+            name, sent = row["recipient"], row["shard"] is not None
+            if row["state"] == "retract" or stands(row, at, turns, rules, now) is None:
+                leaving |= {name} if sent else set()
+                continue
+            taken.update(json.loads(row["answers"]))
+            standing |= {name} if sent else set()
+            if row["state"] == "publish":
+                coming[name] = now
 
         def covering(turn: Turn) -> Any:
             author = rules.authors.get(turn.model)
@@ -105,20 +128,12 @@ def outlook(
             return yes if yes and yes.fresh else None
 
         for segment in cut(turns, covering, taken):
-            readers.add(rules.authors[segment.model])
-            times.append(max(segment.changed_at, segment.why.at) + rules.quiet)
+            name, leaves = rules.authors[segment.model], max(segment.changed_at, segment.why.at) + rules.quiet
+            coming[name] = min(leaves, coming.get(name, leaves))
     next_turn = state == "granted" and choice == "inherit"
-    if next_turn and recipient:
-        readers.add(recipient)
-    return Outlook(
-        recipient,
-        state,
-        choice,
-        tuple(sorted(readers)),
-        min(times, default=None),
-        next_turn,
-        shared=any(row["shard"] is not None for row in live),
-    )
+    when = min(coming.values(), default=None)
+    names = (tuple(sorted(found)) for found in (standing, leaving, coming))
+    return Outlook(recipient, state, choice, *names, when, next_turn)
 
 
 def preview(db: sqlite3.Connection, owner: str, conversation: str, rules: Rules) -> list[PreviewRow]:

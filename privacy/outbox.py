@@ -111,9 +111,8 @@ def _compare_conversation(
 ) -> None:
     taken: set[str] = set()
     for row in rows:
-        segment = _still_covered(row, at, turns)
-        due = segment is not None and segment.why.fresh and _leaves_at(segment, rules) <= now
-        if segment is None or (row["shard"] is None and not due) or _redact_again(row, rules):
+        segment = stands(row, at, turns, rules, now)
+        if segment is None:
             _take_back(found, row, explain, turns[0].conversation_updated_at)
             continue
         taken.update(json.loads(row["answers"]))
@@ -137,6 +136,17 @@ def covered(at: Standpoint, recipient: str, turn: Turn) -> Yes | None:
 
 def _leaves_at(segment: Segment[Yes], rules: Rules) -> float:
     return max(segment.changed_at, segment.why.at) + rules.quiet
+
+
+def stands(
+    row: sqlite3.Row, at: Standpoint, turns: list[Turn], rules: Rules, now: float
+) -> Segment[Yes] | None:
+    """The segment of an outbox row that may stay there; None where the next plan takes the row out."""
+    segment = _still_covered(row, at, turns)
+    due = segment is not None and segment.why.fresh and _leaves_at(segment, rules) <= now
+    if (row["shard"] is None and not due) or _redact_again(row, rules):
+        return None
+    return segment
 
 
 def _still_covered(row: sqlite3.Row, at: Standpoint, turns: list[Turn]) -> Segment[Yes] | None:

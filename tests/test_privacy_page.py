@@ -11,8 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from privacy import policy
-from privacy.mine import Outlook
-from privacy.web.chip import ONLY_YOU, distance, going, sentence
+from privacy.web.chip import ONLY_YOU, distance
 from tests.support.browser import DESKTOP, PHONE, chromium
 from tests.support.hub.accounts import Org
 from tests.support.sharing_stage import Person, SharingStage, sharing_stage
@@ -170,32 +169,6 @@ def test_the_line_under_the_box_is_true_at_every_step(ada: Person):
     assert ada.post("conversation", {"id": id, "choice": "private"}).json() == {"choice": "private"}
     chip = ada.get("chip", conversation=id)
     assert (chip["sentence"], chip["when"], chip["can_take_back"]) == (ONLY_YOU, None, False)
-
-
-def outlook(**more: Any) -> Outlook:
-    given = {"recipient": "acme", "state": "granted", "choice": "inherit", "readers": ("acme",), "when": None,
-             "next_turn": False, "shared": False}
-    return Outlook(**{**given, **more})  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("seen", "said"),
-    [
-        (outlook(shared=True), "acme can read part of this conversation."),
-        (outlook(shared=True, when=7200.0), "acme can read part of this conversation. More of it follows in 2 hours."),
-        (outlook(shared=True, readers=("acme", "lab")), "acme and lab can read part of this conversation."),
-        (outlook(shared=True, choice="private"), "Being taken back from acme; until that is done they can still read part of it."),
-        (outlook(readers=(), state="unset"), ONLY_YOU),
-        (outlook(when=0.0), "acme will be able to read this conversation within minutes; until then only you."),
-    ],
-)  # fmt: skip
-def test_each_outlook_has_its_sentence(seen: Outlook, said: str):
-    assert sentence(seen, False, 0.0, 0.0) == said
-
-
-def test_what_is_on_its_way_out_cannot_be_taken_back_again():
-    assert going(outlook(shared=True, state="withdrawn")) and not going(outlook(shared=True))
-    assert not going(outlook(shared=True, state="withdrawn", choice="share"))
 
 
 def test_distances_in_words():

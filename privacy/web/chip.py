@@ -18,7 +18,7 @@ def chip(outlook: Outlook, conversation: str | None, quiet: float, now: float) -
         "who": list(outlook.readers),
         "when": outlook.when,
         "shared": outlook.shared,
-        "can_take_back": conversation is not None and outlook.can_take_back and not going(outlook),
+        "can_take_back": conversation is not None and outlook.can_take_back,
         "choice": outlook.choice,
         "state": outlook.state,
     }
@@ -38,25 +38,30 @@ def unknown() -> dict[str, Any]:
 
 
 def sentence(outlook: Outlook, is_new: bool, quiet: float, now: float) -> str:
-    """One sentence that is true now. It never promises more privacy than there is."""
-    who = names(outlook.readers)
-    if outlook.shared and going(outlook):
-        return f"Being taken back from {who}; until that is done they can still read part of it."
-    if outlook.shared:
-        more = f" More of it follows {distance(outlook.when - now)}." if outlook.when is not None else ""
-        return f"{who} can read part of this conversation.{more}"
+    """What is true now. It never promises more privacy than there is."""
+    follows = f"{duration(quiet / 3600)} after the last message" if quiet else "soon after the last message"
+    gone = tuple(name for name in outlook.leaving if name not in outlook.standing)
+    said = []
+    if outlook.standing:
+        said.append(f"{names(outlook.standing)} can read part of this conversation.")
+    if gone:
+        said.append(f"Being taken back from {names(gone)}; until that is done they can still read part of it.")
     if outlook.when is not None:
-        return f"{who} will be able to read this conversation {distance(outlook.when - now)}; until then only you."
-    if outlook.next_turn:
-        wait = f"{duration(quiet / 3600)} after the last message" if quiet else "soon after the last message"
-        return f"{who} will be able to read {'this' if is_new else 'what you write here'}, {wait}."
-    return ONLY_YOU
-
-
-def going(outlook: Outlook) -> bool:
-    """What was shared is on its way out, and nothing else is on its way in."""
-    ended = outlook.choice == "private" or (outlook.choice == "inherit" and outlook.state in ("withdrawn", "denied", "blocked"))
-    return outlook.shared and outlook.when is None and not outlook.next_turn and ended
+        at = distance(outlook.when - now)
+        if not said:
+            said.append(f"{names(outlook.coming)} will be able to read this conversation {at}; until then only you.")
+        elif outlook.coming == outlook.standing:
+            said.append(f"More of it follows {at}.")
+        else:
+            said.append(f"{names(outlook.coming)} will be able to read more of it {at}.")
+    if outlook.next_turn and outlook.recipient:
+        if not said:
+            said.append(f"{outlook.recipient} will be able to read {'this' if is_new else 'what you write here'}, {follows}.")
+        elif outlook.standing == (outlook.recipient,):
+            said.append(f"What you write next follows, {follows}.")
+        elif outlook.shared or outlook.recipient not in outlook.coming:
+            said.append(f"{outlook.recipient} will be able to read what you write next, {follows}.")
+    return " ".join(said) or ONLY_YOU
 
 
 def names(who: tuple[str, ...]) -> str:
