@@ -1,0 +1,129 @@
+"""The line under the box, from the database to the sentence: it names who reads, who no longer does, and what follows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from privacy.mine import outlook
+from privacy.outbox import plan
+from privacy.web.chip import ONLY_YOU, chip
+from tests.support.sharing_world import ALPHA, BETA, QUIET, World
+
+pytestmark = pytest.mark.anyio
+
+LATER = "3 days after the last message"
+ACME = "acme can read part of this conversation."
+GOING = "Being taken back from {}; until that is done they can still read part of it."
+
+
+@pytest.fixture
+def world(tmp_path: Path):
+    world = World(tmp_path)
+    yield world
+    world.close()
+
+
+async def seen(world: World, owner: str, chat: str | None, model: str = ALPHA) -> dict[str, Any]:
+    found = await world.db.read(lambda db: outlook(db, owner, chat, model, world.rules, world.clock()))
+    return chip(found, chat, world.rules.quiet, world.clock())
+
+
+async def both(world: World) -> tuple[str, str]:
+    """Somebody whose conversation acme and globex each have a row of."""
+    owner = await world.person()
+    await world.choose(owner, "grant", "acme")
+    await world.choose(owner, "grant", "globex")
+    chat = await world.say(owner, "for acme")
+    await world.say(owner, "for globex", BETA, chat)
+    await world.turn()
+    return owner, chat
+
+
+async def test_what_was_shared_stays_with_its_reader_whatever_model_is_selected(world: World):
+    """A no to acme says nothing about globex's row, and one to globex nothing about acme's."""
+    owner, chat = await both(world)
+    await world.choose(owner, "withdraw", "acme")
+    for _ in range(2):  # before the next plan, and after it
+        for model in (ALPHA, BETA):
+            found = await seen(world, owner, chat, model)
+            follows = f" What you write next follows, {LATER}." if model == BETA else ""
+            said = f"globex can read part of this conversation. {GOING.format('acme')}{follows}"
+            assert (found["sentence"], found["can_take_back"]) == (said, True)
+        await plan(world.db, world.rules, now=world.clock(), restored=True)
+    await world.turn(0)
+    found = await seen(world, owner, chat)
+    assert (found["sentence"], found["who"]) == ("globex can read part of this conversation.", ["globex"])
+
+
+async def test_a_row_that_its_reader_keeps_is_not_said_to_be_taken_back(world: World):
+    """The model selected is by somebody who was told no: what the others have stays, and can be taken back."""
+    owner, chat = await both(world)
+    await world.choose(owner, "withdraw", "globex")
+    await world.turn(0)
+    found = await seen(world, owner, chat, BETA)
+    assert (found["state"], found["sentence"], found["can_take_back"]) == ("withdrawn", ACME, True)
+
+
+async def test_what_is_all_on_its_way_out_cannot_be_taken_back_again(world: World):
+    owner, chat = await both(world)
+    await world.choose(owner, "deny", conversation=chat)
+    for _ in range(2):
+        found = await seen(world, owner, chat)
+        assert (found["sentence"], found["can_take_back"]) == (GOING.format("acme and globex"), False)
+        await plan(world.db, world.rules, now=world.clock(), restored=True)
+    await world.turn(0)
+    assert (await seen(world, owner, chat))["sentence"] == ONLY_YOU
+
+
+async def test_what_is_written_next_is_spoken_of_where_something_was_shared(world: World):
+    owner, chat = await both(world)
+    await world.choose(owner, "withdraw", "globex")
+    await world.turn(0)
+    assert (await seen(world, owner, chat))["sentence"] == f"{ACME} What you write next follows, {LATER}."
+    await world.choose(owner, "grant", "globex")
+    found = await seen(world, owner, chat, BETA)
+    assert found["sentence"] == f"{ACME} globex will be able to read what you write next, {LATER}."
+    assert found["who"] == ["acme", "globex"]
+    await world.say(owner, "more for acme", conversation=chat)
+    assert (await seen(world, owner, chat))["sentence"] == (
+        f"{ACME} More of it follows in 3 days. What you write next follows, {LATER}."
+    )
+    await world.say(owner, "and for globex", BETA, chat)
+    said = (await seen(world, owner, chat, "nobody/knows"))["sentence"]
+    assert said == f"{ACME} acme and globex will be able to read more of it in 3 days."
+
+
+async def test_a_yes_after_a_no_promises_nothing_that_was_taken_back(world: World):
+    """What leaves next goes to the reader from whom the rest is being taken back, and both are said."""
+    owner, chat = await both(world)
+    await world.choose(owner, "withdraw", "acme")
+    await world.choose(owner, "withdraw", "globex")
+    await world.choose(owner, "grant", "acme")
+    found = await seen(world, owner, chat)
+    assert found["sentence"] == f"{GOING.format('acme and globex')} acme will be able to read what you write next, {LATER}."
+    assert found["can_take_back"]
+
+
+async def test_what_waits_for_one_reader_says_who_may_read_what_comes_next(world: World):
+    owner = await world.person()
+    await world.choose(owner, "grant", "acme")
+    await world.choose(owner, "grant", "globex")
+    chat = await world.say(owner, "for acme")
+    waits = "acme will be able to read this conversation in 3 days; until then only you."
+    assert (await seen(world, owner, chat))["sentence"] == waits
+    found = await seen(world, owner, chat, BETA)
+    assert found["sentence"] == f"{waits} globex will be able to read what you write next, {LATER}."
+
+
+async def test_a_row_whose_conversation_went_another_way_is_going_and_the_new_one_coming(world: World):
+    owner = await world.person()
+    await world.choose(owner, "grant", "acme")
+    chat = await world.say(owner, "first")
+    await world.turn()
+    await world.retry(owner, chat, "said anew")
+    found = await seen(world, owner, chat, "nobody/knows")
+    assert found["sentence"] == f"{GOING.format('acme')} acme will be able to read more of it in 3 days."
+    assert found["when"] == pytest.approx(world.clock() + QUIET, abs=60)
