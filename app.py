@@ -153,8 +153,9 @@ def facts_of(settings: Settings) -> pages.Facts:
 
 
 def sharing_rules(settings: Settings, catalog: Catalog) -> Rules:
-    """What sharing goes by. Without a namespace and a token nobody can be agreed to; what was shared before stays known."""
-    is_set_up = bool(settings.share_namespace and settings.hf_token)
+    """What sharing goes by. What is public must be known again on an empty disk: without a namespace, a private dataset
+    and a token nobody can be agreed to. What was shared before stays known."""
+    is_set_up = bool(settings.share_namespace and settings.store_dataset and settings.hf_token)
     return Rules(
         namespace=settings.share_namespace or "",
         prefix=settings.share_prefix,

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from huggingface_hub import HfApi
 
+from app import sharing_rules
+from chat.models.catalog import Catalog
+from chat.settings import Settings
 from privacy.web.chip import ONLY_YOU
 from tests.support.app_process import AppProcess, free_port
-from tests.support.sharing_stage import Person, SharingStage, sharing_stage
+from tests.support.sharing_stage import MODELS, Person, SharingStage, sharing_stage
 
 
 def saved(person: Person) -> bool:
@@ -107,3 +111,18 @@ def test_a_hub_that_is_away_at_the_start_stops_nothing_and_gets_everything_later
         api = HfApi(endpoint=stage.hub.endpoint, token=stage.environ["HF_TOKEN"])
         files = [path for path in api.list_repo_files("host/kept", repo_type="dataset") if path.startswith("users/")]
         assert any("nobody is there" in Path(api.hf_hub_download("host/kept", path, repo_type="dataset", local_dir=tmp_path)).read_text() for path in files)  # fmt: skip
+
+
+@pytest.mark.parametrize("missing", ["SHARE_NAMESPACE", "STORE_DATASET", "HF_TOKEN"])
+def test_nobody_can_be_agreed_to_unless_the_ledger_outlives_the_disk(tmp_path: Path, missing: str):
+    """What is public must be known again on an empty disk, or nobody could take it back."""
+    models = tmp_path / "models.yaml"
+    models.write_text(MODELS.format(url="http://127.0.0.1:9"))
+    given = {"MODELS_FILE": str(models), "SHARE_NAMESPACE": "host", "STORE_DATASET": "host/kept", "HF_TOKEN": "hf_x"}
+
+    def offered(environ: dict[str, str]) -> bool:
+        settings = Settings.from_env(environ)
+        return any(sharing_rules(settings, Catalog.load(settings.models_file)).authors.values())
+
+    assert offered(given)
+    assert not offered({name: value for name, value in given.items() if name != missing})
