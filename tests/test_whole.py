@@ -65,9 +65,10 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.1)
 
 
-def processes_of(app: AppProcess, marker: str) -> list[int]:
-    """The processes whose command line names this app's own runtime folder, or who are below one that does."""
-    parents, found = {}, set()
+def processes_of(app: AppProcess, marker: str) -> dict[int, str]:
+    """The processes whose command line names this app's own runtime folder, or who are below one that does: their
+    command lines by process id."""
+    parents, found, commands = {}, set(), {}
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
@@ -77,6 +78,7 @@ def processes_of(app: AppProcess, marker: str) -> list[int]:
         except (FileNotFoundError, ProcessLookupError):
             continue
         parents[int(folder.name)] = parent
+        commands[int(folder.name)] = command
         if marker in command and int(folder.name) != app.process.pid:
             found.add(int(folder.name))
     grew = True
@@ -84,15 +86,15 @@ def processes_of(app: AppProcess, marker: str) -> list[int]:
         below = {pid for pid, parent in parents.items() if parent in found} - found
         found |= below
         grew = bool(below)
-    return sorted(found)
+    return {pid: commands[pid] for pid in found}
 
 
 def send_to_engine(app: AppProcess, data_dir: Path, what: signal.Signals) -> bool:
     """Send a signal to every process below the guard; False where there was none."""
-    processes = processes_of(app, str(data_dir / "run"))[1:]
-    for pid in processes:
+    engine = [pid for pid, command in processes_of(app, str(data_dir / "run")).items() if "guard.py" not in command]
+    for pid in engine:
         os.kill(pid, what)
-    return bool(processes)
+    return bool(engine)
 
 
 def set_temperature(page: Page, value: str) -> None:
