@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from privacy.consent import AccountState, ConversationChoice, Standpoint, subject_of
-from privacy.outbox import covered, stands
+from chat.db import Database
+from privacy.consent import AccountState, ConversationChoice, Standpoint, Yes, subject_of
+from privacy.outbox import covered, leaves_at, stands
 from privacy.rows import Rules, dataset_id, prepare
-from privacy.segments import Turn, conversations_of, cut, turns_of
+from privacy.segments import Segment, Turn, conversations_of, cut, turns_of
 
 # Not on its way out.
 STANDING = "SELECT answers FROM outbox WHERE subject = ? AND state IN ('publish', 'published', 'quarantined')"
@@ -122,13 +124,8 @@ def outlook(
             if row["state"] == "publish":
                 coming[name] = now
 
-        def covering(turn: Turn) -> Any:
-            author = rules.authors.get(turn.model)
-            yes = author and covered(at, author, turn)
-            return yes if yes and yes.fresh else None
-
-        for segment in cut(turns, covering, taken):
-            name, leaves = rules.authors[segment.model], max(segment.changed_at, segment.why.at) + rules.quiet
+        for segment in cut(turns, _covering(at, rules), taken):
+            name, leaves = rules.authors[segment.model], leaves_at(segment, rules)
             coming[name] = min(leaves, coming.get(name, leaves))
     next_turn = state == "granted" and choice == "inherit"
     when = min(coming.values(), default=None)
@@ -136,8 +133,9 @@ def outlook(
     return Outlook(recipient, state, choice, *names, when, next_turn)
 
 
-def preview(db: sqlite3.Connection, owner: str, conversation: str, rules: Rules) -> list[PreviewRow]:
-    """Every row that a share of this conversation as it is would cover, none of whose turns is shared already."""
+def offered(db: sqlite3.Connection, owner: str, conversation: str, rules: Rules) -> list[Segment[str]]:
+    """Every segment, with its recipient, that a share of this conversation as it is would cover, none of whose turns is
+    shared already."""
     subject = subject_of(db, owner)
     taken = {
         answer
@@ -149,12 +147,18 @@ def preview(db: sqlite3.Connection, owner: str, conversation: str, rules: Rules)
     def covering(turn: Turn) -> str | None:
         return None if turn.surface == "api" else rules.authors.get(turn.model) or None
 
-    rows = []
-    for segment in cut(turns_of(db, owner, conversation), covering, taken):
-        ready = prepare(segment, "", (), rules)
-        dataset = dataset_id(rules, segment.model)
-        rows.append(PreviewRow(segment.why, dataset, segment.model, segment.answers, ready.content))
-    return rows
+    return cut(turns_of(db, owner, conversation), covering, taken)
+
+
+async def preview(db: Database, owner: str, conversation: str, rules: Rules) -> list[PreviewRow]:
+    """The rows of what is `offered`. Redaction takes its time, so it begins after the transaction."""
+    found = await db.read(lambda connection: offered(connection, owner, conversation, rules))
+
+    def ready(segment: Segment[str]) -> PreviewRow:
+        content = prepare(segment, "", (), rules).content
+        return PreviewRow(segment.why, dataset_id(rules, segment.model), segment.model, segment.answers, content)
+
+    return await asyncio.to_thread(lambda: [ready(segment) for segment in found])
 
 
 def shared_rows(db: sqlite3.Connection, owner: str) -> list[SharedRow]:
@@ -168,30 +172,29 @@ def shared_rows(db: sqlite3.Connection, owner: str) -> list[SharedRow]:
     ]
 
 
-def waiting_rows(db: sqlite3.Connection, owner: str, rules: Rules, now: float) -> list[WaitingRow]:
-    """What is agreed to and in no outbox yet: the soonest first."""
+def waiting(db: sqlite3.Connection, owner: str, rules: Rules, now: float) -> list[Segment[Yes]]:
+    """What is agreed to and in no outbox yet."""
     at = Standpoint(db, owner, rules.terms, now)
     if at.standing != "account" or at.subject is None:
         return []
-    taken = {
-        answer
-        for row in db.execute(STANDING, (at.subject,))
-        for answer in json.loads(row["answers"])
-    }
+    taken = {answer for row in db.execute(STANDING, (at.subject,)) for answer in json.loads(row["answers"])}
+    covering = _covering(at, rules)
+    return [segment for _, turns in conversations_of(db, owner) for segment in cut(turns, covering, taken)]
 
-    def covering(turn: Turn) -> Any:
-        author = rules.authors.get(turn.model)
-        yes = author and covered(at, author, turn)
-        return yes if yes and yes.fresh else None
 
-    found = []
-    for conversation, turns in conversations_of(db, owner):
-        for segment in cut(turns, covering, taken):
-            when = max(segment.changed_at, segment.why.at) + rules.quiet
-            ready = prepare(segment, segment.why.event.policy_version, segment.why.event.purposes, rules)
-            recipient = rules.authors[segment.model]
-            found.append(WaitingRow(recipient, dataset_id(rules, segment.model), conversation, when, ready.content))
-    return sorted(found, key=lambda row: (row.when, row.conversation))
+async def waiting_rows(db: Database, owner: str, rules: Rules, now: float) -> list[WaitingRow]:
+    """The rows of what is `waiting`, the soonest first. Redaction takes its time, so it begins after the transaction."""
+    found = await db.read(lambda connection: waiting(connection, owner, rules, now))
+
+    def ready(segment: Segment[Yes]) -> WaitingRow:
+        event, model = segment.why.event, segment.model
+        content = prepare(segment, event.policy_version, event.purposes, rules).content
+        return WaitingRow(
+            rules.authors[model], dataset_id(rules, model), segment.conversation, leaves_at(segment, rules), content
+        )
+
+    rows = await asyncio.to_thread(lambda: [ready(segment) for segment in found])
+    return sorted(rows, key=lambda row: (row.when, row.conversation))
 
 
 def recipients(db: sqlite3.Connection, owner: str, rules: Rules, now: float) -> dict[str, AccountState]:
@@ -202,6 +205,17 @@ def recipients(db: sqlite3.Connection, owner: str, rules: Rules, now: float) -> 
     )
     names = {author for author in rules.authors.values() if author} | {row["recipient"] for row in said}
     return {name: at.account_state(name) for name in sorted(names)}
+
+
+def _covering(at: Standpoint, rules: Rules) -> Callable[[Turn], Yes | None]:
+    """The consent under which a turn may leave now or later."""
+
+    def covering(turn: Turn) -> Yes | None:
+        author = rules.authors.get(turn.model)
+        yes = covered(at, author, turn) if author else None
+        return yes if yes and yes.fresh else None
+
+    return covering
 
 
 def _rows(db: sqlite3.Connection, subject: str | None, conversation: str) -> list[sqlite3.Row]:

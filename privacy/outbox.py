@@ -126,7 +126,7 @@ def _compare_conversation(
         return yes if yes and yes.fresh else None
 
     for segment in cut(turns, covering, taken):
-        if _leaves_at(segment, rules) <= now:
+        if leaves_at(segment, rules) <= now:
             found.new.append((at.subject or "", segment))
 
 
@@ -134,7 +134,7 @@ def covered(at: Standpoint, recipient: str, turn: Turn) -> Yes | None:
     return at.covering(recipient, turn.conversation, turn.answer_id, turn.surface, turn.created_at)
 
 
-def _leaves_at(segment: Segment[Yes], rules: Rules) -> float:
+def leaves_at(segment: Segment[Yes], rules: Rules) -> float:
     return max(segment.changed_at, segment.why.at) + rules.quiet
 
 
@@ -143,7 +143,7 @@ def stands(
 ) -> Segment[Yes] | None:
     """The segment of an outbox row that may stay there; None where the next plan takes the row out."""
     segment = _still_covered(row, at, turns)
-    due = segment is not None and segment.why.fresh and _leaves_at(segment, rules) <= now
+    due = segment is not None and segment.why.fresh and leaves_at(segment, rules) <= now
     if (row["shard"] is None and not due) or _redact_again(row, rules):
         return None
     return segment

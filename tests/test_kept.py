@@ -118,7 +118,8 @@ def test_nobody_can_be_agreed_to_unless_the_ledger_outlives_the_disk(tmp_path: P
     """What is public must be known again on an empty disk, or nobody could take it back."""
     models = tmp_path / "models.yaml"
     models.write_text(MODELS.format(url="http://127.0.0.1:9"))
-    given = {"MODELS_FILE": str(models), "SHARE_NAMESPACE": "host", "STORE_DATASET": "host/kept", "HF_TOKEN": "hf_x"}
+    given = {"DATA_DIR": str(tmp_path), "MODELS_FILE": str(models)}
+    given |= {"SHARE_NAMESPACE": "host", "STORE_DATASET": "host/kept", "HF_TOKEN": "hf_x"}
 
     def offered(environ: dict[str, str]) -> bool:
         settings = Settings.from_env(environ)

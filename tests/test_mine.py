@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from privacy.mine import outlook
+from privacy.mine import outlook, preview, waiting_rows
 from privacy.outbox import plan
+from privacy.rows import Redaction
 from privacy.web.chip import ONLY_YOU, chip
-from tests.support.sharing_world import ALPHA, BETA, QUIET, World
+from tests.support.sharing_world import ALPHA, BETA, QUIET, World, redact
 
 pytestmark = pytest.mark.anyio
 
@@ -127,3 +129,25 @@ async def test_a_row_whose_conversation_went_another_way_is_going_and_the_new_on
     found = await seen(world, owner, chat, "nobody/knows")
     assert found["sentence"] == f"{GOING.format('acme')} acme will be able to read more of it in 3 days."
     assert found["when"] == pytest.approx(world.clock() + QUIET, abs=60)
+
+
+@pytest.mark.parametrize("show", ["preview", "waiting"])
+async def test_nobody_waits_in_the_database_while_a_preview_is_redacted(world: World, show: str):
+    """Redaction may take seconds: it reads first, and prepares when the transaction is over."""
+    owner = await world.person()
+    await world.choose(owner, "grant", "acme")
+    chat = await world.say(owner, "I am jan@example.com")
+    threads: list[str] = []
+
+    def redact_there(text: str, placeholders: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return redact(text, placeholders)
+
+    world.use(redaction=Redaction("1", redact_there, dict))
+    reading = await world.db.read(lambda _: threading.current_thread().name)
+    if show == "preview":
+        rows = await preview(world.db, owner, chat, world.rules)
+    else:
+        rows = await waiting_rows(world.db, owner, world.rules, world.clock())
+    assert [row.content["messages"][0]["content"] for row in rows] == ["I am [EMAIL_1]"]
+    assert threads and not any(name.startswith(reading.rpartition("_")[0]) for name in threads)

@@ -128,7 +128,7 @@ async def test_imported_turns_and_api_calls_are_not_shared_by_an_account_grant(w
 async def test_imported_turns_are_shared_where_their_preview_was_agreed_to_and_nothing_added_later(world):
     owner = await world.person()
     chat = await world.say(owner, "from elsewhere", surface="import")
-    (row,) = await world.db.read(lambda db: preview(db, owner, chat, world.rules))
+    (row,) = await preview(world.db, owner, chat, world.rules)
     assert (row.recipient, row.answers) == ("acme", await world.answers(owner, chat))
     await world.choose(owner, "grant", row.recipient, chat, row.answers)
     await world.say(owner, "added later", conversation=chat)
@@ -143,7 +143,7 @@ async def test_sharing_the_rest_of_a_conversation_takes_nothing_back_and_opens_n
     await world.choose(owner, "grant", "acme")
     await world.say(owner, "public", conversation=chat)
     await world.turn()
-    (row,) = await world.db.read(lambda db: preview(db, owner, chat, world.rules))
+    (row,) = await preview(world.db, owner, chat, world.rules)
     await world.choose(owner, "grant", "acme", chat, row.answers)
     await world.say(owner, "added later", conversation=chat)
     planned, _ = await world.turn()
@@ -864,7 +864,7 @@ async def test_my_shared_data_shows_rows_and_receipts_and_nobody_elses(world):
     )
     assert row.content["messages"][0]["content"] == "mine"
     assert await world.db.read(lambda db: shared_rows(db, other)) == []
-    assert await world.db.read(lambda db: preview(db, other, chat, world.rules)) == []
+    assert await preview(world.db, other, chat, world.rules) == []
     assert await world.db.read(lambda db: recipients(db, owner, world.rules, world.clock())) == {
         "acme": "granted",
         "globex": "unset",
@@ -877,5 +877,5 @@ async def test_a_preview_leaves_out_what_is_shared_already_and_what_came_through
     await world.turn()
     await world.say(owner, "by program", conversation=chat, surface="api")
     await world.say(owner, "fresh", BETA, chat)
-    (row,) = await world.db.read(lambda db: preview(db, owner, chat, world.rules))
+    (row,) = await preview(world.db, owner, chat, world.rules)
     assert (row.recipient, row.content["messages"][0]["content"]) == ("globex", "fresh")

@@ -22,6 +22,7 @@ from privacy.mine import (
     PreviewRow,
     SharedRow,
     WaitingRow,
+    offered,
     outlook,
     preview,
     recipients,
@@ -219,8 +220,8 @@ def router(desk: Desk) -> APIRouter:
         if isinstance(said, Given):
             _person(request)
             shown = desk.shown(said, "share")
-            offered = await desk.db.read(lambda db: preview(db, owner, said.id, desk.rules))
-            answers = {answer for row in offered if row.recipient == said.recipient for answer in row.answers}
+            found = await desk.db.read(lambda db: offered(db, owner, said.id, desk.rules))
+            answers = {answer for segment in found if segment.why == said.recipient for answer in segment.answers}
             if not set(said.answers) <= answers:
                 raise TextChanged("The conversation has changed since you looked at it. Look again, then decide.")
             choice = Choice("grant", said.recipient, said.id, tuple(said.answers))
@@ -235,7 +236,7 @@ def router(desk: Desk) -> APIRouter:
         """The rows as they would leave, redacted, and the text that sharing them is agreed to with."""
         owner = visitor_of(request).owner
         await desk.model_of(owner, conversation)
-        rows = await desk.db.read(lambda db: preview(db, owner, conversation, desk.rules))
+        rows = await preview(desk.db, owner, conversation, desk.rules)
         return {
             "choice": await desk.consent.conversation_choice(owner, conversation),
             "rows": [_preview_row(desk, row) for row in rows],
@@ -247,7 +248,7 @@ def router(desk: Desk) -> APIRouter:
         """Every row that left, with its state and its text as it leaves, and before them those that wait for their time."""
         owner, now = visitor_of(request).owner, desk.clock()
         rows = await desk.db.read(lambda db: shared_rows(db, owner))
-        waiting = await desk.db.read(lambda db: waiting_rows(db, owner, desk.rules, now))
+        waiting = await waiting_rows(desk.db, owner, desk.rules, now)
         return {
             "rows": [_shared_row(row) for row in rows],
             "waiting": [_waiting_row(row) for row in waiting],
