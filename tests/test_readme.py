@@ -60,6 +60,10 @@ def test_every_make_target_it_names_is_there():
     assert set(re.findall(r"`(?:PORT=\d+ )?make ([a-z]+)`", TEXT)) | {"run", "test"} <= targets
 
 
+def test_no_placeholder_is_left():
+    assert not re.findall(r"\b[A-Z]+_(?:FIRST|AGAIN)\b", TEXT)
+
+
 def test_its_pictures_are_there():
     pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", TEXT)
     assert pictures
