@@ -379,6 +379,8 @@ def _merge_account(db: sqlite3.Connection, saved: SavedOwner) -> str:
     if goes == row["id"]:
         db.execute("UPDATE accounts SET owner = ? WHERE owner = ?", (first, goes))
     db.execute("DELETE FROM owners WHERE id = ?", (goes,))
+    # Whoever became the one that goes has now become the one that stays: the note always names an owner that is there.
+    db.execute("UPDATE backup_state SET value = ? WHERE name LIKE 'became:%' AND value = ?", (first, goes))
     set_state(db, f"became:{goes}", first)
     return first
 

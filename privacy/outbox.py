@@ -85,7 +85,7 @@ def compare(db: sqlite3.Connection, rules: Rules, now: float) -> Comparison:
     for row in db.execute(LIVE):
         live[row["conversation"]].append(row)
     agreed = db.execute(
-        "SELECT owner FROM subjects WHERE EXISTS"
+        "SELECT DISTINCT owner FROM subjects WHERE EXISTS"
         " (SELECT 1 FROM consent_events WHERE subject = subjects.subject AND kind = 'grant') ORDER BY owner"
     ).fetchall()
     explain = _Explained(db, rules)
@@ -151,7 +151,7 @@ def stands(
 
 def _still_covered(row: sqlite3.Row, at: Standpoint, turns: list[Turn]) -> Segment[Yes] | None:
     """The segment of an outbox row, if it still is what it was and every turn of it is covered."""
-    if row["subject"] != at.subject:
+    if row["subject"] not in at.subjects:
         return None
     segment = find(turns, json.loads(row["answers"]), None)
     if segment is None or segment.digest() != row["segment_hash"]:
@@ -193,9 +193,10 @@ class _Explained:
         return bool(
             one("SELECT 1 FROM tombstones WHERE conversation = ?", (row["conversation"],)).fetchone()
             or one(
-                "SELECT 1 FROM consent_events WHERE kind <> 'grant' AND ((subject = ? AND at > (SELECT at FROM"
+                "SELECT 1 FROM consent_events WHERE kind <> 'grant' AND ((subject IN (SELECT ? UNION SELECT b.subject FROM"
+                " subjects AS a JOIN subjects AS b USING (owner) WHERE a.subject = ?) AND at > (SELECT at FROM"
                 " consent_events WHERE id = ?)) OR conversation = ?)",
-                (row["subject"], row["event"], row["conversation"]),
+                (row["subject"], row["subject"], row["event"], row["conversation"]),
             ).fetchone()
             or one(
                 "SELECT 1 FROM subjects JOIN owner_standing USING (owner) WHERE subject = ? AND standing = 'managed'",

@@ -73,7 +73,7 @@ MUTANTS = (
     Mutant(
         "an event follows the one before whatever the clock does",
         "privacy/consent.py",
-        'at=max(float(now), last["at"] + TICK) if last else float(now),',
+        'at=max(float(now), latest + TICK) if latest is not None else float(now),',
         "at=float(now),",
     ),
     Mutant("a yes is to a recipient by name", "privacy/consent.py", "e.recipient in (None, recipient) and", ""),
