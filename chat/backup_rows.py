@@ -27,11 +27,18 @@ class Waiting:
     conversations: int
     owners: int
     deletions: int
-    others: int
+    parts: int
+    extras: int
+    accounts: int
     oldest: float | None
 
+    @property
+    def backlog(self) -> int:
+        """What somebody did and would miss. That somebody was here, which accounts/ says too, is none of it."""
+        return self.conversations + self.deletions + self.parts + self.extras
+
     def __bool__(self) -> bool:
-        return bool(self.conversations or self.deletions or self.others)
+        return bool(self.backlog or self.accounts)
 
 
 @dataclass(slots=True)
@@ -43,10 +50,11 @@ class Batch:
     conversations: list[tuple[int, int, str, str]] = field(default_factory=list)  # revision, part, id, owner
     stale_parts: list[tuple[str, int, int]] = field(default_factory=list)  # owner, part, marks
     stale_accounts: list[tuple[str, int]] = field(default_factory=list)  # owner, marks
+    stale_extras: list[tuple[str, int]] = field(default_factory=list)  # prefix, marks
     tombstones: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return any((self.add, self.delete, self.conversations, self.stale_parts, self.stale_accounts, self.tombstones))
+        return any((self.add, self.delete, self.conversations, self.stale_parts, self.stale_accounts, self.stale_extras, self.tombstones))
 
 
 def waiting(db: sqlite3.Connection) -> Waiting:
@@ -55,8 +63,16 @@ def waiting(db: sqlite3.Connection) -> Waiting:
         " FROM conversations WHERE revision > saved_revision"
     ).fetchone()
     deletions = db.execute("SELECT count(*) FROM tombstones WHERE saved = 0").fetchone()[0]
-    others = db.execute("SELECT (SELECT count(*) FROM stale_parts) + (SELECT count(*) FROM stale_accounts)").fetchone()[0]
-    return Waiting(row["n"], row["owners"], deletions, others, row["oldest"])
+    others = (
+        db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
+        for table in ("stale_parts", "stale_extras", "stale_accounts")
+    )
+    return Waiting(row["n"], row["owners"], deletions, *others, row["oldest"])
+
+
+def stale_extras(db: sqlite3.Connection) -> list[tuple[str, int]]:
+    """(prefix, marks) of the other parts whose files changed since they were last written."""
+    return [tuple(row) for row in db.execute("SELECT prefix, marks FROM stale_extras")]
 
 
 def state(db: sqlite3.Connection, name: str) -> str | None:
@@ -269,6 +285,7 @@ def record(db: sqlite3.Connection, batch: Batch, head: str, purge_at: float) -> 
             _mark_part(db, owner, part)
     db.executemany("DELETE FROM stale_parts WHERE owner = ? AND part = ? AND marks = ?", batch.stale_parts)
     db.executemany("DELETE FROM stale_accounts WHERE owner = ? AND marks = ?", batch.stale_accounts)
+    db.executemany("DELETE FROM stale_extras WHERE prefix = ? AND marks = ?", batch.stale_extras)
     db.executemany("UPDATE tombstones SET saved = 1 WHERE conversation = ?", [(id,) for id in batch.tombstones])
     for path, content in batch.add.items():
         db.execute("INSERT OR REPLACE INTO saved_files VALUES (?, ?)", (path, blob_id(content)))

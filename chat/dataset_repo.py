@@ -9,18 +9,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import hashlib
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Literal, Protocol
+from typing import Literal, ParamSpec, Protocol, TypeVar
 
 Visibility = Literal["private", "public", "gated"]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class RepoError(Exception):
@@ -80,6 +84,17 @@ class DatasetRepo(Protocol):
 
     def purge(self) -> None:
         """Delete what squashing leaves: large files the head does not name, and other branches and tags."""
+
+
+class Threads:
+    """At most so many threads for calls of a repository, which may wait long. Those that `asyncio.to_thread` shares out
+    are few, and whoever sends a message waits for them."""
+
+    def __init__(self, most: int) -> None:
+        self._pool = ThreadPoolExecutor(most, thread_name_prefix="repo")
+
+    async def run(self, fn: Callable[P, T], *arguments: P.args) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, fn, *arguments)
 
 
 def blob_id(content: bytes) -> str:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -659,10 +660,77 @@ async def test_a_file_of_another_part_that_it_cannot_read_is_left_as_it_is(world
     refusing.kept = {"consent/a.jsonl": b"mine\n", "consent/b.jsonl": b"mine\n"}
     machine = world.machine(extras=[refusing])
     await machine.turn(owner_of(1), None, "one")
-    await machine.backup.flush()
+    with pytest.raises(Denied, match="consent/a.jsonl cannot be read"):
+        await machine.backup.flush()
     assert world.head()["consent/a.jsonl"] == b"future\n"
     assert machine.backup.problem == "consent/a.jsonl cannot be read. It is left as it is."
     assert (await machine.backup.figures()).backlog == 0
+
+
+@pytest.mark.parametrize("path", ["consent/a.jsonl", "tombstones/0f.jsonl", f"users/0f/0f{'0' * 30}.jsonl"])
+async def test_while_a_file_is_left_unread_nobody_says_that_everything_is_back(world, path):
+    class Refusing(Notes):
+        async def merge(self, files):
+            if b"future\n" in files.values():
+                raise formats.BadFile("consent/a.jsonl cannot be read. It is left as it is.")
+
+    repo = world.repo()
+    repo.commit({path: b"future\n"}, [], repo.create(formats.card()), "From the future")
+    machine = world.machine(extras=[Refusing()])
+    await machine.backup.pull()
+    assert not machine.backup.restored.is_set()
+    repo.commit({}, [path], repo.head(), "Put it right")
+    await machine.backup.pull()
+    assert machine.backup.restored.is_set()
+    repo.commit({path: b"future\n"}, [], repo.head(), "And wrong again")
+    await machine.backup.pull()
+    assert not machine.backup.restored.is_set()
+
+
+async def test_a_deletion_that_a_file_left_unread_keeps_from_being_saved_is_not_called_saved(world):
+    machine = world.machine()
+    conversation = await machine.turn(owner_of(1), None, "one")
+    await machine.backup.flush()
+    repo = world.repo()
+    repo.commit({f"tombstones/{conversation[:2]}.jsonl": b"future\n"}, [], repo.head(), "From the future")
+    await machine.backup.pull()
+    await machine.store.delete(owner_of(1), conversation)
+    with pytest.raises(Denied, match="is damaged"):
+        await machine.backup.flush()
+    assert (await machine.backup.figures()).backlog > 0
+
+
+async def test_a_deletion_that_is_not_saved_yet_waits(world):
+    machine = world.machine()
+    conversation = await machine.turn(owner_of(1), None, "one")
+    await machine.backup.flush()
+    assert (await machine.backup.figures()).backlog == 0
+    await machine.store.delete(owner_of(1), conversation)
+    assert (await machine.backup.figures()).backlog > 0
+    await machine.backup.flush()
+    assert (await machine.backup.figures()).backlog == 0
+
+
+async def test_a_hub_that_blocks_keeps_no_other_thread_from_running(world):
+    """More reads than asyncio has threads of its own wait for it."""
+    machine = world.machine()
+    for number in range(40):
+        await machine.turn(f"{number:02x}" + "0" * 30, None, "one")
+    await machine.backup.flush()
+    again, answers = world.machine(), threading.Event()
+    read = again.repo.repo.read
+    again.repo.repo.read = lambda *arguments: (answers.wait(60), read(*arguments))[1]
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(2))
+    pulling = asyncio.create_task(again.backup.pull())
+    try:
+        while "read" not in again.repo.calls:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert await asyncio.wait_for(asyncio.to_thread(lambda: "ran"), 20) == "ran"
+    finally:
+        answers.set()
+        await pulling
 
 
 # Who may read it

@@ -118,3 +118,17 @@ async def test_rows_of_owners_that_are_joined_are_planned_once_and_all_of_them_a
     planned, _ = await world.turn()
     assert (planned.retract, planned.stopped) == (3, None)
     world.close()
+
+
+async def test_a_choice_that_is_not_saved_yet_waits(disks):
+    disk = disks()
+    owner = await disk.signs_in("b" * 32, 1.0)
+    await disk.backup.flush()
+    assert (await disk.backup.figures()).backlog == 0
+    await disk.says(owner, "grant")
+    assert (await disk.backup.figures()).backlog > 0
+    await disk.backup.flush()
+    assert (await disk.backup.figures()).backlog == 0
+    row = ("ada/parley", "alpha", "acme", 1.0)
+    await disk.db.write(lambda db: db.execute("INSERT INTO sharing_datasets VALUES (?, ?, ?, ?)", row))
+    assert (await disk.backup.figures()).backlog > 0
