@@ -382,6 +382,12 @@ class Backup:
         await self._threads.run(self.repo.squash, "Keep no history")
         # Squashing asks for no parent: what another writer committed just before is in the new head, unread here.
         self._in_step = False
-        await self._threads.run(self.repo.purge)
+        try:
+            await self._threads.run(self.repo.purge)
+        except Denied:
+            # Somebody has to do something first: it is tried again then, and holds up nothing until then.
+            later = repr(self._clock() + self._purge_after)
+            await self._db.write(lambda db: rows.set_state(db, "purge_at", later))
+            raise
         await self._catch_up()
         await self._db.write(lambda db: rows.set_state(db, "purge_at", None))

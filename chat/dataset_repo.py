@@ -83,7 +83,8 @@ class DatasetRepo(Protocol):
         """Replace the history by one commit with the files of the head, and return that commit."""
 
     def purge(self) -> None:
-        """Delete what squashing leaves: large files the head does not name, and other branches and tags."""
+        """Delete what squashing leaves: large files the head does not name, and other branches, tags and references.
+        Raises `Denied` where one stays: what was deleted may be in it."""
 
 
 class Threads:

@@ -420,6 +420,25 @@ async def test_who_signed_in_on_an_empty_disk_before_it_was_read_finds_their_con
     assert await again.everything() == await second.everything()
 
 
+async def test_a_purge_that_is_refused_is_told_and_holds_up_nothing_else(world):
+    machine = world.machine(purge_after=0.0, every=1.0)
+    conversation = await machine.turn(owner_of(1), None, "one")
+    await machine.backup.flush()
+    await machine.store.delete(owner_of(1), conversation)
+    await machine.backup.flush()
+
+    def refuse():
+        raise Denied("refs/pr/1 keeps what was deleted.")
+
+    machine.repo.hooks["purge"] = refuse
+    with pytest.raises(Denied, match="refs/pr/1"):
+        await machine.backup.purge()
+    assert float(await machine.figure("SELECT value FROM backup_state WHERE name = 'purge_at'")) > machine.clock() - 60
+    await machine.turn(owner_of(1), None, "two")
+    await machine.backup.flush()
+    assert (await machine.backup.figures()).backlog == 0
+
+
 # What breaks
 
 

@@ -17,6 +17,7 @@ from chat.dataset_repo import Conflict, Denied, Doubtful, RepoError, Unreachable
 from chat.hub import HubRepo, limit_time
 from tests.support.backing import in_git
 from tests.support.hub.testing import (  # noqa: F401
+    git,
     CANARY,
     REPO,
     UPLOAD_WARNING,
@@ -183,6 +184,19 @@ def test_purging_leaves_nothing_that_the_head_does_not_name(hub, repo):
     repo.purge()
     assert not in_git(hub.repo_path("dataset", REPO), CANARY)
     assert repo.read("data/1.parquet", repo.head()) == b"stays"
+
+
+@pytest.mark.parametrize("ref", ["refs/pr/1", "refs/convert/parquet"])
+def test_what_the_hub_lets_nobody_delete_is_not_called_purged(hub, repo, ref):
+    """A pull request, or the Hub's own conversion, keeps an old commit: somebody has to be told."""
+    repo.commit({"a": CANARY.encode()}, [], repo.head(), "W")
+    git(hub, "update-ref", ref, "refs/heads/main")
+    repo.commit({}, ["a"], repo.head(), "Remove")
+    repo.squash("Keep no history")
+    api(hub, repo).create_branch(REPO, branch="other", repo_type="dataset")
+    with pytest.raises(Denied, match=ref):
+        repo.purge()
+    assert [branch.name for branch in api(hub, repo).list_repo_refs(REPO, repo_type="dataset").branches] == ["main"]
 
 
 def families(*roots: type[BaseException]) -> list[type[BaseException]]:
