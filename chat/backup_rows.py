@@ -262,6 +262,9 @@ def _owner(db: sqlite3.Connection, owner: str) -> SavedOwner | None:
         "SELECT hex(key_hash) AS key_hash, id, name, created_at, revoked_at FROM api_keys WHERE owner = ? ORDER BY id",
         (owner,),
     )
+    ended = db.execute(
+        "SELECT hex(token_hash) AS token_hash, expires_at FROM ended_sessions WHERE owner = ? ORDER BY token_hash", (owner,)
+    )
     return SavedOwner(
         owner=owner,
         kind=row["kind"],
@@ -271,6 +274,7 @@ def _owner(db: sqlite3.Connection, owner: str) -> SavedOwner | None:
         account={**dict(account), "orgs": json.loads(account["orgs"])} if account else None,
         sessions=[dict(session) for session in sessions],
         keys=[dict(key) for key in keys],
+        ended=[dict(session) for session in ended],
     )
 
 
@@ -358,6 +362,10 @@ def merge_owner(db: sqlite3.Connection, saved: SavedOwner) -> None:
     stays = saved.owner
     if saved.account is not None:
         stays = _merge_account(db, saved)
+    for session in saved.ended:
+        ended = (bytes.fromhex(session.token_hash), stays, session.expires_at)
+        db.execute("INSERT INTO ended_sessions VALUES (?, ?, ?) ON CONFLICT DO NOTHING", ended)
+        db.execute("DELETE FROM sessions WHERE token_hash = ?", ended[:1])
     for session in saved.sessions:
         db.execute(
             "INSERT INTO sessions (token_hash, owner, carrier, created_at, last_seen_at, expires_at)"
@@ -390,7 +398,7 @@ def _merge_account(db: sqlite3.Connection, saved: SavedOwner) -> str:
         return saved.owner
     first = min((saved.created_at, saved.owner), (row["created_at"], row["id"]))[1]
     goes = row["id"] if first == saved.owner else saved.owner
-    for table in ("sessions", "api_keys"):
+    for table in ("sessions", "ended_sessions", "api_keys"):
         db.execute(f"UPDATE {table} SET owner = ? WHERE owner = ?", (first, goes))
     db.execute("UPDATE conversations SET owner = ?, revision = revision + 1 WHERE owner = ?", (first, goes))
     if goes == row["id"]:

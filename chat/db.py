@@ -27,7 +27,7 @@ LARGEST_GROUP = 256
 # so a later one may refer to the tables of an earlier one.
 Migrations = Mapping[str, Sequence[Path]]
 _HERE = Path(__file__).parent / "migrations"
-CHAT_MIGRATIONS = tuple(_HERE / name for name in ("0001_owners.sql", "0002_conversations.sql", "0003_backup.sql", "0004_unsaved.sql"))
+CHAT_MIGRATIONS = tuple(_HERE / name for name in ("0001_owners.sql", "0002_conversations.sql", "0003_backup.sql", "0004_unsaved.sql", "0005_ended_sessions.sql"))
 MIGRATIONS: Migrations = {"chat": CHAT_MIGRATIONS}
 
 # FUSE programs whose files are on a disk of this machine: rootless containers, and NTFS or exFAT disks.

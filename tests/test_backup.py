@@ -439,6 +439,32 @@ async def test_a_purge_that_is_refused_is_told_and_holds_up_nothing_else(world):
     assert (await machine.backup.figures()).backlog == 0
 
 
+async def test_a_session_that_was_signed_out_does_not_come_back(world):
+    """Not from an older copy on another machine, nor on an empty disk."""
+    machine, key = await lived_in(world), b"s" * 32
+    await machine.backup.flush()
+    other = await restored(world)
+    await machine.db.write(lambda db: db.execute("DELETE FROM sessions WHERE token_hash = ?", (key,)))
+    await machine.backup.flush()
+    for each in (other, machine, await restored(world)):
+        await each.turn(owner_of(1), None, "one more")
+        await each.backup.pull()
+        await each.backup.flush()
+        assert await each.figure("SELECT count(*) FROM sessions") == 0
+    assert await other.figure("SELECT count(*) FROM ended_sessions") == 1
+
+
+async def test_a_file_from_before_ended_sessions_were_kept_is_read(world):
+    machine = await lived_in(world)
+    await machine.backup.flush()
+    path = formats.account_path(owner_of(1))
+    old, repo = world.head()[path].replace(b',"ended":[]', b""), world.repo()
+    repo.commit({path: old}, [], repo.head(), "As it was") if old != world.head()[path] else None
+    again = await restored(world)
+    assert again.backup.problem is None
+    assert await again.figure("SELECT count(*) FROM sessions") == 1
+
+
 # What breaks
 
 

@@ -175,6 +175,8 @@ class Sessions:
                 )
             ]
             db.execute("DELETE FROM sessions WHERE expires_at <= ?", (now,))
+            # What has expired opens nothing, wherever a copy of it comes from.
+            db.execute("DELETE FROM ended_sessions WHERE expires_at <= ?", (now,))
             db.executemany("DELETE FROM sessions WHERE owner = ?", [(owner,) for owner in gone])
             return gone
 
