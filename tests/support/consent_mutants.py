@@ -166,11 +166,11 @@ MUTANTS = (
     Mutant(
         "the history is squashed",
         "privacy/sharing.py",
-        '        head = await asyncio.to_thread(repo.squash, "Rows were withdrawn; the history is rewritten without them")\n',
+        '        head = await threads.run(repo.squash, "Rows were withdrawn; the history is rewritten without them")\n',
         "",
     ),
     Mutant(
-        "what squashing leaves is purged", "privacy/sharing.py", "        await asyncio.to_thread(repo.purge)\n", ""
+        "what squashing leaves is purged", "privacy/sharing.py", "        await threads.run(repo.purge)\n", ""
     ),
     Mutant(
         "retracted only after the squash",
