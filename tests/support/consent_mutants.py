@@ -159,8 +159,8 @@ MUTANTS = (
     Mutant(
         "rows that were not sent yet are due again when something changes",
         "privacy/outbox.py",
-        'segment is None or (row["shard"] is None and not due) or',
-        "segment is None or",
+        'if (row["shard"] is None and not due) or _redact_again(row, rules):',
+        "if _redact_again(row, rules):",
     ),
     Mutant("small cells are not labelled", "privacy/outbox.py", "SMALLEST_CELL = 10", "SMALLEST_CELL = 1"),
     Mutant(
@@ -238,8 +238,8 @@ MUTANTS = (
     Mutant(
         "the chip says shared until a push has removed it",
         "privacy/mine.py",
-        'in ("publish", "published", "retract")]',
-        'in ("publish", "published")]',
+        'if row["state"] == "retracted":',
+        'if row["state"] in ("retract", "retracted"):',
     ),
 )
 
