@@ -249,13 +249,16 @@ class Backup:
             if not self._in_step:
                 await self._catch_up()
                 private = True
-            stale_extras = await self._db.read(rows.stale_extras)  # before the files: what changes meanwhile stays stale
+            # Before the files: what changes meanwhile stays stale.
+            stale_extras = await self._db.read(rows.stale_extras)
             extras = {
                 extra.prefix: await extra.files()
                 for extra in self._extras
                 if not any(path.startswith(extra.prefix) for path in self._left)
             }
-            batch = await self._db.read(lambda db: rows.next_batch(db, LARGEST_BATCH, extras, self._left))
+            batch = await self._db.read(
+                lambda db, extras=extras: rows.next_batch(db, LARGEST_BATCH, extras, self._left)
+            )
             batch.stale_extras = [mark for mark in stale_extras if mark[0] in extras]
             if not batch:
                 self._saved_at = self._clock()

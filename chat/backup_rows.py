@@ -54,7 +54,17 @@ class Batch:
     tombstones: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return any((self.add, self.delete, self.conversations, self.stale_parts, self.stale_accounts, self.stale_extras, self.tombstones))
+        return any(
+            (
+                self.add,
+                self.delete,
+                self.conversations,
+                self.stale_parts,
+                self.stale_accounts,
+                self.stale_extras,
+                self.tombstones,
+            )
+        )
 
 
 def waiting(db: sqlite3.Connection) -> Waiting:
@@ -64,7 +74,7 @@ def waiting(db: sqlite3.Connection) -> Waiting:
     ).fetchone()
     deletions = db.execute("SELECT count(*) FROM tombstones WHERE saved = 0").fetchone()[0]
     others = (
-        db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
+        db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
         for table in ("stale_parts", "stale_extras", "stale_accounts")
     )
     return Waiting(row["n"], row["owners"], deletions, *others, row["oldest"])
@@ -88,14 +98,18 @@ def set_state(db: sqlite3.Connection, name: str, value: str | None) -> None:
 
 
 def saved_files(db: sqlite3.Connection, prefix: str = "") -> dict[str, str]:
-    rows = db.execute("SELECT path, content FROM saved_files WHERE path >= ? AND path < ? || char(1114111)", (prefix, prefix))
+    rows = db.execute(
+        "SELECT path, content FROM saved_files WHERE path >= ? AND path < ? || char(1114111)", (prefix, prefix)
+    )
     return {row["path"]: row["content"] for row in rows}
 
 
 # -- going out ----------------------------------------------------------------------------------------------------------
 
 
-def next_batch(db: sqlite3.Connection, owners: int, extras: Mapping[str, Mapping[str, bytes]], left: Collection[str]) -> Batch:
+def next_batch(
+    db: sqlite3.Connection, owners: int, extras: Mapping[str, Mapping[str, bytes]], left: Collection[str]
+) -> Batch:
     """What to commit next, of at most so many owners; empty where the dataset lacks nothing.
 
     `extras`: the files of other parts, by prefix, all of them. `left`: paths that are left as they are. What was deleted
@@ -148,7 +162,9 @@ def _add_accounts(db: sqlite3.Connection, batch: Batch, left: Collection[str]) -
         path = formats.account_path(prefix)
         if path in left:
             continue
-        owners = db.execute("SELECT id FROM owners WHERE id BETWEEN ? AND ? || 'g' ORDER BY id", (prefix, prefix)).fetchall()
+        owners = db.execute(
+            "SELECT id FROM owners WHERE id BETWEEN ? AND ? || 'g' ORDER BY id", (prefix, prefix)
+        ).fetchall()
         known = _known(db, path)
         if owners:
             _add(batch, path, formats.encode(_owner(db, row["id"]) for row in owners), known)
@@ -176,7 +192,8 @@ def _add_owner(
 ) -> int:
     """Add the parts of one owner that must be written, and return their bytes (at least 1 where anything was added)."""
     dirty = db.execute(
-        "SELECT id, part FROM conversations WHERE owner = ? AND revision > saved_revision ORDER BY created_at, id", (owner,)
+        "SELECT id, part FROM conversations WHERE owner = ? AND revision > saved_revision ORDER BY created_at, id",
+        (owner,),
     ).fetchall()
     changed = {row["id"] for row in dirty}
     parts: dict[int, dict[str, tuple[int, bytes]]] = {}
@@ -263,7 +280,8 @@ def _owner(db: sqlite3.Connection, owner: str) -> SavedOwner | None:
         (owner,),
     )
     ended = db.execute(
-        "SELECT hex(token_hash) AS token_hash, expires_at FROM ended_sessions WHERE owner = ? ORDER BY token_hash", (owner,)
+        "SELECT hex(token_hash) AS token_hash, expires_at FROM ended_sessions WHERE owner = ? ORDER BY token_hash",
+        (owner,),
     )
     return SavedOwner(
         owner=owner,
@@ -338,7 +356,8 @@ def _mark_accounts(db: sqlite3.Connection, prefix: str, except_for: Collection[s
     for row in db.execute("SELECT id FROM owners WHERE id BETWEEN ? AND ? || 'g'", (prefix, prefix)).fetchall():
         if row["id"] not in except_for:
             db.execute(
-                "INSERT INTO stale_accounts (owner) VALUES (?) ON CONFLICT DO UPDATE SET marks = marks + 1", (row["id"],)
+                "INSERT INTO stale_accounts (owner) VALUES (?) ON CONFLICT DO UPDATE SET marks = marks + 1",
+                (row["id"],),
             )
 
 
@@ -370,7 +389,14 @@ def merge_owner(db: sqlite3.Connection, saved: SavedOwner) -> None:
         db.execute(
             "INSERT INTO sessions (token_hash, owner, carrier, created_at, last_seen_at, expires_at)"
             " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (bytes.fromhex(session.token_hash), stays, session.carrier, session.created_at, session.created_at, session.expires_at),
+            (
+                bytes.fromhex(session.token_hash),
+                stays,
+                session.carrier,
+                session.created_at,
+                session.created_at,
+                session.expires_at,
+            ),
         )
     for key in saved.keys:
         db.execute(
@@ -386,7 +412,8 @@ def merge_owner(db: sqlite3.Connection, saved: SavedOwner) -> None:
 def _merge_account(db: sqlite3.Connection, saved: SavedOwner) -> str:
     account, orgs = saved.account, json.dumps(saved.account.orgs)
     row = db.execute(
-        "SELECT id, created_at, a.updated_at FROM accounts AS a JOIN owners ON id = owner WHERE hub_id = ?", (account.hub_id,)
+        "SELECT id, created_at, a.updated_at FROM accounts AS a JOIN owners ON id = owner WHERE hub_id = ?",
+        (account.hub_id,),
     ).fetchone()
     if row is None or row["id"] == saved.owner:
         db.execute(
@@ -448,7 +475,8 @@ def _together(local: SavedConversation | None, remote: SavedConversation) -> Sav
     mine = {message.id: message for message in local.messages} if local else {}
     cut_off = {"state": "interrupted", "error": CUT_OFF}
     messages = tuple(
-        message if message.state != "running"
+        message
+        if message.state != "running"
         else mine.get(message.id) or message.model_copy(update={**cut_off, "settled_at": message.created_at})
         for message in remote.messages
     )

@@ -1,10 +1,10 @@
 """A repository of files that the app keeps: on the Hub (`chat.hub.HubRepo`) or in a folder (`FolderRepo`).
 
-    RepoError
-      Conflict      the parent is no longer the head: read it again, compare again
-      Doubtful      no clear answer: it may have been applied, so read the head before doing it again
-      Denied        it will not be allowed until somebody changes something; the sentence says what
-      Unreachable   not now; the same may work later
+RepoError
+  Conflict      the parent is no longer the head: read it again, compare again
+  Doubtful      no clear answer: it may have been applied, so read the head before doing it again
+  Denied        it will not be allowed until somebody changes something; the sentence says what
+  Unreachable   not now; the same may work later
 """
 
 from __future__ import annotations
@@ -139,7 +139,9 @@ class FolderRepo:
             _checked(path)
         with self._locked():
             if self._head() is None:
-                raise Denied(f"The folder {self.id} holds no dataset. Make it again, or set DATA_DIR to another folder.")
+                raise Denied(
+                    f"The folder {self.id} holds no dataset. Make it again, or set DATA_DIR to another folder."
+                )
             if parent is not None and parent != self._head():
                 raise Conflict(f"Somebody else wrote to the folder {self.id}.")
             if not all((self._root / path).is_file() for path in delete):

@@ -174,7 +174,11 @@ def merge(one: SavedConversation, other: SavedConversation) -> SavedConversation
 
 
 def _settled(message: SavedMessage) -> tuple[Any, ...]:
-    return (_RANK[message.state], message.settled_at or 0.0, len(message.content), message.content) if message.state else ()
+    return (
+        (_RANK[message.state], message.settled_at or 0.0, len(message.content), message.content)
+        if message.state
+        else ()
+    )
 
 
 def in_order(messages: Iterable[SavedMessage]) -> tuple[SavedMessage, ...]:

@@ -256,7 +256,9 @@ class HubRepo:
                     self.id, folder or None, recursive=True, revision=revision, repo_type="dataset"
                 )
                 return {
-                    item.path: item.blob_id for item in tree if hasattr(item, "blob_id") and item.path.startswith(prefix)
+                    item.path: item.blob_id
+                    for item in tree
+                    if hasattr(item, "blob_id") and item.path.startswith(prefix)
                 }
             except EntryNotFoundError:
                 return {}
@@ -334,7 +336,9 @@ class HubRepo:
                 self._api.delete_tag(self.id, tag=tag.name, repo_type="dataset")
             tree = self._api.list_repo_tree(self.id, recursive=True, repo_type="dataset")
             named = {item.lfs.sha256 for item in tree if getattr(item, "lfs", None)}
-            left = [file for file in self._api.list_lfs_files(self.id, repo_type="dataset") if file.file_oid not in named]
+            left = [
+                file for file in self._api.list_lfs_files(self.id, repo_type="dataset") if file.file_oid not in named
+            ]
             if left:
                 self._api.permanently_delete_lfs_files(self.id, left, repo_type="dataset")
             kept = [ref.ref for ref in (*refs.converts, *(refs.pull_requests or ())) if not self._deleted(ref.ref)]

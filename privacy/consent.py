@@ -174,7 +174,7 @@ def append(db: sqlite3.Connection, event: Event) -> Event:
     row = {**asdict(event), "hash": event.hash or event.digest()}
     names = ", ".join(f":{name}" for name in row)  # the fields of Event are the columns, in the same order
     values = {name: json.dumps(value) if isinstance(value, tuple) else value for name, value in row.items()}
-    db.execute(f"INSERT INTO consent_events VALUES ({names})", values)  # noqa: S608
+    db.execute(f"INSERT INTO consent_events VALUES ({names})", values)
     return _event(row)
 
 

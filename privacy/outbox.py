@@ -138,9 +138,7 @@ def leaves_at(segment: Segment[Yes], rules: Rules) -> float:
     return max(segment.changed_at, segment.why.at) + rules.quiet
 
 
-def stands(
-    row: sqlite3.Row, at: Standpoint, turns: list[Turn], rules: Rules, now: float
-) -> Segment[Yes] | None:
+def stands(row: sqlite3.Row, at: Standpoint, turns: list[Turn], rules: Rules, now: float) -> Segment[Yes] | None:
     """The segment of an outbox row that may stay there; None where the next plan takes the row out."""
     segment = _still_covered(row, at, turns)
     due = segment is not None and segment.why.fresh and leaves_at(segment, rules) <= now
@@ -274,7 +272,7 @@ def _insert(
         "planned_at": now,
     }
     names = ", ".join(values)
-    db.execute(f"INSERT INTO outbox ({names}) VALUES ({', '.join('?' * len(values))})", list(values.values()))  # noqa: S608
+    db.execute(f"INSERT INTO outbox ({names}) VALUES ({', '.join('?' * len(values))})", list(values.values()))
 
 
 def _refill(db: sqlite3.Connection, row: sqlite3.Row, ready: Prepared | None, now: float) -> None:

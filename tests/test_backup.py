@@ -33,7 +33,9 @@ class World:
         self.token = hub.add_user("ada") if hub else None
 
     def repo(self):
-        return HookedRepo(HubRepo(self.hub.endpoint, self.token, REPO) if self.hub else FolderRepo(self.folder / "dataset"))
+        return HookedRepo(
+            HubRepo(self.hub.endpoint, self.token, REPO) if self.hub else FolderRepo(self.folder / "dataset")
+        )
 
     def machine(self, **options) -> Machine:
         machine = Machine(self.folder / f"disk{len(self.machines)}", self.repo(), options=options)
@@ -96,7 +98,9 @@ async def lived_in(world: World) -> Machine:
         lambda db: db.execute("INSERT INTO accounts VALUES (?, 'hub-1', 'grace', ?, 5.0)", ("a" * 32, '[{"id": "1"}]'))
     )
     await machine.db.write(
-        lambda db: db.execute("INSERT INTO api_keys VALUES (?, ?, ?, 'my key', 1.0, NULL, 7.0)", (b"k" * 32, "e" * 16, "a" * 32))
+        lambda db: db.execute(
+            "INSERT INTO api_keys VALUES (?, ?, ?, 'my key', 1.0, NULL, 7.0)", (b"k" * 32, "e" * 16, "a" * 32)
+        )
     )
     return machine
 
@@ -137,7 +141,10 @@ async def test_the_text_is_in_the_files_of_users_alone(world):
     assert [json.loads(line)["format"] for line in world.head()[holding[0]].splitlines()] == [1]
     if world.hub:
         assert set(git(world.hub, "log", "--format=%B", "main").split("\n")) <= {
-            "initial commit", "Describe this dataset", "Save 2 files, remove 0", ""
+            "initial commit",
+            "Describe this dataset",
+            "Save 2 files, remove 0",
+            "",
         }
 
 
@@ -145,9 +152,17 @@ async def test_it_opens_with_load_dataset(world, tmp_path):
     machine = await lived_in(world)
     await machine.backup.flush()
     # In a process of its own: the library reads its endpoint and token when it is imported.
-    program = "import sys; from datasets import load_dataset; load_dataset(sys.argv[1], split='train').to_json(sys.argv[2])"
+    program = (
+        "import sys; from datasets import load_dataset; load_dataset(sys.argv[1], split='train').to_json(sys.argv[2])"
+    )
     done = subprocess.run(
-        [sys.executable, "-c", program, REPO if world.hub else str(tmp_path / "dataset"), str(tmp_path / "table.jsonl")],
+        [
+            sys.executable,
+            "-c",
+            program,
+            REPO if world.hub else str(tmp_path / "dataset"),
+            str(tmp_path / "table.jsonl"),
+        ],
         env={
             **os.environ,
             "HF_ENDPOINT": world.hub.endpoint if world.hub else "http://127.0.0.1:9",
@@ -175,7 +190,8 @@ async def test_the_card_keeps_the_viewer_off_from_the_first_commit(world):
     assert "viewer: false" in card
     if world.hub:
         assert git(world.hub, "log", "--format=%s", "--reverse", "main").split("\n")[:2] == [
-            "initial commit", "Describe this dataset"
+            "initial commit",
+            "Describe this dataset",
         ]
 
 
@@ -404,7 +420,9 @@ async def test_who_signed_in_on_an_empty_disk_before_it_was_read_finds_their_con
     """Two owners stand for one account then; they become one, the older, whichever was here first."""
     first, stays = world.machine(), ("b" if times[0] < times[1] else "c") * 32
     for machine, id, at in ((first, "b" * 32, times[0]), (world.machine(), "c" * 32, times[1])):
-        await machine.db.write(lambda db, id=id, at=at: db.execute("INSERT INTO owners VALUES (?, 'account', ?, ?)", (id, at, at)))
+        await machine.db.write(
+            lambda db, id=id, at=at: db.execute("INSERT INTO owners VALUES (?, 'account', ?, ?)", (id, at, at))
+        )
         await machine.db.write(
             lambda db, id=id: db.execute("INSERT INTO accounts VALUES (?, 'hub-1', 'grace', '[]', 5.0)", (id,))
         )
@@ -414,7 +432,8 @@ async def test_who_signed_in_on_an_empty_disk_before_it_was_read_finds_their_con
     found, _ = await second.store.conversations(stays)
     assert {item.title for item in found} == {f"by {'b' * 32}", f"by {'c' * 32}"}
     assert sorted(path for path in world.head() if path.startswith(("users/", "accounts/"))) == [
-        formats.account_path(stays), formats.user_path(stays, 0)
+        formats.account_path(stays),
+        formats.user_path(stays, 0),
     ]
     again = await restored(world)
     assert await again.everything() == await second.everything()
@@ -658,7 +677,9 @@ async def test_a_part_that_is_full_starts_another_and_stays_as_it_is(world, monk
     (newest, *_), _ = await machine.store.conversations(owner_of(1))
     await machine.turn(owner_of(1), newest.id, "y" * 4000)
     await machine.backup.flush()
-    changed = [path for path, content in world.head().items() if parts.get(path) != content and path.startswith("users/")]
+    changed = [
+        path for path, content in world.head().items() if parts.get(path) != content and path.startswith("users/")
+    ]
     assert len(changed) <= 2
     assert await (await restored(world)).everything() == await machine.everything()
 

@@ -59,7 +59,15 @@ def test_a_yes_is_to_one_recipient_by_name(ada: Person):
 def test_the_text_names_what_it_must(ada: Person):
     """Recipient, dataset, licence, quiet period, age, and what cannot be recalled: with the figures in force."""
     text = next(found["policy"]["html"] for found in ada.get("state")["recipients"] if found["name"] == "acme")
-    for needed in ("acme", "Small", "host/parley-acme__small", "cc-by-4.0", "3 days", "18 or older", "cannot be recalled"):
+    for needed in (
+        "acme",
+        "Small",
+        "host/parley-acme__small",
+        "cc-by-4.0",
+        "3 days",
+        "18 or older",
+        "cannot be recalled",
+    ):
         assert needed in text
     assert "{" not in text
 
@@ -158,7 +166,10 @@ def test_the_line_under_the_box_is_true_at_every_step(ada: Person):
     assert ada.get("chip", model="acme/small")["sentence"] == ONLY_YOU
     before = ada.say("before the yes")
     ada.grant("acme")
-    assert ada.get("chip", model="acme/small")["sentence"] == "acme will be able to read this, 3 days after the last message."
+    assert (
+        ada.get("chip", model="acme/small")["sentence"]
+        == "acme will be able to read this, 3 days after the last message."
+    )
     assert ada.get("chip", model="lab/large")["sentence"] == ONLY_YOU
     assert ada.get("chip", model="nameless")["sentence"] == ONLY_YOU
     id = ada.say("after the yes")
@@ -205,7 +216,12 @@ def test_the_preview_is_what_would_leave_and_a_share_covers_exactly_that(ada: Pe
     said = {"id": id, "choice": "share", "recipient": "acme", "answers": row["answers"], "age_affirmed": True,
             "policy_version": text["version"], "policy_hash": text["sha256"], "purposes": list(policy.PURPOSES)}  # fmt: skip
     other = next(row for row in found["rows"] if row["recipient"] == "lab")
-    for changed in ({"answers": []}, {"answers": other["answers"]}, {"age_affirmed": False}, {"policy_hash": ada.agreement()["policy_hash"]}):
+    for changed in (
+        {"answers": []},
+        {"answers": other["answers"]},
+        {"age_affirmed": False},
+        {"policy_hash": ada.agreement()["policy_hash"]},
+    ):
         assert ada.post("conversation", {**said, **changed}).status_code in (409, 422)
     assert ada.get("preview", conversation=id)["choice"] == "inherit"
     assert ada.post("conversation", said).json() == {"choice": "share"}
@@ -300,7 +316,9 @@ def test_from_off_to_on_and_back_in_the_browser(
     assert no_sideways_scroll(page)
     page.goto(waiting.url)
     page.wait_for_selector("html[data-parley=ready]")
-    expect(page.locator("#p-readers-say")).to_have_text("acme will be able to read this, 3 days after the last message.")
+    expect(page.locator("#p-readers-say")).to_have_text(
+        "acme will be able to read this, 3 days after the last message."
+    )
     page.get_by_label("Message", exact=True).fill("Hello there")
     page.keyboard.press("Enter")
     expect(page.locator("#p-readers-say")).to_contain_text("acme will be able to read this conversation in 3 days")
@@ -363,13 +381,17 @@ def test_the_page_of_one_conversation_does_not_leave_out_the_host_that_answers(b
 
     def with_another_host(route: Route) -> None:
         answer = route.fetch()
-        route.fulfill(response=answer, body=answer.text().replace('<div id="others">', '<div id="others">Somebody answers.'))
+        route.fulfill(
+            response=answer, body=answer.text().replace('<div id="others">', '<div id="others">Somebody answers.')
+        )
 
     sentences = [ONLY_YOU, "acme in 3 days; until then only you."]
     found = {"who": [], "when": None, "can_take_back": False}
     page.route("**/privacy?*", with_another_host)
     page.route("**/api/privacy/chip*", lambda route: route.fulfill(json={**found, "sentence": sentences[0]}))
-    page.route("**/api/privacy/preview*", lambda route: route.fulfill(json={"choice": "inherit", "rows": [], "texts": {}}))
+    page.route(
+        "**/api/privacy/preview*", lambda route: route.fulfill(json={"choice": "inherit", "rows": [], "texts": {}})
+    )
     while sentences:
         page.goto(f"{waiting.url}/privacy?conversation=made-up")
         said = sentences[0].removesuffix(".") + ", and where a model runs elsewhere, the host that answers."

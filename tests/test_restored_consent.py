@@ -93,7 +93,9 @@ async def test_of_owners_that_are_joined_one_after_the_other_everything_said_is_
     await first.says(await first.signs_in("b" * 32, 10.0), "grant")
     await first.backup.flush()
     await third.backup.pull()
-    await third.db.write(lambda db: db.execute("INSERT INTO subjects (owner, subject) VALUES (?, ?)", ("d" * 32, "e" * 32)))
+    await third.db.write(
+        lambda db: db.execute("INSERT INTO subjects (owner, subject) VALUES (?, ?)", ("d" * 32, "e" * 32))
+    )
     owners = await third.db.read(lambda db: {row["owner"] for row in db.execute("SELECT owner FROM subjects")})
     assert owners == {"b" * 32}
 

@@ -13,8 +13,9 @@ import json
 import re
 import secrets
 import sqlite3
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Awaitable, Callable, Literal
+from typing import Literal
 
 from cachetools import TTLCache
 

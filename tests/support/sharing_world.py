@@ -162,7 +162,12 @@ class World:
             self.backups += 1
 
         return await push(
-            self.db, self.open_repo, self.rules, clock=self.clock, before_public=back_up, holds_lease=lambda: True,
+            self.db,
+            self.open_repo,
+            self.rules,
+            clock=self.clock,
+            before_public=back_up,
+            holds_lease=lambda: True,
             threads=Threads(1),
         )
 
