@@ -1,7 +1,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv/bin/python
 
-.PHONY: run test campaign bench hub screenshots lint
+.PHONY: run test campaign bench hub screenshots
 
 run:           ## Install what is missing, then serve the page on 127.0.0.1:7860 (PORT)
 	@$(PYTHON) install.py app

@@ -110,9 +110,7 @@ def build(
     app.include_router(account_routes(sessions, sign_in_of(settings, clock), settings.on_space, settings.space_host))
     app.include_router(routes.router(service, LiveAnswers(generations)))
     app.include_router(privacy_routes.router(desk))
-    privacy_page.mount(
-        app, facts_of(settings), keeping_of(settings), routes.models_as_json(service), desk.minimum_age
-    )
+    privacy_page.mount(app, facts_of(settings), keeping_of(settings), routes.models_as_json(service), desk.minimum_age)
     app.include_router(pages.router(lambda: routes.models_as_json(service), facts_of(settings)))
     blocks = page.build(extra=lambda: api.register(service), readers_url="/api/privacy/chip")
     routes.answer_errors(page.mount(app, blocks, blocked_paths=[str(settings.data_dir)]))

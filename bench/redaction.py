@@ -57,13 +57,17 @@ def false_positives() -> tuple[int, int, list[str]]:
     characters, found = 0, []
     for path in sorted(ROOT.rglob("*")):
         relative = str(path.relative_to(ROOT))
-        if path.suffix not in (".py", ".md", ".js", ".css", ".sql", ".txt", ".yaml", ".toml") or relative.startswith("."):
+        if path.suffix not in (".py", ".md", ".js", ".css", ".sql", ".txt", ".yaml", ".toml") or relative.startswith(
+            "."
+        ):
             continue
         if relative.endswith(LEFT_OUT):
             continue
         text = path.read_text()
         characters += len(text)
-        found += [f"{relative}: {span.kind} {text[span.start:span.end]!r}" for span in redact(text, Placeholders()).spans]
+        found += [
+            f"{relative}: {span.kind} {text[span.start : span.end]!r}" for span in redact(text, Placeholders()).spans
+        ]
     return len(found), characters, found
 
 
@@ -76,7 +80,9 @@ def main() -> str:
     for kind, row in recall().items():
         by_kind.add(kind, *row.values(), sum(row.values()) / len(row), f">= {AIMS.get(kind, 99)}")
     wrong, characters, _ = false_positives()
-    other = Table(f"Redaction: cost (one JSON dump of a chunk here: {calibration():.4f} ms)", ("what", "measured", "aim"))
+    other = Table(
+        f"Redaction: cost (one JSON dump of a chunk here: {calibration():.4f} ms)", ("what", "measured", "aim")
+    )
     other.add("findings in this repository, per 100,000 characters", wrong / characters * 100_000, f"<= {FALSE_AIM}")
     plain = " ".join((ROOT / "starter" / "texts" / "about.txt").read_text().split())[:100_000]
     for name, text in {"plain text": plain, "accented text": plain.replace("e", "ę")}.items():

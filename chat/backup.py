@@ -19,7 +19,7 @@ from typing import Literal, Protocol
 
 from chat import backup_rows as rows
 from chat import formats
-from chat.dataset_repo import Conflict, DatasetRepo, Denied, Doubtful, RepoError
+from chat.dataset_repo import Conflict, DatasetRepo, Denied, Doubtful, RepoError, Threads
 from chat.formats import BadFile, SavedConversation, SavedOwner, SavedTombstone
 from chat.store import Store
 
@@ -55,8 +55,9 @@ class Extra(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """How far the backup is. `oldest`: seconds for which something has been kept here alone, at most. `problem`: a
-    sentence with what to do, or None. `restored`: whether all that the dataset holds has come back."""
+    """How far the backup is. `backlog`: conversations, deletions and changes of other parts that are not saved yet.
+    `oldest`: seconds for which something has been kept here alone, at most. `problem`: a sentence with what to do, or
+    None. `restored`: whether all that the dataset holds has come back."""
 
     backlog: int
     oldest: float
@@ -91,6 +92,7 @@ class Backup:
         self._report = report
         self._tick = tick
         self._purge_after = purge_after
+        self._threads = Threads(READS_AT_ONCE)
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._hurried = False
@@ -133,9 +135,13 @@ class Backup:
         self._wake.set()
 
     async def flush(self) -> None:
-        """Return once everything that was kept here when this was called is in the dataset. Raises `RepoError`."""
+        """Return once everything that was kept here when this was called is in the dataset. Raises `RepoError`, also
+        where a file that cannot be read keeps a deletion, or another part's files, from being written."""
         async with self._lock:
             await self._persist(self._flush)
+            for path, why in self._left.items():
+                if path.startswith(("tombstones/", *(extra.prefix for extra in self._extras))):
+                    raise Denied(why)
 
     async def pull(self) -> None:
         """Bring in what the dataset holds and this app does not know. Raises `RepoError`."""
@@ -168,8 +174,8 @@ class Backup:
         waiting, now = await self._db.read(rows.waiting), self._clock()
         oldest = self._clean_at if self._clean_at is not None else waiting.oldest
         return Figures(
-            waiting.conversations,
-            max(0.0, now - oldest) if waiting.conversations and oldest is not None else 0.0,
+            waiting.backlog,
+            max(0.0, now - oldest) if waiting.backlog and oldest is not None else 0.0,
             self.problem,
             self.restored.is_set(),
             self._saved_at,
@@ -188,7 +194,9 @@ class Backup:
                 await self.purge()
             elif await self._due(now):
                 self._last, self._hurried = now, False
-                await self.flush()
+                async with self._lock:
+                    # What a file left unread holds up is told by `problem`, and is no reason to wait with the rest.
+                    await self._persist(self._flush)
             else:
                 return
         except RepoError as error:
@@ -241,12 +249,17 @@ class Backup:
             if not self._in_step:
                 await self._catch_up()
                 private = True
+            # Before the files: what changes meanwhile stays stale.
+            stale_extras = await self._db.read(rows.stale_extras)
             extras = {
                 extra.prefix: await extra.files()
                 for extra in self._extras
                 if not any(path.startswith(extra.prefix) for path in self._left)
             }
-            batch = await self._db.read(lambda db: rows.next_batch(db, LARGEST_BATCH, extras, self._left))
+            batch = await self._db.read(
+                lambda db, extras=extras: rows.next_batch(db, LARGEST_BATCH, extras, self._left)
+            )
+            batch.stale_extras = [mark for mark in stale_extras if mark[0] in extras]
             if not batch:
                 self._saved_at = self._clock()
                 return
@@ -259,13 +272,13 @@ class Backup:
         head = await self._db.read(lambda db: rows.state(db, "head"))
         if batch.add or batch.delete:
             message = f"Save {len(batch.add)} files, remove {len(batch.delete)}"
-            head = await asyncio.to_thread(self.repo.commit, batch.add, batch.delete, head, message)
+            head = await self._threads.run(self.repo.commit, batch.add, batch.delete, head, message)
         purge_at = self._clock() + self._purge_after
         await self._db.write(lambda db: rows.record(db, batch, head, purge_at))
 
     async def _be_private(self) -> bool:
         """Whether the dataset is there. Raises `Denied` where others may read it: nothing is written then."""
-        visibility = await asyncio.to_thread(self.repo.visibility)
+        visibility = await self._threads.run(self.repo.visibility)
         if visibility in ("public", "gated"):
             raise Denied(
                 f"The dataset {self.repo.id} is public, so no conversation is written there. Make it private in its "
@@ -275,11 +288,11 @@ class Backup:
 
     async def _catch_up(self) -> None:
         if not await self._be_private():
-            await asyncio.to_thread(self.repo.create, formats.card())
-        head = await asyncio.to_thread(self.repo.head)
+            await self._threads.run(self.repo.create, formats.card())
+        head = await self._threads.run(self.repo.head)
         if head is None:
             raise Doubtful(f"The dataset {self.repo.id} was just made and is not there yet.")
-        there = await asyncio.to_thread(self.repo.files, "", head)
+        there = await self._threads.run(self.repo.files, "", head)
         known = await self._db.read(rows.saved_files)
         changed = {path: id for path, id in there.items() if known.get(path) != id}
         self._left = {}
@@ -294,10 +307,14 @@ class Backup:
         await self._take(head, changed, formats.owner_and_part, SavedConversation, self._users)
         if "README.md" not in there:
             card = {"README.md": formats.card().encode()}
-            head = await asyncio.to_thread(self.repo.commit, card, (), head, "Describe this dataset")
+            head = await self._threads.run(self.repo.commit, card, (), head, "Describe this dataset")
         await self._db.write(lambda db: rows.set_state(db, "head", head))
         self._in_step = True
-        self.restored.set()
+        needed = ("users/", "tombstones/", *(extra.prefix for extra in self._extras))
+        if any(path.startswith(needed) for path in self._left):
+            self.restored.clear()
+        else:
+            self.restored.set()
 
     async def _take(
         self,
@@ -316,7 +333,7 @@ class Backup:
         async def take(path: str) -> None:
             try:
                 async with at_once:
-                    found = await asyncio.to_thread(read, path)
+                    found = await self._threads.run(read, path)
 
                 def write(db: sqlite3.Connection) -> None:
                     merge(db, path, found)
@@ -340,7 +357,7 @@ class Backup:
         paths = [path for path in changed if path.startswith(extra.prefix)]
         if not paths:
             return
-        files = {path: await asyncio.to_thread(self.repo.read, path, head) for path in paths}
+        files = {path: await self._threads.run(self.repo.read, path, head) for path in paths}
         try:
             await extra.merge(files)
         except BadFile as error:
@@ -365,9 +382,15 @@ class Backup:
         rows.merge_users(db, path, found, self._clock())
 
     async def _purge(self) -> None:
-        await asyncio.to_thread(self.repo.squash, "Keep no history")
+        await self._threads.run(self.repo.squash, "Keep no history")
         # Squashing asks for no parent: what another writer committed just before is in the new head, unread here.
         self._in_step = False
-        await asyncio.to_thread(self.repo.purge)
+        try:
+            await self._threads.run(self.repo.purge)
+        except Denied:
+            # Somebody has to do something first: it is tried again then, and holds up nothing until then.
+            later = repr(self._clock() + self._purge_after)
+            await self._db.write(lambda db: rows.set_state(db, "purge_at", later))
+            raise
         await self._catch_up()
         await self._db.write(lambda db: rows.set_state(db, "purge_at", None))

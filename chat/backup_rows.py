@@ -27,11 +27,18 @@ class Waiting:
     conversations: int
     owners: int
     deletions: int
-    others: int
+    parts: int
+    extras: int
+    accounts: int
     oldest: float | None
 
+    @property
+    def backlog(self) -> int:
+        """What somebody did and would miss. That somebody was here, which accounts/ says too, is none of it."""
+        return self.conversations + self.deletions + self.parts + self.extras
+
     def __bool__(self) -> bool:
-        return bool(self.conversations or self.deletions or self.others)
+        return bool(self.backlog or self.accounts)
 
 
 @dataclass(slots=True)
@@ -43,10 +50,21 @@ class Batch:
     conversations: list[tuple[int, int, str, str]] = field(default_factory=list)  # revision, part, id, owner
     stale_parts: list[tuple[str, int, int]] = field(default_factory=list)  # owner, part, marks
     stale_accounts: list[tuple[str, int]] = field(default_factory=list)  # owner, marks
+    stale_extras: list[tuple[str, int]] = field(default_factory=list)  # prefix, marks
     tombstones: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return any((self.add, self.delete, self.conversations, self.stale_parts, self.stale_accounts, self.tombstones))
+        return any(
+            (
+                self.add,
+                self.delete,
+                self.conversations,
+                self.stale_parts,
+                self.stale_accounts,
+                self.stale_extras,
+                self.tombstones,
+            )
+        )
 
 
 def waiting(db: sqlite3.Connection) -> Waiting:
@@ -55,8 +73,16 @@ def waiting(db: sqlite3.Connection) -> Waiting:
         " FROM conversations WHERE revision > saved_revision"
     ).fetchone()
     deletions = db.execute("SELECT count(*) FROM tombstones WHERE saved = 0").fetchone()[0]
-    others = db.execute("SELECT (SELECT count(*) FROM stale_parts) + (SELECT count(*) FROM stale_accounts)").fetchone()[0]
-    return Waiting(row["n"], row["owners"], deletions, others, row["oldest"])
+    others = (
+        db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        for table in ("stale_parts", "stale_extras", "stale_accounts")
+    )
+    return Waiting(row["n"], row["owners"], deletions, *others, row["oldest"])
+
+
+def stale_extras(db: sqlite3.Connection) -> list[tuple[str, int]]:
+    """(prefix, marks) of the other parts whose files changed since they were last written."""
+    return [tuple(row) for row in db.execute("SELECT prefix, marks FROM stale_extras")]
 
 
 def state(db: sqlite3.Connection, name: str) -> str | None:
@@ -72,14 +98,18 @@ def set_state(db: sqlite3.Connection, name: str, value: str | None) -> None:
 
 
 def saved_files(db: sqlite3.Connection, prefix: str = "") -> dict[str, str]:
-    rows = db.execute("SELECT path, content FROM saved_files WHERE path >= ? AND path < ? || char(1114111)", (prefix, prefix))
+    rows = db.execute(
+        "SELECT path, content FROM saved_files WHERE path >= ? AND path < ? || char(1114111)", (prefix, prefix)
+    )
     return {row["path"]: row["content"] for row in rows}
 
 
 # -- going out ----------------------------------------------------------------------------------------------------------
 
 
-def next_batch(db: sqlite3.Connection, owners: int, extras: Mapping[str, Mapping[str, bytes]], left: Collection[str]) -> Batch:
+def next_batch(
+    db: sqlite3.Connection, owners: int, extras: Mapping[str, Mapping[str, bytes]], left: Collection[str]
+) -> Batch:
     """What to commit next, of at most so many owners; empty where the dataset lacks nothing.
 
     `extras`: the files of other parts, by prefix, all of them. `left`: paths that are left as they are. What was deleted
@@ -132,7 +162,9 @@ def _add_accounts(db: sqlite3.Connection, batch: Batch, left: Collection[str]) -
         path = formats.account_path(prefix)
         if path in left:
             continue
-        owners = db.execute("SELECT id FROM owners WHERE id BETWEEN ? AND ? || 'g' ORDER BY id", (prefix, prefix)).fetchall()
+        owners = db.execute(
+            "SELECT id FROM owners WHERE id BETWEEN ? AND ? || 'g' ORDER BY id", (prefix, prefix)
+        ).fetchall()
         known = _known(db, path)
         if owners:
             _add(batch, path, formats.encode(_owner(db, row["id"]) for row in owners), known)
@@ -160,7 +192,8 @@ def _add_owner(
 ) -> int:
     """Add the parts of one owner that must be written, and return their bytes (at least 1 where anything was added)."""
     dirty = db.execute(
-        "SELECT id, part FROM conversations WHERE owner = ? AND revision > saved_revision ORDER BY created_at, id", (owner,)
+        "SELECT id, part FROM conversations WHERE owner = ? AND revision > saved_revision ORDER BY created_at, id",
+        (owner,),
     ).fetchall()
     changed = {row["id"] for row in dirty}
     parts: dict[int, dict[str, tuple[int, bytes]]] = {}
@@ -246,6 +279,10 @@ def _owner(db: sqlite3.Connection, owner: str) -> SavedOwner | None:
         "SELECT hex(key_hash) AS key_hash, id, name, created_at, revoked_at FROM api_keys WHERE owner = ? ORDER BY id",
         (owner,),
     )
+    ended = db.execute(
+        "SELECT hex(token_hash) AS token_hash, expires_at FROM ended_sessions WHERE owner = ? ORDER BY token_hash",
+        (owner,),
+    )
     return SavedOwner(
         owner=owner,
         kind=row["kind"],
@@ -255,6 +292,7 @@ def _owner(db: sqlite3.Connection, owner: str) -> SavedOwner | None:
         account={**dict(account), "orgs": json.loads(account["orgs"])} if account else None,
         sessions=[dict(session) for session in sessions],
         keys=[dict(key) for key in keys],
+        ended=[dict(session) for session in ended],
     )
 
 
@@ -269,6 +307,7 @@ def record(db: sqlite3.Connection, batch: Batch, head: str, purge_at: float) -> 
             _mark_part(db, owner, part)
     db.executemany("DELETE FROM stale_parts WHERE owner = ? AND part = ? AND marks = ?", batch.stale_parts)
     db.executemany("DELETE FROM stale_accounts WHERE owner = ? AND marks = ?", batch.stale_accounts)
+    db.executemany("DELETE FROM stale_extras WHERE prefix = ? AND marks = ?", batch.stale_extras)
     db.executemany("UPDATE tombstones SET saved = 1 WHERE conversation = ?", [(id,) for id in batch.tombstones])
     for path, content in batch.add.items():
         db.execute("INSERT OR REPLACE INTO saved_files VALUES (?, ?)", (path, blob_id(content)))
@@ -317,7 +356,8 @@ def _mark_accounts(db: sqlite3.Connection, prefix: str, except_for: Collection[s
     for row in db.execute("SELECT id FROM owners WHERE id BETWEEN ? AND ? || 'g'", (prefix, prefix)).fetchall():
         if row["id"] not in except_for:
             db.execute(
-                "INSERT INTO stale_accounts (owner) VALUES (?) ON CONFLICT DO UPDATE SET marks = marks + 1", (row["id"],)
+                "INSERT INTO stale_accounts (owner) VALUES (?) ON CONFLICT DO UPDATE SET marks = marks + 1",
+                (row["id"],),
             )
 
 
@@ -341,11 +381,22 @@ def merge_owner(db: sqlite3.Connection, saved: SavedOwner) -> None:
     stays = saved.owner
     if saved.account is not None:
         stays = _merge_account(db, saved)
+    for session in saved.ended:
+        ended = (bytes.fromhex(session.token_hash), stays, session.expires_at)
+        db.execute("INSERT INTO ended_sessions VALUES (?, ?, ?) ON CONFLICT DO NOTHING", ended)
+        db.execute("DELETE FROM sessions WHERE token_hash = ?", ended[:1])
     for session in saved.sessions:
         db.execute(
             "INSERT INTO sessions (token_hash, owner, carrier, created_at, last_seen_at, expires_at)"
             " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (bytes.fromhex(session.token_hash), stays, session.carrier, session.created_at, session.created_at, session.expires_at),
+            (
+                bytes.fromhex(session.token_hash),
+                stays,
+                session.carrier,
+                session.created_at,
+                session.created_at,
+                session.expires_at,
+            ),
         )
     for key in saved.keys:
         db.execute(
@@ -361,7 +412,8 @@ def merge_owner(db: sqlite3.Connection, saved: SavedOwner) -> None:
 def _merge_account(db: sqlite3.Connection, saved: SavedOwner) -> str:
     account, orgs = saved.account, json.dumps(saved.account.orgs)
     row = db.execute(
-        "SELECT id, created_at, a.updated_at FROM accounts AS a JOIN owners ON id = owner WHERE hub_id = ?", (account.hub_id,)
+        "SELECT id, created_at, a.updated_at FROM accounts AS a JOIN owners ON id = owner WHERE hub_id = ?",
+        (account.hub_id,),
     ).fetchone()
     if row is None or row["id"] == saved.owner:
         db.execute(
@@ -373,12 +425,14 @@ def _merge_account(db: sqlite3.Connection, saved: SavedOwner) -> str:
         return saved.owner
     first = min((saved.created_at, saved.owner), (row["created_at"], row["id"]))[1]
     goes = row["id"] if first == saved.owner else saved.owner
-    for table in ("sessions", "api_keys"):
+    for table in ("sessions", "ended_sessions", "api_keys"):
         db.execute(f"UPDATE {table} SET owner = ? WHERE owner = ?", (first, goes))
     db.execute("UPDATE conversations SET owner = ?, revision = revision + 1 WHERE owner = ?", (first, goes))
     if goes == row["id"]:
         db.execute("UPDATE accounts SET owner = ? WHERE owner = ?", (first, goes))
     db.execute("DELETE FROM owners WHERE id = ?", (goes,))
+    # Whoever became the one that goes has now become the one that stays: the note always names an owner that is there.
+    db.execute("UPDATE backup_state SET value = ? WHERE name LIKE 'became:%' AND value = ?", (first, goes))
     set_state(db, f"became:{goes}", first)
     return first
 
@@ -421,7 +475,8 @@ def _together(local: SavedConversation | None, remote: SavedConversation) -> Sav
     mine = {message.id: message for message in local.messages} if local else {}
     cut_off = {"state": "interrupted", "error": CUT_OFF}
     messages = tuple(
-        message if message.state != "running"
+        message
+        if message.state != "running"
         else mine.get(message.id) or message.model_copy(update={**cut_off, "settled_at": message.created_at})
         for message in remote.messages
     )

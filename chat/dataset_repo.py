@@ -1,26 +1,30 @@
 """A repository of files that the app keeps: on the Hub (`chat.hub.HubRepo`) or in a folder (`FolderRepo`).
 
-    RepoError
-      Conflict      the parent is no longer the head: read it again, compare again
-      Doubtful      no clear answer: it may have been applied, so read the head before doing it again
-      Denied        it will not be allowed until somebody changes something; the sentence says what
-      Unreachable   not now; the same may work later
+RepoError
+  Conflict      the parent is no longer the head: read it again, compare again
+  Doubtful      no clear answer: it may have been applied, so read the head before doing it again
+  Denied        it will not be allowed until somebody changes something; the sentence says what
+  Unreachable   not now; the same may work later
 """
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import hashlib
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Literal, Protocol
+from typing import Literal, ParamSpec, Protocol, TypeVar
 
 Visibility = Literal["private", "public", "gated"]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class RepoError(Exception):
@@ -79,7 +83,19 @@ class DatasetRepo(Protocol):
         """Replace the history by one commit with the files of the head, and return that commit."""
 
     def purge(self) -> None:
-        """Delete what squashing leaves: large files the head does not name, and other branches and tags."""
+        """Delete what squashing leaves: large files the head does not name, and other branches, tags and references.
+        Raises `Denied` where one stays: what was deleted may be in it."""
+
+
+class Threads:
+    """At most so many threads for calls of a repository, which may wait long. Those that `asyncio.to_thread` shares out
+    are few, and whoever sends a message waits for them."""
+
+    def __init__(self, most: int) -> None:
+        self._pool = ThreadPoolExecutor(most, thread_name_prefix="repo")
+
+    async def run(self, fn: Callable[P, T], *arguments: P.args) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, fn, *arguments)
 
 
 def blob_id(content: bytes) -> str:
@@ -123,7 +139,9 @@ class FolderRepo:
             _checked(path)
         with self._locked():
             if self._head() is None:
-                raise Denied(f"The folder {self.id} holds no dataset. Make it again, or set DATA_DIR to another folder.")
+                raise Denied(
+                    f"The folder {self.id} holds no dataset. Make it again, or set DATA_DIR to another folder."
+                )
             if parent is not None and parent != self._head():
                 raise Conflict(f"Somebody else wrote to the folder {self.id}.")
             if not all((self._root / path).is_file() for path in delete):

@@ -23,11 +23,11 @@ T = TypeVar("T")
 READERS = 4
 LARGEST_GROUP = 256
 
-# Component -> its migrations, in order. Append-only: a published one is never edited. Components go one after the other,
+# Component -> its migrations, in the order of their names. Append-only: a published one is never edited. Components go one after the other,
 # so a later one may refer to the tables of an earlier one.
 Migrations = Mapping[str, Sequence[Path]]
 _HERE = Path(__file__).parent / "migrations"
-CHAT_MIGRATIONS = tuple(_HERE / name for name in ("0001_owners.sql", "0002_conversations.sql", "0003_backup.sql"))
+CHAT_MIGRATIONS = tuple(sorted(_HERE.glob("*.sql")))
 MIGRATIONS: Migrations = {"chat": CHAT_MIGRATIONS}
 
 # FUSE programs whose files are on a disk of this machine: rootless containers, and NTFS or exFAT disks.
@@ -196,7 +196,9 @@ def _migrate(path: Path, migrations: Migrations) -> None:
                 )
             for number, script in enumerate(scripts[version:], start=version + 1):
                 # The number is written in the transaction of the change: neither is ever there without the other.
-                connection.executescript(f"BEGIN IMMEDIATE;\n{script.read_text()}\n{_noted(component, number)}\nCOMMIT;")
+                connection.executescript(
+                    f"BEGIN IMMEDIATE;\n{script.read_text()}\n{_noted(component, number)}\nCOMMIT;"
+                )
     except sqlite3.DatabaseError as error:
         raise DatabaseError(f"{path} cannot be read ({error}). Move it away, or restore it from a backup.") from None
     finally:
@@ -207,7 +209,9 @@ def _version(connection: sqlite3.Connection, component: str) -> int:
     """How many migrations of `component` have run. The chat's own are counted by `user_version`, the others by name."""
     if component == "chat":
         return connection.execute("PRAGMA user_version").fetchone()[0]
-    connection.execute("CREATE TABLE IF NOT EXISTS schema_versions (component TEXT PRIMARY KEY, version INTEGER NOT NULL)")
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS schema_versions (component TEXT PRIMARY KEY, version INTEGER NOT NULL)"
+    )
     row = connection.execute("SELECT version FROM schema_versions WHERE component = ?", (component,)).fetchone()
     return row["version"] if row else 0
 

@@ -80,6 +80,13 @@ class SavedSession(_Line):
     expires_at: float
 
 
+class SavedEnd(_Line):
+    """A session that was ended, kept until it would have expired."""
+
+    token_hash: str
+    expires_at: float
+
+
 class SavedKey(_Line):
     key_hash: str
     id: str
@@ -104,6 +111,7 @@ class SavedOwner(_Line):
     account: SavedAccount | None
     sessions: tuple[SavedSession, ...]
     keys: tuple[SavedKey, ...]
+    ended: tuple[SavedEnd, ...] = ()
 
 
 class SavedTombstone(_Line):
@@ -166,7 +174,11 @@ def merge(one: SavedConversation, other: SavedConversation) -> SavedConversation
 
 
 def _settled(message: SavedMessage) -> tuple[Any, ...]:
-    return (_RANK[message.state], message.settled_at or 0.0, len(message.content), message.content) if message.state else ()
+    return (
+        (_RANK[message.state], message.settled_at or 0.0, len(message.content), message.content)
+        if message.state
+        else ()
+    )
 
 
 def in_order(messages: Iterable[SavedMessage]) -> tuple[SavedMessage, ...]:

@@ -256,7 +256,9 @@ class HubRepo:
                     self.id, folder or None, recursive=True, revision=revision, repo_type="dataset"
                 )
                 return {
-                    item.path: item.blob_id for item in tree if hasattr(item, "blob_id") and item.path.startswith(prefix)
+                    item.path: item.blob_id
+                    for item in tree
+                    if hasattr(item, "blob_id") and item.path.startswith(prefix)
                 }
             except EntryNotFoundError:
                 return {}
@@ -326,7 +328,7 @@ class HubRepo:
 
     def purge(self) -> None:
         with self._translated(writing=True):
-            refs = self._api.list_repo_refs(self.id, repo_type="dataset")
+            refs = self._api.list_repo_refs(self.id, repo_type="dataset", include_pull_requests=True)
             for branch in refs.branches:
                 if branch.name != "main":
                     self._api.delete_branch(self.id, branch=branch.name, repo_type="dataset")
@@ -334,9 +336,27 @@ class HubRepo:
                 self._api.delete_tag(self.id, tag=tag.name, repo_type="dataset")
             tree = self._api.list_repo_tree(self.id, recursive=True, repo_type="dataset")
             named = {item.lfs.sha256 for item in tree if getattr(item, "lfs", None)}
-            left = [file for file in self._api.list_lfs_files(self.id, repo_type="dataset") if file.file_oid not in named]
+            left = [
+                file for file in self._api.list_lfs_files(self.id, repo_type="dataset") if file.file_oid not in named
+            ]
             if left:
                 self._api.permanently_delete_lfs_files(self.id, left, repo_type="dataset")
+            kept = [ref.ref for ref in (*refs.converts, *(refs.pull_requests or ())) if not self._deleted(ref.ref)]
+        if kept:
+            raise Denied(
+                f"{', '.join(kept)} of {self.id} may still hold what was deleted, and cannot be removed by this app. Delete "
+                "what they belong to (pull requests, the viewer's conversion) on the dataset's page, or ask the Hub to."
+            )
+
+    def _deleted(self, ref: str) -> bool:
+        """Delete a reference that is no branch or tag, where the Hub lets anybody."""
+        try:
+            self._api.delete_branch(self.id, branch=ref, repo_type="dataset")
+        except HfHubHTTPError as error:
+            if (_status(error) or 500) >= 500:
+                raise
+            return False
+        return True
 
     def _info(self) -> DatasetInfo | None:
         with self._translated():

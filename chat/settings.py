@@ -334,14 +334,14 @@ def _default_data_dir(environ: Mapping[str, str], on_space: bool) -> Path | None
     home = environ.get("HOME", "")
     if home.startswith("/"):
         return Path(home) / ".local" / "share" / "parley"
-    return Path("/tmp/parley") if on_space else None  # noqa: S108  a Space's disk is its own, and lost at each restart
+    return Path("/tmp/parley") if on_space else None
 
 
 def _derived(given: dict[str, Any], on_space: bool) -> dict[str, Any]:
     """`given` with the defaults that follow from other variables."""
     derived = {"openid_provider_url": given.get("hf_endpoint", HUB), **given}
     if on_space:
-        derived.setdefault("host", "0.0.0.0")  # noqa: S104  a Space's own proxy stands before it
+        derived.setdefault("host", "0.0.0.0")
         owner, _, name = given["space_id"].partition("/")
         # The owner of this Space, never of the one it was duplicated from: what is left out writes to one's own.
         owner = derived.setdefault("space_author_name", owner)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Callable, Literal
+from typing import Literal
 
 from chat.conversation import Message, Role, SamplingParams
 from chat.db import Database
@@ -117,7 +118,9 @@ class Store:
                     (id, owner, title_from(text), author.model, system_prompt, _dump(author.params), now, now),
                 )
             found = _conversation(db, owner, id)
-            prompt = StoredMessage(new_id(), id, found.leaf, "user", text, now, surface, depth=_depth_below(db, found.leaf))
+            prompt = StoredMessage(
+                new_id(), id, found.leaf, "user", text, now, surface, depth=_depth_below(db, found.leaf)
+            )
             _insert(db, prompt)
             answer = _insert_answer(db, prompt, author, now)
             return _advance(db, found, author, system_prompt, answer.id, now), prompt, answer
@@ -186,7 +189,8 @@ class Store:
                 " WHERE id IN (SELECT conversation FROM messages WHERE state = 'running')"
             )
             return db.execute(
-                "UPDATE messages SET state = 'interrupted', error = ?, settled_at = ? WHERE state = 'running'", (error, now)
+                "UPDATE messages SET state = 'interrupted', error = ?, settled_at = ? WHERE state = 'running'",
+                (error, now),
             ).rowcount
 
         return await self.db.write(write)

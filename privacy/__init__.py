@@ -3,6 +3,4 @@
 from pathlib import Path
 
 # Append-only, as chat's: a published migration is never edited.
-MIGRATIONS: tuple[Path, ...] = tuple(
-    Path(__file__).parent / "migrations" / name for name in ("0001_consent.sql", "0002_outbox.sql")
-)
+MIGRATIONS: tuple[Path, ...] = tuple(sorted((Path(__file__).parent / "migrations").glob("*.sql")))

@@ -115,30 +115,44 @@ class Yes:
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
+def subjects_of(db: sqlite3.Connection, owner: str) -> tuple[str, ...]:
+    """All subjects of an owner, the one that spoke first foremost. Several: owners that turned out to be one."""
+    rows = db.execute(
+        "SELECT subject FROM subjects AS s WHERE owner = ? ORDER BY"
+        " (SELECT min(at) FROM consent_events WHERE subject = s.subject) NULLS LAST, subject",
+        (owner,),
+    )
+    return tuple(row["subject"] for row in rows)
+
+
 def subject_of(db: sqlite3.Connection, owner: str) -> str | None:
-    row = db.execute("SELECT subject FROM subjects WHERE owner = ?", (owner,)).fetchone()
-    return row and row["subject"]
+    """The subject that new events of an owner name."""
+    return next(iter(subjects_of(db, owner)), None)
 
 
 def record(db: sqlite3.Connection, owner: str, choice: Choice, shown: Shown, now: float) -> Event:
     """Append what `owner` chose. Raises `ConsentRefused` where a yes would not be valid; a no is always taken."""
     if choice.kind == "grant":
         _refuse_invalid(db, owner, choice, shown)
-    subject = subject_of(db, owner)
-    if subject is None:
-        subject = secrets.token_hex(16)
+    subjects = subjects_of(db, owner)
+    subject = subjects[0] if subjects else secrets.token_hex(16)
+    if not subjects:
         db.execute("INSERT INTO subjects (owner, subject) VALUES (?, ?)", (owner, subject))
     replica = db.execute("SELECT id FROM replica").fetchone()["id"]
     last = db.execute(
         "SELECT number, at, hash FROM consent_events WHERE subject = ? AND replica = ? ORDER BY number DESC LIMIT 1",
         (subject, replica),
     ).fetchone()
+    latest = db.execute(
+        "SELECT max(at) FROM consent_events WHERE replica = ? AND subject IN (SELECT value FROM json_each(?))",
+        (replica, json.dumps(subjects)),
+    ).fetchone()[0]
     event = Event(
         id=secrets.token_hex(16),
         subject=subject,
         replica=replica,
         number=last["number"] + 1 if last else 1,
-        at=max(float(now), last["at"] + TICK) if last else float(now),
+        at=max(float(now), latest + TICK) if latest is not None else float(now),
         kind=choice.kind,
         scope="account" if choice.conversation is None else "conversation",
         conversation=choice.conversation,
@@ -160,7 +174,7 @@ def append(db: sqlite3.Connection, event: Event) -> Event:
     row = {**asdict(event), "hash": event.hash or event.digest()}
     names = ", ".join(f":{name}" for name in row)  # the fields of Event are the columns, in the same order
     values = {name: json.dumps(value) if isinstance(value, tuple) else value for name, value in row.items()}
-    db.execute(f"INSERT INTO consent_events VALUES ({names})", values)  # noqa: S608
+    db.execute(f"INSERT INTO consent_events VALUES ({names})", values)
     return _event(row)
 
 
@@ -186,9 +200,10 @@ def erase_subject(db: sqlite3.Connection, owner: str) -> None:
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
-def events_of(db: sqlite3.Connection, subject: str) -> list[Event]:
-    """The events of a subject over all replicas, in the order in which they count."""
-    return in_order(_event(row) for row in db.execute("SELECT * FROM consent_events WHERE subject = ?", (subject,)))
+def events_of(db: sqlite3.Connection, *subjects: str) -> list[Event]:
+    """The events of one person's subjects over all replicas, in the order in which they count."""
+    sql = "SELECT * FROM consent_events WHERE subject IN (SELECT value FROM json_each(?))"
+    return in_order(_event(row) for row in db.execute(sql, (json.dumps(subjects),)))
 
 
 def event_of(db: sqlite3.Connection, id: str) -> Event:
@@ -230,10 +245,11 @@ class Standpoint:
     """What one owner's events say at the moment `now`. A value of one transaction: build it anew, do not keep it."""
 
     def __init__(self, db: sqlite3.Connection, owner: str, terms: Terms, now: float) -> None:
-        self.subject = subject_of(db, owner)
+        self.subjects = subjects_of(db, owner)
+        self.subject = next(iter(self.subjects), None)
         self.standing = _standing(db, owner)
         self._db, self._terms, self._now = db, terms, now
-        self._events = events_of(db, self.subject) if self.subject else []
+        self._events = events_of(db, *self.subjects)
         self._conversations: dict[str, list[Event]] = {}
 
     def account_state(self, recipient: str) -> AccountState:
@@ -310,8 +326,9 @@ class Standpoint:
         found = self._conversations.get(conversation)
         if found is None:
             others = self._db.execute(
-                "SELECT * FROM consent_events WHERE conversation = ? AND subject <> ? AND kind IN ('deny', 'takedown')",
-                (conversation, self.subject or ""),
+                "SELECT * FROM consent_events WHERE conversation = ? AND kind IN ('deny', 'takedown')"
+                " AND subject NOT IN (SELECT value FROM json_each(?))",
+                (conversation, json.dumps(self.subjects)),
             )
             own = [e for e in self._events if e.conversation == conversation]
             found = self._conversations[conversation] = in_order([*(_event(row) for row in others), *own])
@@ -366,8 +383,7 @@ class Consent:
         """Everything this owner ever chose, oldest first."""
 
         def read(db: sqlite3.Connection) -> list[Event]:
-            subject = subject_of(db, owner)
-            return events_of(db, subject) if subject else []
+            return events_of(db, *subjects_of(db, owner))
 
         return await self._db.read(read)
 

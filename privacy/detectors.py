@@ -111,7 +111,9 @@ def _valid(module, strip: str = " -./") -> Check:
 
 _BEGIN = _compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _END = _compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-_BODY = _compile(r"(?:[\s\"',+]|\\[nr]|[A-Za-z-]{4,20}: [^\n]{0,200}\n|[A-Za-z0-9+/]{16,200})*(?:[A-Za-z0-9+/]{0,76}={1,2})?")
+_BODY = _compile(
+    r"(?:[\s\"',+]|\\[nr]|[A-Za-z-]{4,20}: [^\n]{0,200}\n|[A-Za-z0-9+/]{16,200})*(?:[A-Za-z0-9+/]{0,76}={1,2})?"
+)
 _LONGEST_KEY = 20_000  # characters; an RSA key of 16,384 bits has 12,700
 
 
@@ -167,7 +169,9 @@ NAMED = (
     r"(?:\"([^\s\"\[\]\x00<>{}$]{8,200})\"|'([^\s'\[\]\x00<>{}$]{8,200})')"
 )
 URL_SECRET = r"(?i:[?&;](?:access_?token|auth_?token|token|api_?key|apikey|password|passwd|pwd|secret|client_secret|sig|signature|x-amz-signature|x-amz-credential)=)([^\s&#\"'<>\[\]\x00]{8,})"
-CREDENTIALS = r"(?i:\b[a-z][a-z0-9+.-]{1,20}://)([^\s/@:\"'<>\[\]\x00]{0,200}:[^\s/@\"'<>\[\]\x00]{1,200})@[A-Za-z0-9\xe9\[]"
+CREDENTIALS = (
+    r"(?i:\b[a-z][a-z0-9+.-]{1,20}://)([^\s/@:\"'<>\[\]\x00]{0,200}:[^\s/@\"'<>\[\]\x00]{1,200})@[A-Za-z0-9\xe9\[]"
+)
 
 
 def _looks_secret(value: str, _: Budget) -> str:
@@ -183,9 +187,7 @@ _LOCAL = r"[A-Za-z0-9\xe9_+](?:[A-Za-z0-9\xe9!#$%&'*+/=?^_`{|}~.-]{0,62}[A-Za-z0
 _DOMAIN = r"(?:[A-Za-z0-9\xe9](?:[A-Za-z0-9\xe9-]{0,61}[A-Za-z0-9\xe9])?\.){1,6}[A-Za-z\xe9][A-Za-z0-9\xe9-]{1,23}"
 EMAIL = rf"{_LOCAL}(?:@|%40){_DOMAIN}"
 # "name (at) example dot org", as people write it for other people.
-SPOKEN = (
-    r"(?i:[A-Za-z0-9\xe9._+-]{1,64}\s?(?:\(at\)|\{at\}|<at>| at )\s?(?:[A-Za-z0-9\xe9-]{1,40}\s?(?:\(dot\)|\{dot\}|<dot>| dot )\s?){1,3}[a-z]{2,12}\b)"
-)
+SPOKEN = r"(?i:[A-Za-z0-9\xe9._+-]{1,64}\s?(?:\(at\)|\{at\}|<at>| at )\s?(?:[A-Za-z0-9\xe9-]{1,40}\s?(?:\(dot\)|\{dot\}|<dot>| dot )\s?){1,3}[a-z]{2,12}\b)"
 IPV4 = r"\b((?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])(?:\.(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3})\b"
 IPV6 = r"\b[0-9A-Fa-f]{1,4}(?::{1,2}[0-9A-Fa-f]{1,4}){2,7}(?:::)?(?::(?:[0-9]{1,3}\.){3}[0-9]{1,3})?"
 
@@ -209,12 +211,96 @@ def _ip(value: str, _: Budget) -> str:
 # Length by country, from the IBAN registry.
 _IBAN_LENGTHS = {
     part[:2]: int(part[2:])
-    for part in (
-        "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29 "
-        "ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 "
-        "LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 PT25 "
-        "QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30"
-    ).split()
+    for part in [
+        "AD24",
+        "AE23",
+        "AL28",
+        "AT20",
+        "AZ28",
+        "BA20",
+        "BE16",
+        "BG22",
+        "BH22",
+        "BI27",
+        "BR29",
+        "BY28",
+        "CH21",
+        "CR22",
+        "CY28",
+        "CZ24",
+        "DE22",
+        "DJ27",
+        "DK18",
+        "DO28",
+        "EE20",
+        "EG29",
+        "ES24",
+        "FI18",
+        "FK18",
+        "FO18",
+        "FR27",
+        "GB22",
+        "GE22",
+        "GI23",
+        "GL18",
+        "GR27",
+        "GT28",
+        "HR21",
+        "HU28",
+        "IE22",
+        "IL23",
+        "IQ23",
+        "IS26",
+        "IT27",
+        "JO30",
+        "KW30",
+        "KZ20",
+        "LB28",
+        "LC32",
+        "LI21",
+        "LT20",
+        "LU20",
+        "LV21",
+        "LY25",
+        "MC27",
+        "MD24",
+        "ME22",
+        "MK19",
+        "MN20",
+        "MR27",
+        "MT31",
+        "MU30",
+        "NI28",
+        "NL18",
+        "NO15",
+        "OM23",
+        "PK24",
+        "PL28",
+        "PS29",
+        "PT25",
+        "QA29",
+        "RO24",
+        "RS22",
+        "RU33",
+        "SA24",
+        "SC31",
+        "SD18",
+        "SE24",
+        "SI19",
+        "SK24",
+        "SM27",
+        "SO23",
+        "ST25",
+        "SV28",
+        "TL23",
+        "TN24",
+        "TR26",
+        "UA29",
+        "VA22",
+        "VG24",
+        "XK20",
+        "YE30",
+    ]
 }
 _IBAN_START = _compile(r"(?i:\b[A-Z]{2}[0-9]{2}[ -]?[A-Z0-9]{2})")
 
@@ -305,10 +391,16 @@ NATIONAL: tuple[tuple[str, Check], ...] = (
     (_after("BSN|burgerservicenummer|sofinummer", r"[0-9]{8,9}"), _valid(bsn)),
     (_after("aadhaar|aadhar", r"[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{4}"), _aadhaar),
     (_after("SSN|social security", r"[0-9]{9}"), _valid(ssn, "")),
-    (r"\b(?i:[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D])\b", lambda value, _: value.upper()),
+    (
+        r"\b(?i:[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D])\b",
+        lambda value, _: value.upper(),
+    ),
     (r"\b[0-9]{8}-?[A-HJ-NP-TV-Z]\b", _valid(dni)),
     (r"\b[XYZ]-?[0-9]{7}-?[A-HJ-NP-TV-Z]\b", _valid(nie)),
-    (r"\b(?i:[A-Z]{6}[0-9LMNPQRSTUV]{2}[A-EHLMPRST][0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{3}[A-Z])\b", _valid(codicefiscale)),
+    (
+        r"\b(?i:[A-Z]{6}[0-9LMNPQRSTUV]{2}[A-EHLMPRST][0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{3}[A-Z])\b",
+        _valid(codicefiscale),
+    ),
     (r"\b[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}\b", _valid(cpf)),
 )
 
@@ -398,6 +490,9 @@ DETECTORS: tuple[Detector, ...] = (
     matching("IP", IPV4, _ip, before="v._-=", after="_"),
     international,
     matching("PHONE", TOLD, _told_phone),
-    *(matching("PHONE", pattern, _phone(region), before=".,+-/_$#0123456789", after="_%") for region, pattern in SHAPES),
+    *(
+        matching("PHONE", pattern, _phone(region), before=".,+-/_$#0123456789", after="_%")
+        for region, pattern in SHAPES
+    ),
 )
 KINDS = ("PRIVATE_KEY", "KEY", "CREDENTIALS", "EMAIL", "IBAN", "CARD", "NATIONAL_ID", "WALLET", "IP", "PHONE")

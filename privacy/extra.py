@@ -27,7 +27,9 @@ class SavedPart:
             await self.db.write(lambda db: saved.restore(db, files))
         except (ValueError, KeyError, TypeError, sqlite3.Error):
             # Not the error's own words: they may quote the file.
-            raise BadFile(f"A file of {self.prefix} cannot be read. It is left as it is: correct it in the dataset.") from None
+            raise BadFile(
+                f"A file of {self.prefix} cannot be read. It is left as it is: correct it in the dataset."
+            ) from None
 
 
 def saved_parts(db: Database) -> tuple[SavedPart, ...]:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from chat.db import Database
-from privacy.consent import AccountState, ConversationChoice, Standpoint, Yes, subject_of
+from privacy.consent import AccountState, ConversationChoice, Standpoint, Yes
 from privacy.outbox import covered, leaves_at, stands
 from privacy.rows import Rules, dataset_id, prepare
 from privacy.segments import Segment, Turn, conversations_of, cut, turns_of
 
 # Not on its way out.
-STANDING = "SELECT answers FROM outbox WHERE subject = ? AND state IN ('publish', 'published', 'quarantined')"
+OF_OWNER = "subject IN (SELECT subject FROM subjects WHERE owner = ?)"
+STANDING = f"SELECT answers FROM outbox WHERE {OF_OWNER} AND state IN ('publish', 'published', 'quarantined')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ def outlook(
     if conversation is not None:
         turns = turns_of(db, owner, conversation)
         taken: set[str] = set()
-        for row in _rows(db, at.subject, conversation):
+        for row in _rows(db, owner, conversation):
             if row["state"] == "retracted":
                 continue
             name, sent = row["recipient"], row["shard"] is not None
@@ -136,10 +137,9 @@ def outlook(
 def offered(db: sqlite3.Connection, owner: str, conversation: str, rules: Rules) -> list[Segment[str]]:
     """Every segment, with its recipient, that a share of this conversation as it is would cover, none of whose turns is
     shared already."""
-    subject = subject_of(db, owner)
     taken = {
         answer
-        for row in _rows(db, subject, conversation)
+        for row in _rows(db, owner, conversation)
         if row["state"] in ("publish", "published")
         for answer in json.loads(row["answers"])
     }
@@ -163,8 +163,7 @@ async def preview(db: Database, owner: str, conversation: str, rules: Rules) -> 
 
 def shared_rows(db: sqlite3.Connection, owner: str) -> list[SharedRow]:
     """All that this owner's consent has let out or is about to, newest first, with what became of it."""
-    subject = subject_of(db, owner)
-    rows = db.execute("SELECT * FROM outbox WHERE subject = ? ORDER BY planned_at DESC, row_id", (subject,))
+    rows = db.execute(f"SELECT * FROM outbox WHERE {OF_OWNER} ORDER BY planned_at DESC, row_id", (owner,))
     columns = [name for name in SharedRow.__dataclass_fields__ if name != "content"]
     return [
         SharedRow(content=json.loads(row["row"]) if row["row"] else None, **{name: row[name] for name in columns})
@@ -177,7 +176,7 @@ def waiting(db: sqlite3.Connection, owner: str, rules: Rules, now: float) -> lis
     at = Standpoint(db, owner, rules.terms, now)
     if at.standing != "account" or at.subject is None:
         return []
-    taken = {answer for row in db.execute(STANDING, (at.subject,)) for answer in json.loads(row["answers"])}
+    taken = {answer for row in db.execute(STANDING, (owner,)) for answer in json.loads(row["answers"])}
     covering = _covering(at, rules)
     return [segment for _, turns in conversations_of(db, owner) for segment in cut(turns, covering, taken)]
 
@@ -201,7 +200,7 @@ def recipients(db: sqlite3.Connection, owner: str, rules: Rules, now: float) -> 
     """Every author in the catalogue, and every one who was ever agreed to, with the account's state towards them."""
     at = Standpoint(db, owner, rules.terms, now)
     said = db.execute(
-        "SELECT DISTINCT recipient FROM consent_events WHERE subject = ? AND recipient IS NOT NULL", (at.subject,)
+        f"SELECT DISTINCT recipient FROM consent_events WHERE {OF_OWNER} AND recipient IS NOT NULL", (owner,)
     )
     names = {author for author in rules.authors.values() if author} | {row["recipient"] for row in said}
     return {name: at.account_state(name) for name in sorted(names)}
@@ -218,6 +217,6 @@ def _covering(at: Standpoint, rules: Rules) -> Callable[[Turn], Yes | None]:
     return covering
 
 
-def _rows(db: sqlite3.Connection, subject: str | None, conversation: str) -> list[sqlite3.Row]:
-    sql = "SELECT * FROM outbox WHERE conversation = ? AND subject = ? ORDER BY row_id"
-    return db.execute(sql, (conversation, subject)).fetchall()
+def _rows(db: sqlite3.Connection, owner: str, conversation: str) -> list[sqlite3.Row]:
+    sql = f"SELECT * FROM outbox WHERE conversation = ? AND {OF_OWNER} ORDER BY row_id"
+    return db.execute(sql, (conversation, owner)).fetchall()

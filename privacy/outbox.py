@@ -85,7 +85,7 @@ def compare(db: sqlite3.Connection, rules: Rules, now: float) -> Comparison:
     for row in db.execute(LIVE):
         live[row["conversation"]].append(row)
     agreed = db.execute(
-        "SELECT owner FROM subjects WHERE EXISTS"
+        "SELECT DISTINCT owner FROM subjects WHERE EXISTS"
         " (SELECT 1 FROM consent_events WHERE subject = subjects.subject AND kind = 'grant') ORDER BY owner"
     ).fetchall()
     explain = _Explained(db, rules)
@@ -138,9 +138,7 @@ def leaves_at(segment: Segment[Yes], rules: Rules) -> float:
     return max(segment.changed_at, segment.why.at) + rules.quiet
 
 
-def stands(
-    row: sqlite3.Row, at: Standpoint, turns: list[Turn], rules: Rules, now: float
-) -> Segment[Yes] | None:
+def stands(row: sqlite3.Row, at: Standpoint, turns: list[Turn], rules: Rules, now: float) -> Segment[Yes] | None:
     """The segment of an outbox row that may stay there; None where the next plan takes the row out."""
     segment = _still_covered(row, at, turns)
     due = segment is not None and segment.why.fresh and leaves_at(segment, rules) <= now
@@ -151,7 +149,7 @@ def stands(
 
 def _still_covered(row: sqlite3.Row, at: Standpoint, turns: list[Turn]) -> Segment[Yes] | None:
     """The segment of an outbox row, if it still is what it was and every turn of it is covered."""
-    if row["subject"] != at.subject:
+    if row["subject"] not in at.subjects:
         return None
     segment = find(turns, json.loads(row["answers"]), None)
     if segment is None or segment.digest() != row["segment_hash"]:
@@ -193,9 +191,10 @@ class _Explained:
         return bool(
             one("SELECT 1 FROM tombstones WHERE conversation = ?", (row["conversation"],)).fetchone()
             or one(
-                "SELECT 1 FROM consent_events WHERE kind <> 'grant' AND ((subject = ? AND at > (SELECT at FROM"
+                "SELECT 1 FROM consent_events WHERE kind <> 'grant' AND ((subject IN (SELECT ? UNION SELECT b.subject FROM"
+                " subjects AS a JOIN subjects AS b USING (owner) WHERE a.subject = ?) AND at > (SELECT at FROM"
                 " consent_events WHERE id = ?)) OR conversation = ?)",
-                (row["subject"], row["event"], row["conversation"]),
+                (row["subject"], row["subject"], row["event"], row["conversation"]),
             ).fetchone()
             or one(
                 "SELECT 1 FROM subjects JOIN owner_standing USING (owner) WHERE subject = ? AND standing = 'managed'",
@@ -273,7 +272,7 @@ def _insert(
         "planned_at": now,
     }
     names = ", ".join(values)
-    db.execute(f"INSERT INTO outbox ({names}) VALUES ({', '.join('?' * len(values))})", list(values.values()))  # noqa: S608
+    db.execute(f"INSERT INTO outbox ({names}) VALUES ({', '.join('?' * len(values))})", list(values.values()))
 
 
 def _refill(db: sqlite3.Connection, row: sqlite3.Row, ready: Prepared | None, now: float) -> None:

@@ -17,7 +17,7 @@ LEDGER, OUTBOX = "consent/ledger-", "sharing/outbox-"
 def files(db: sqlite3.Connection) -> dict[str, bytes]:
     """Path -> JSON lines, of all that a new machine needs to know what is agreed and what is public."""
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    found[SUBJECTS] = [dict(row) for row in db.execute("SELECT * FROM subjects ORDER BY owner")]
+    found[SUBJECTS] = [dict(row) for row in db.execute("SELECT * FROM subjects ORDER BY owner, subject")]
     for row in db.execute("SELECT * FROM consent_events ORDER BY replica, subject, number"):
         event = {**dict(row), "turns": json.loads(row["turns"]), "purposes": json.loads(row["purposes"])}
         found[f"{LEDGER}{row['replica']}.jsonl"].append(event)
@@ -34,7 +34,7 @@ def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
     Rows come back without their text. Plans make it anew from the conversations; no push writes before.
     """
     for row in _rows(found, SUBJECTS):
-        db.execute("INSERT OR IGNORE INTO subjects VALUES (:owner, :subject)", row)
+        db.execute("INSERT OR IGNORE INTO subjects (owner, subject) VALUES (:owner, :subject)", row)
     known = {row["id"] for row in db.execute("SELECT id FROM consent_events")}
     for path in sorted(path for path in found if path.startswith(LEDGER)):
         for row in _rows(found, path):

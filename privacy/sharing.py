@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from chat.dataset_repo import Conflict, DatasetRepo, Doubtful, RepoError, blob_id
+from chat.dataset_repo import Conflict, DatasetRepo, Doubtful, RepoError, Threads, blob_id
 from chat.db import Database
 from privacy.consent import heads_hash
 from privacy.outbox import Plan, plan
@@ -66,6 +66,7 @@ async def push(
     clock: Callable[[], float],
     before_public: Callable[[], Awaitable[None]],
     holds_lease: Callable[[], bool],
+    threads: Threads,
 ) -> Pushed:
     """Carry out what `plan()` wrote to the outbox, over every sharing dataset ever written.
 
@@ -84,7 +85,7 @@ async def push(
         if not holds_lease():
             break
         try:
-            commits[dataset] = await _push_one(db, open_repo(dataset), dataset, rules, clock, problems)
+            commits[dataset] = await _push_one(db, open_repo(dataset), threads, dataset, rules, clock, problems)
         except (RepoError, _NotNow) as error:
             problems.append(str(error))
     return Pushed(commits, tuple(problems))
@@ -107,18 +108,24 @@ def _intend(db: sqlite3.Connection) -> list[str]:
 
 
 async def _push_one(
-    db: Database, repo: DatasetRepo, dataset: str, rules: Rules, clock: Callable[[], float], problems: list[str]
+    db: Database,
+    repo: DatasetRepo,
+    threads: Threads,
+    dataset: str,
+    rules: Rules,
+    clock: Callable[[], float],
+    problems: list[str],
 ) -> str:
-    seen_by = await asyncio.to_thread(repo.visibility)
+    seen_by = await threads.run(repo.visibility)
     opened = seen_by == "public"
     if opened:
         problems.append(PUBLIC_SETTING.format(dataset))
     # A dataset that is new, or was deleted on the Hub, gets all of its shards and not only those that changed.
     snapshot = await db.read(lambda c: _snapshot(c, dataset, rules, every=seen_by is None, publish=not opened))
-    head = await asyncio.to_thread(_make_equal, repo, snapshot)
+    head = await threads.run(_make_equal, repo, snapshot)
     if snapshot.gone:
-        head = await asyncio.to_thread(repo.squash, "Rows were withdrawn; the history is rewritten without them")
-        await asyncio.to_thread(repo.purge)
+        head = await threads.run(repo.squash, "Rows were withdrawn; the history is rewritten without them")
+        await threads.run(repo.purge)
     now = clock()
     await db.write(lambda c: _settle(c, snapshot, head, now))
     return head
@@ -242,6 +249,7 @@ class Sharing:
     ) -> None:
         self.db, self.rules, self.clock = db, rules, clock
         self._open_repo, self._before_public, self._holds_lease = open_repo, before_public, holds_lease
+        self._threads = Threads(1)
         self._one = asyncio.Lock()
         self._wake = asyncio.Event()
 
@@ -294,6 +302,7 @@ class Sharing:
                     clock=self.clock,
                     before_public=back_up_and_look_again,
                     holds_lease=self._holds_lease,
+                    threads=self._threads,
                 )
             except _Stopped as stopped:
                 return stopped.plan, Pushed()

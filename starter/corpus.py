@@ -275,7 +275,7 @@ def turn(intent: Intent, corpus: Corpus, rng: random.Random) -> Dialogue:
 def dialogues(seed: int, count: int, corpus: Corpus | None = None) -> Iterator[Dialogue]:
     """`count` dialogues of one to four turns; the same seed gives the same ones. An answer also names its `intent`."""
     corpus = corpus or load()
-    rng = random.Random(seed)  # noqa: S311 (text, no secret)
+    rng = random.Random(seed)
     openers = corpus.openers
     weights = [3 + len(intent.questions) + _EXTRA.get(intent.name, 0) for intent in openers]
     asides = [corpus.intents[name] for name in ("thanks", "ok", "thanks", "bye", "unclear", "insult", "no")]

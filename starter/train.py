@@ -161,7 +161,7 @@ def fit(
 ) -> tuple[int, int]:
     """One pass over `encoded` with AdamW on a cosine schedule. Returns (tokens seen, steps)."""
     pad = model.config.pad_token_id
-    work = list(batches(encoded, tokens, pad, random.Random(seed)))  # noqa: S311 (order, no secret)
+    work = list(batches(encoded, tokens, pad, random.Random(seed)))
     intent_head = torch.nn.Linear(model.config.hidden_size, kinds)
     matrices = [intent_head.weight] + [p for p in model.parameters() if p.dim() == 2]
     vectors = [p for p in model.parameters() if p.dim() < 2]
@@ -245,7 +245,7 @@ def main() -> None:
     dialogues = list(corpus.dialogues(given.seed, given.dialogues))
     tokenizer = train_tokenizer(dialogues, given.vocabulary)
     intents = list(corpus.load().intents)
-    encode = Encoder(tokenizer, intents, given.in_full, random.Random(given.seed))  # noqa: S311 (noise, no secret)
+    encode = Encoder(tokenizer, intents, given.in_full, random.Random(given.seed))
     encoded = [encode(dialogue) for dialogue in dialogues]
     model = build(tokenizer.get_vocab_size(), tokenizer, given.layers, given.width)
     size = sum(p.numel() for p in model.parameters())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import socket
 import subprocess
@@ -55,7 +56,7 @@ def test_an_answer_is_streamed_in_more_than_one_piece(app: AppProcess):
         pieces = list(client.submit("/say interval=0.2 one two three four", api_name="/chat"))
     assert pieces[-1] == "one two three four"
     assert len(pieces) >= 3
-    assert all(later.startswith(earlier) and later != earlier for earlier, later in zip(pieces, pieces[1:]))
+    assert all(later.startswith(earlier) and later != earlier for earlier, later in itertools.pairwise(pieces))
 
 
 def test_inputs_left_out_are_the_model_s_defaults(app: AppProcess):
@@ -96,10 +97,9 @@ def test_one_caller_cannot_have_all_answers(app: AppProcess, engine: ScriptedEng
 
 def test_places_are_counted_per_caller_and_in_all():
     callers = Callers()
-    with pytest.raises(Exception, match="other callers"):
-        with ExitStack() as stack:
-            for number in range(100):
-                stack.enter_context(callers.one_more(f"caller {number}"))
+    with pytest.raises(Exception, match="other callers"), ExitStack() as stack:
+        for number in range(100):
+            stack.enter_context(callers.one_more(f"caller {number}"))
     with callers.one_more("somebody"):
         pass
     assert not callers._running
@@ -146,7 +146,11 @@ INPUTS = [
     {"data": ["CANARY \ud800"]},
 ]
 ROUTES = [
-    *(f"/gradio_api/{way}/{name}" for way in ("call", "call/v2", "run", "api") for name in ("chat", "models", "nobody")),
+    *(
+        f"/gradio_api/{way}/{name}"
+        for way in ("call", "call/v2", "run", "api")
+        for name in ("chat", "models", "nobody")
+    ),
     "/gradio_api/queue/join",
     "/gradio_api/cancel",
     "/gradio_api/reset",
@@ -169,7 +173,7 @@ def test_no_failure_puts_what_was_said_into_the_log_or_into_anybody_s_answer(app
                 event = reply.json().get("event_id") if reply.status_code == 200 and path != "/api/turns" else None
                 if event and "queue" not in path:
                     text = http.get(f"/gradio_api/call/chat/{event}").text
-                    assert "error\": null" not in text, (path, body, text)
+                    assert 'error": null' not in text, (path, body, text)
     assert CANARY not in app.output()
 
 

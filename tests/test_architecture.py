@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = sorted(
-    path for folder in ("chat", "privacy") for path in (ROOT / folder).rglob("*.py")
-) + [ROOT / "app.py"]
+SOURCES = [*sorted(path for folder in ("chat", "privacy") for path in (ROOT / folder).rglob("*.py")), ROOT / "app.py"]
 
 # Library -> the files, or folders ending in "/", that may import it.
 ALLOWED = {
@@ -23,7 +21,10 @@ ALLOWED = {
     "torch": (),
     "sqlite3": (
         *(f"chat/{name}.py" for name in ("db", "store", "visitors/sessions", "backup", "backup_rows")),
-        *(f"privacy/{name}.py" for name in ("audit", "consent", "extra", "mine", "outbox", "saved", "segments", "sharing")),
+        *(
+            f"privacy/{name}.py"
+            for name in ("audit", "consent", "extra", "mine", "outbox", "saved", "segments", "sharing")
+        ),
     ),
     "datasets": (),
     # A sharing dataset is written by `push()` alone, and read by the audit.
@@ -80,7 +81,12 @@ assert threading.active_count() == 1, threading.enumerate()
         cwd=ROOT,
         capture_output=True,
         text=True,
-        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "GRADIO_ANALYTICS_ENABLED": "False", "MPLCONFIGDIR": "/tmp"},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "HOME": "/nonexistent",
+            "GRADIO_ANALYTICS_ENABLED": "False",
+            "MPLCONFIGDIR": "/tmp",
+        },
     )
     assert done.returncode == 0, done.stderr[-2000:]
 

@@ -80,7 +80,13 @@ def closed(method: str, path: str, **more: Any) -> Row:
 
 CONVERSATION, ANSWER, KEY = {"id": "{conversation}"}, {"id": "{answer}"}, {"id": "{key}"}
 
-AGREED = {"recipient": "nobody", "policy_version": "1", "policy_hash": "0" * 64, "age_affirmed": True, "purposes": ["training"]}
+AGREED = {
+    "recipient": "nobody",
+    "policy_version": "1",
+    "policy_hash": "0" * 64,
+    "age_affirmed": True,
+    "purposes": ["training"],
+}
 
 MATRIX: tuple[Row, ...] = (
     # Who am I
@@ -227,7 +233,9 @@ def routes_of(routes: list[BaseRoute], prefix: str = "") -> Iterator[tuple[str, 
         below = getattr(route, "routes", None)
         if below is None:
             below = getattr(getattr(route, "original_router", None), "routes", None)
-        path = re.sub(r"^/static/(parley|privacy)/[0-9a-f]+", r"/static/\1/{version}", prefix + getattr(route, "path", ""))
+        path = re.sub(
+            r"^/static/(parley|privacy)/[0-9a-f]+", r"/static/\1/{version}", prefix + getattr(route, "path", "")
+        )
         if below:
             yield from routes_of(below, path)
         elif isinstance(route, Mount):
@@ -297,6 +305,7 @@ class Stage:
 
 def send(client: httpx.Client, row: Row, things: dict[str, str]) -> tuple[int, str]:
     """The status and the first part of the answer; an answer without an end is left after the part that tells."""
+
     def filled(text: str) -> str:
         for name, value in things.items():
             text = text.replace("{" + name + "}", value)

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,9 @@ class World:
         self.token = hub.add_user("ada") if hub else None
 
     def repo(self):
-        return HookedRepo(HubRepo(self.hub.endpoint, self.token, REPO) if self.hub else FolderRepo(self.folder / "dataset"))
+        return HookedRepo(
+            HubRepo(self.hub.endpoint, self.token, REPO) if self.hub else FolderRepo(self.folder / "dataset")
+        )
 
     def machine(self, **options) -> Machine:
         machine = Machine(self.folder / f"disk{len(self.machines)}", self.repo(), options=options)
@@ -95,7 +98,9 @@ async def lived_in(world: World) -> Machine:
         lambda db: db.execute("INSERT INTO accounts VALUES (?, 'hub-1', 'grace', ?, 5.0)", ("a" * 32, '[{"id": "1"}]'))
     )
     await machine.db.write(
-        lambda db: db.execute("INSERT INTO api_keys VALUES (?, ?, ?, 'my key', 1.0, NULL, 7.0)", (b"k" * 32, "e" * 16, "a" * 32))
+        lambda db: db.execute(
+            "INSERT INTO api_keys VALUES (?, ?, ?, 'my key', 1.0, NULL, 7.0)", (b"k" * 32, "e" * 16, "a" * 32)
+        )
     )
     return machine
 
@@ -136,7 +141,10 @@ async def test_the_text_is_in_the_files_of_users_alone(world):
     assert [json.loads(line)["format"] for line in world.head()[holding[0]].splitlines()] == [1]
     if world.hub:
         assert set(git(world.hub, "log", "--format=%B", "main").split("\n")) <= {
-            "initial commit", "Describe this dataset", "Save 2 files, remove 0", ""
+            "initial commit",
+            "Describe this dataset",
+            "Save 2 files, remove 0",
+            "",
         }
 
 
@@ -144,9 +152,17 @@ async def test_it_opens_with_load_dataset(world, tmp_path):
     machine = await lived_in(world)
     await machine.backup.flush()
     # In a process of its own: the library reads its endpoint and token when it is imported.
-    program = "import sys; from datasets import load_dataset; load_dataset(sys.argv[1], split='train').to_json(sys.argv[2])"
+    program = (
+        "import sys; from datasets import load_dataset; load_dataset(sys.argv[1], split='train').to_json(sys.argv[2])"
+    )
     done = subprocess.run(
-        [sys.executable, "-c", program, REPO if world.hub else str(tmp_path / "dataset"), str(tmp_path / "table.jsonl")],
+        [
+            sys.executable,
+            "-c",
+            program,
+            REPO if world.hub else str(tmp_path / "dataset"),
+            str(tmp_path / "table.jsonl"),
+        ],
         env={
             **os.environ,
             "HF_ENDPOINT": world.hub.endpoint if world.hub else "http://127.0.0.1:9",
@@ -174,7 +190,8 @@ async def test_the_card_keeps_the_viewer_off_from_the_first_commit(world):
     assert "viewer: false" in card
     if world.hub:
         assert git(world.hub, "log", "--format=%s", "--reverse", "main").split("\n")[:2] == [
-            "initial commit", "Describe this dataset"
+            "initial commit",
+            "Describe this dataset",
         ]
 
 
@@ -403,7 +420,9 @@ async def test_who_signed_in_on_an_empty_disk_before_it_was_read_finds_their_con
     """Two owners stand for one account then; they become one, the older, whichever was here first."""
     first, stays = world.machine(), ("b" if times[0] < times[1] else "c") * 32
     for machine, id, at in ((first, "b" * 32, times[0]), (world.machine(), "c" * 32, times[1])):
-        await machine.db.write(lambda db, id=id, at=at: db.execute("INSERT INTO owners VALUES (?, 'account', ?, ?)", (id, at, at)))
+        await machine.db.write(
+            lambda db, id=id, at=at: db.execute("INSERT INTO owners VALUES (?, 'account', ?, ?)", (id, at, at))
+        )
         await machine.db.write(
             lambda db, id=id: db.execute("INSERT INTO accounts VALUES (?, 'hub-1', 'grace', '[]', 5.0)", (id,))
         )
@@ -413,10 +432,56 @@ async def test_who_signed_in_on_an_empty_disk_before_it_was_read_finds_their_con
     found, _ = await second.store.conversations(stays)
     assert {item.title for item in found} == {f"by {'b' * 32}", f"by {'c' * 32}"}
     assert sorted(path for path in world.head() if path.startswith(("users/", "accounts/"))) == [
-        formats.account_path(stays), formats.user_path(stays, 0)
+        formats.account_path(stays),
+        formats.user_path(stays, 0),
     ]
     again = await restored(world)
     assert await again.everything() == await second.everything()
+
+
+async def test_a_purge_that_is_refused_is_told_and_holds_up_nothing_else(world):
+    machine = world.machine(purge_after=0.0, every=1.0)
+    conversation = await machine.turn(owner_of(1), None, "one")
+    await machine.backup.flush()
+    await machine.store.delete(owner_of(1), conversation)
+    await machine.backup.flush()
+
+    def refuse():
+        raise Denied("refs/pr/1 keeps what was deleted.")
+
+    machine.repo.hooks["purge"] = refuse
+    with pytest.raises(Denied, match="refs/pr/1"):
+        await machine.backup.purge()
+    assert float(await machine.figure("SELECT value FROM backup_state WHERE name = 'purge_at'")) > machine.clock() - 60
+    await machine.turn(owner_of(1), None, "two")
+    await machine.backup.flush()
+    assert (await machine.backup.figures()).backlog == 0
+
+
+async def test_a_session_that_was_signed_out_does_not_come_back(world):
+    """Not from an older copy on another machine, nor on an empty disk."""
+    machine, key = await lived_in(world), b"s" * 32
+    await machine.backup.flush()
+    other = await restored(world)
+    await machine.db.write(lambda db: db.execute("DELETE FROM sessions WHERE token_hash = ?", (key,)))
+    await machine.backup.flush()
+    for each in (other, machine, await restored(world)):
+        await each.turn(owner_of(1), None, "one more")
+        await each.backup.pull()
+        await each.backup.flush()
+        assert await each.figure("SELECT count(*) FROM sessions") == 0
+    assert await other.figure("SELECT count(*) FROM ended_sessions") == 1
+
+
+async def test_a_file_from_before_ended_sessions_were_kept_is_read(world):
+    machine = await lived_in(world)
+    await machine.backup.flush()
+    path = formats.account_path(owner_of(1))
+    old, repo = world.head()[path].replace(b',"ended":[]', b""), world.repo()
+    repo.commit({path: old}, [], repo.head(), "As it was") if old != world.head()[path] else None
+    again = await restored(world)
+    assert again.backup.problem is None
+    assert await again.figure("SELECT count(*) FROM sessions") == 1
 
 
 # What breaks
@@ -612,7 +677,9 @@ async def test_a_part_that_is_full_starts_another_and_stays_as_it_is(world, monk
     (newest, *_), _ = await machine.store.conversations(owner_of(1))
     await machine.turn(owner_of(1), newest.id, "y" * 4000)
     await machine.backup.flush()
-    changed = [path for path, content in world.head().items() if parts.get(path) != content and path.startswith("users/")]
+    changed = [
+        path for path, content in world.head().items() if parts.get(path) != content and path.startswith("users/")
+    ]
     assert len(changed) <= 2
     assert await (await restored(world)).everything() == await machine.everything()
 
@@ -659,10 +726,77 @@ async def test_a_file_of_another_part_that_it_cannot_read_is_left_as_it_is(world
     refusing.kept = {"consent/a.jsonl": b"mine\n", "consent/b.jsonl": b"mine\n"}
     machine = world.machine(extras=[refusing])
     await machine.turn(owner_of(1), None, "one")
-    await machine.backup.flush()
+    with pytest.raises(Denied, match="consent/a.jsonl cannot be read"):
+        await machine.backup.flush()
     assert world.head()["consent/a.jsonl"] == b"future\n"
     assert machine.backup.problem == "consent/a.jsonl cannot be read. It is left as it is."
     assert (await machine.backup.figures()).backlog == 0
+
+
+@pytest.mark.parametrize("path", ["consent/a.jsonl", "tombstones/0f.jsonl", f"users/0f/0f{'0' * 30}.jsonl"])
+async def test_while_a_file_is_left_unread_nobody_says_that_everything_is_back(world, path):
+    class Refusing(Notes):
+        async def merge(self, files):
+            if b"future\n" in files.values():
+                raise formats.BadFile("consent/a.jsonl cannot be read. It is left as it is.")
+
+    repo = world.repo()
+    repo.commit({path: b"future\n"}, [], repo.create(formats.card()), "From the future")
+    machine = world.machine(extras=[Refusing()])
+    await machine.backup.pull()
+    assert not machine.backup.restored.is_set()
+    repo.commit({}, [path], repo.head(), "Put it right")
+    await machine.backup.pull()
+    assert machine.backup.restored.is_set()
+    repo.commit({path: b"future\n"}, [], repo.head(), "And wrong again")
+    await machine.backup.pull()
+    assert not machine.backup.restored.is_set()
+
+
+async def test_a_deletion_that_a_file_left_unread_keeps_from_being_saved_is_not_called_saved(world):
+    machine = world.machine()
+    conversation = await machine.turn(owner_of(1), None, "one")
+    await machine.backup.flush()
+    repo = world.repo()
+    repo.commit({f"tombstones/{conversation[:2]}.jsonl": b"future\n"}, [], repo.head(), "From the future")
+    await machine.backup.pull()
+    await machine.store.delete(owner_of(1), conversation)
+    with pytest.raises(Denied, match="is damaged"):
+        await machine.backup.flush()
+    assert (await machine.backup.figures()).backlog > 0
+
+
+async def test_a_deletion_that_is_not_saved_yet_waits(world):
+    machine = world.machine()
+    conversation = await machine.turn(owner_of(1), None, "one")
+    await machine.backup.flush()
+    assert (await machine.backup.figures()).backlog == 0
+    await machine.store.delete(owner_of(1), conversation)
+    assert (await machine.backup.figures()).backlog > 0
+    await machine.backup.flush()
+    assert (await machine.backup.figures()).backlog == 0
+
+
+async def test_a_hub_that_blocks_keeps_no_other_thread_from_running(world):
+    """More reads than asyncio has threads of its own wait for it."""
+    machine = world.machine()
+    for number in range(40):
+        await machine.turn(f"{number:02x}" + "0" * 30, None, "one")
+    await machine.backup.flush()
+    again, answers = world.machine(), threading.Event()
+    read = again.repo.repo.read
+    again.repo.repo.read = lambda *arguments: (answers.wait(60), read(*arguments))[1]
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(2))
+    pulling = asyncio.create_task(again.backup.pull())
+    try:
+        while "read" not in again.repo.calls:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert await asyncio.wait_for(asyncio.to_thread(lambda: "ran"), 20) == "ran"
+    finally:
+        answers.set()
+        await pulling
 
 
 # Who may read it

@@ -43,7 +43,11 @@ def test_a_commit_writes_and_deletes_and_is_the_new_head(repo):
     assert repo.read("a/b.jsonl", first) == b"one\n"
     assert repo.read("ż ?#%.txt", first) == b"x"
     second = repo.commit({"a/b.jsonl": b"two\n"}, ["c"], first, "Write")
-    assert [path for path in repo.paths("", second) if not path.startswith(".git")] == ["README.md", "a/b.jsonl", "ż ?#%.txt"]
+    assert [path for path in repo.paths("", second) if not path.startswith(".git")] == [
+        "README.md",
+        "a/b.jsonl",
+        "ż ?#%.txt",
+    ]
     assert repo.read("a/b.jsonl", second) == b"two\n"
 
 

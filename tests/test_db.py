@@ -184,11 +184,21 @@ async def test_conversations_of_an_older_version_learn_their_branch_and_depth(tm
             old.execute(
                 "INSERT INTO messages (id, conversation, parent, role, content, created_at, surface, model, params, state)"
                 " VALUES (?, ?, ?, ?, 'x', 1, ?, ?, ?, ?)",
-                (id * 32, "c" * 32, parent and parent * 32, role, *(("page", None, None, None) if parent is None else (None, "m", "{}", "done"))),
+                (
+                    id * 32,
+                    "c" * 32,
+                    parent and parent * 32,
+                    role,
+                    *(("page", None, None, None) if parent is None else (None, "m", "{}", "done")),
+                ),
             )
     old.close()
     database = Database.open(tmp_path)
-    rows = await database.read(lambda db: db.execute("SELECT id, kept, depth, settled_at FROM messages ORDER BY id").fetchall())
+    rows = await database.read(
+        lambda db: db.execute("SELECT id, kept, depth, settled_at FROM messages ORDER BY id").fetchall()
+    )
     assert [(row["id"][0], *tuple(row)[1:]) for row in rows] == [("1", 1, 0, None), ("2", 0, 1, 9.0), ("3", 1, 1, 9.0)]
-    assert [tuple(row) for row in await database.read(lambda db: db.execute("SELECT owner FROM stale_accounts").fetchall())]
+    assert [
+        tuple(row) for row in await database.read(lambda db: db.execute("SELECT owner FROM stale_accounts").fetchall())
+    ]
     database.close()

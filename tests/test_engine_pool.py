@@ -71,9 +71,7 @@ class Bench:
             ModelEntry("huge", memory_gib=140, needs_gpu=True),
             ModelEntry("away", kind="openai", model="m", base_url="http://127.0.0.1:1/v1"),
         ]
-        self.pool = EnginePool(
-            entries, machine=MACHINE, make_server=self._make, environ={}, clock=lambda: self.now
-        )
+        self.pool = EnginePool(entries, machine=MACHINE, make_server=self._make, environ={}, clock=lambda: self.now)
 
     def _make(self, entry: ModelEntry) -> FakeServer:
         self.servers[entry.name] = FakeServer(entry.name, self.log)

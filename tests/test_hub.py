@@ -22,6 +22,7 @@ from tests.support.hub.testing import (  # noqa: F401
     UPLOAD_WARNING,
     answered,
     clean_hub,
+    git,
     parquet,
     running_hub,
 )
@@ -139,7 +140,13 @@ def test_a_wrong_endpoint_is_named(endpoint):
             ask()
 
 
-ANSWERS = [(404, b"Not found"), (200, b"<html>Welcome</html>"), (200, b'{"hello": "world"}'), (200, b"[]"), (200, b'{"id": "x"}')]
+ANSWERS = [
+    (404, b"Not found"),
+    (200, b"<html>Welcome</html>"),
+    (200, b'{"hello": "world"}'),
+    (200, b"[]"),
+    (200, b'{"id": "x"}'),
+]
 
 
 @pytest.mark.parametrize(("status", "body"), ANSWERS)
@@ -174,7 +181,9 @@ def test_large_files_go_where_large_files_go(hub, repo):
 
 def test_purging_leaves_nothing_that_the_head_does_not_name(hub, repo):
     """Old commits, other branches, tags and large files: git finds the text in none."""
-    head = repo.commit({"a": CANARY.encode(), "data/0.parquet": CANARY.encode(), "data/1.parquet": b"stays"}, [], repo.head(), "W")
+    head = repo.commit(
+        {"a": CANARY.encode(), "data/0.parquet": CANARY.encode(), "data/1.parquet": b"stays"}, [], repo.head(), "W"
+    )
     api(hub, repo).create_branch(REPO, branch="other", repo_type="dataset")
     api(hub, repo).create_tag(REPO, tag="v1", repo_type="dataset")
     repo.commit({}, ["a", "data/0.parquet"], head, "Remove")
@@ -183,6 +192,19 @@ def test_purging_leaves_nothing_that_the_head_does_not_name(hub, repo):
     repo.purge()
     assert not in_git(hub.repo_path("dataset", REPO), CANARY)
     assert repo.read("data/1.parquet", repo.head()) == b"stays"
+
+
+@pytest.mark.parametrize("ref", ["refs/pr/1", "refs/convert/parquet"])
+def test_what_the_hub_lets_nobody_delete_is_not_called_purged(hub, repo, ref):
+    """A pull request, or the Hub's own conversion, keeps an old commit: somebody has to be told."""
+    repo.commit({"a": CANARY.encode()}, [], repo.head(), "W")
+    git(hub, "update-ref", ref, "refs/heads/main")
+    repo.commit({}, ["a"], repo.head(), "Remove")
+    repo.squash("Keep no history")
+    api(hub, repo).create_branch(REPO, branch="other", repo_type="dataset")
+    with pytest.raises(Denied, match=ref):
+        repo.purge()
+    assert [branch.name for branch in api(hub, repo).list_repo_refs(REPO, repo_type="dataset").branches] == ["main"]
 
 
 def families(*roots: type[BaseException]) -> list[type[BaseException]]:
@@ -194,9 +216,36 @@ def families(*roots: type[BaseException]) -> list[type[BaseException]]:
 
 # Of parts of the library that datasets do not use.
 UNRELATED = (
-    "InferenceEndpoint", "TextGeneration", "Validation", "Generation", "Incomplete", "Overloaded", "Strict", "Dataclass", "CLI",
-    "Bucket", "Sandbox", "Job", "Dduf", "DDUF", "Xet", "Device", "OAuth", "HTTPStatus", "Cache", "Corrupted", "Unknown", "Webhook",
-    "Keras", "Confirmation", "FileDuplication", "RevisionResolution", "Safetensors", "NotASafetensors", "OIDC", "SDK",
+    "InferenceEndpoint",
+    "TextGeneration",
+    "Validation",
+    "Generation",
+    "Incomplete",
+    "Overloaded",
+    "Strict",
+    "Dataclass",
+    "CLI",
+    "Bucket",
+    "Sandbox",
+    "Job",
+    "Dduf",
+    "DDUF",
+    "Xet",
+    "Device",
+    "OAuth",
+    "HTTPStatus",
+    "Cache",
+    "Corrupted",
+    "Unknown",
+    "Webhook",
+    "Keras",
+    "Confirmation",
+    "FileDuplication",
+    "RevisionResolution",
+    "Safetensors",
+    "NotASafetensors",
+    "OIDC",
+    "SDK",
 )
 
 

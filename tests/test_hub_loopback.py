@@ -1,4 +1,5 @@
 """The loopback Hub, driven by the unmodified client: accounts, repositories, commits, listings."""
+
 from __future__ import annotations
 
 import hashlib
@@ -59,6 +60,7 @@ def test_a_revoked_token_is_refused_at_once(hub: LoopbackHub, ada: HfApi) -> Non
     with pytest.raises(HfHubHTTPError) as error:  # for what a stranger may read, too
         ada.dataset_info(REPO)
     assert (status_of(error), type(error.value)) == (401, HfHubHTTPError)
+
 
 # Repositories
 
@@ -206,11 +208,15 @@ def test_a_models_information_tells_its_config_and_size(hub: LoopbackHub, ada: H
     weights = len(header).to_bytes(8, "little") + header + bytes(24)
     card = b"---\nlicense: mit\nlanguage:\n- en\npipeline_tag: text-generation\ntags:\n- chat\n---\n# Tiny\n"
     ada.create_repo("ada/tiny", repo_type="model")
-    ada.create_commit("ada/tiny", [
-        CommitOperationAdd("config.json", b'{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}'),
-        CommitOperationAdd("README.md", card),
-        CommitOperationAdd("model.safetensors", weights),
-    ], commit_message="Write")
+    ada.create_commit(
+        "ada/tiny",
+        [
+            CommitOperationAdd("config.json", b'{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}'),
+            CommitOperationAdd("README.md", card),
+            CommitOperationAdd("model.safetensors", weights),
+        ],
+        commit_message="Write",
+    )
     info = ada.model_info("ada/tiny", files_metadata=True)
     assert info.config == {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
     assert (info.safetensors.total, info.safetensors.parameters) == (12, {"BF16": 12})
@@ -224,6 +230,7 @@ def test_a_card_whose_metadata_is_not_yaml_is_refused(ada: HfApi) -> None:
     with pytest.raises(ValueError, match="Invalid metadata"):
         commit(ada, {"README.md": b"---\na: [\n---\n"})
 
+
 # Commits
 
 
@@ -232,7 +239,9 @@ def test_a_commit_adds_replaces_and_deletes_and_git_shows_it(hub: LoopbackHub, a
     sha = commit(ada, {"users/00/a.jsonl": b"1\n2\n", "gone.txt": None})
     assert git(hub, "rev-parse", "main").strip() == sha
     assert git(hub, "ls-tree", "-r", "--name-only", sha).split() == [
-        ".gitattributes", "users/00/a.jsonl", "users/00/b.jsonl"
+        ".gitattributes",
+        "users/00/a.jsonl",
+        "users/00/b.jsonl",
     ]
     assert git(hub, "show", f"{sha}:users/00/a.jsonl") == "1\n2\n"
 
@@ -302,9 +311,7 @@ def test_branches_tags_and_pull_requests_are_refs_of_their_own(hub: LoopbackHub,
     first = head(ada)
     ada.create_branch(REPO, branch="side", repo_type="dataset")
     ada.create_tag(REPO, tag="v1", repo_type="dataset")
-    ada.upload_file(
-        path_or_fileobj=b"x", path_in_repo="a.txt", repo_id=REPO, repo_type="dataset", revision="side"
-    )
+    ada.upload_file(path_or_fileobj=b"x", path_in_repo="a.txt", repo_id=REPO, repo_type="dataset", revision="side")
     proposed = ada.upload_file(
         path_or_fileobj=b"y", path_in_repo="b.txt", repo_id=REPO, repo_type="dataset", create_pr=True
     )
@@ -341,6 +348,7 @@ def test_the_commit_quota_is_an_hour_long_and_comes_without_headers(hub: Loopbac
     hub.clock.now += 3601
     commit(ada, {"a.txt": b"x"})
 
+
 # Listings and downloads
 
 
@@ -362,7 +370,9 @@ def test_expanded_entries_name_the_commit_that_changed_them_last(ada: HfApi) -> 
     second = commit(ada, {"d/b.txt": b"2"})
     found = {entry.path: entry for entry in ada.list_repo_tree(REPO, recursive=True, expand=True, repo_type="dataset")}
     assert {path: found[path].last_commit.oid for path in ("a.txt", "d", "d/b.txt")} == {
-        "a.txt": first, "d": second, "d/b.txt": second
+        "a.txt": first,
+        "d": second,
+        "d/b.txt": second,
     }
 
 
@@ -383,9 +393,15 @@ def test_a_download_is_pinned_to_its_commit(hub: LoopbackHub, ada: HfApi, tmp_pa
     assert (folder / "a b" / "ü.txt").read_bytes() == b"new"
 
 
-@pytest.mark.parametrize(("wanted", "status", "part"), [
-    ("bytes=2-4", 206, b"234"), ("bytes=7-", 206, b"789"), ("bytes=-2", 206, b"89"), ("bytes=10-", 416, b""),
-])
+@pytest.mark.parametrize(
+    ("wanted", "status", "part"),
+    [
+        ("bytes=2-4", 206, b"234"),
+        ("bytes=7-", 206, b"789"),
+        ("bytes=-2", 206, b"89"),
+        ("bytes=10-", 416, b""),
+    ],
+)
 def test_part_of_a_file_can_be_asked_for(hub: LoopbackHub, ada: HfApi, wanted: str, status: int, part: bytes) -> None:
     commit(ada, {"a.txt": b"0123456789"})
     headers = {**ada._build_hf_headers(), "Range": wanted}

@@ -1,4 +1,5 @@
 """The loopback Hub: signing in, and whole clients in processes of their own."""
+
 from __future__ import annotations
 
 import base64
@@ -43,15 +44,30 @@ def sign_in(hub: LoopbackHub, verifier: str, **changes: str) -> httpx.Response:
     hub.oauth.add_client("another", "secret", [CALLBACK])
     hub.oauth.answer = "ada"
     challenge = base64.urlsafe_b64encode(hashlib.sha256(b"v" * 43).digest()).rstrip(b"=").decode()
-    sent = httpx.get(f"{hub.endpoint}/oauth/authorize", params={
-        "client_id": "app", "redirect_uri": CALLBACK, "response_type": "code", "scope": "openid profile",
-        "state": "s1", "code_challenge": challenge, "code_challenge_method": "S256",
-    })
+    sent = httpx.get(
+        f"{hub.endpoint}/oauth/authorize",
+        params={
+            "client_id": "app",
+            "redirect_uri": CALLBACK,
+            "response_type": "code",
+            "scope": "openid profile",
+            "state": "s1",
+            "code_challenge": challenge,
+            "code_challenge_method": "S256",
+        },
+    )
     assert sent.status_code == 303
     back = parse_qs(urlsplit(sent.headers["location"]).query)
     assert back["state"] == ["s1"]
-    form = {"grant_type": "authorization_code", "code": back["code"][0], "redirect_uri": CALLBACK,
-            "code_verifier": verifier, "client_id": "app", "client_secret": "secret", **changes}
+    form = {
+        "grant_type": "authorization_code",
+        "code": back["code"][0],
+        "redirect_uri": CALLBACK,
+        "code_verifier": verifier,
+        "client_id": "app",
+        "client_secret": "secret",
+        **changes,
+    }
     answer = httpx.post(f"{hub.endpoint}/oauth/token", data=form)
     again = httpx.post(f"{hub.endpoint}/oauth/token", data=form)
     assert again.status_code in {400, 401}, "a code works once"
@@ -70,18 +86,19 @@ def test_signing_in_tells_who_it_is_and_opens_nothing_private(hub: LoopbackHub, 
         api.dataset_info(REPO)
 
 
-@pytest.mark.parametrize("changes", [
-    {"client_secret": "wrong"},
-    {"client_id": "unknown"},
-    {"client_id": "another"},
-    {"code": "made up"},
-    {"redirect_uri": "http://evil.test/"},
-    {"code_verifier": "w" * 43},
-    {"grant_type": "password"},
-])
-def test_a_code_is_redeemed_only_by_whom_it_was_given_to(
-    hub: LoopbackHub, ada: HfApi, changes: dict[str, str]
-) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"client_secret": "wrong"},
+        {"client_id": "unknown"},
+        {"client_id": "another"},
+        {"code": "made up"},
+        {"redirect_uri": "http://evil.test/"},
+        {"code_verifier": "w" * 43},
+        {"grant_type": "password"},
+    ],
+)
+def test_a_code_is_redeemed_only_by_whom_it_was_given_to(hub: LoopbackHub, ada: HfApi, changes: dict[str, str]) -> None:
     assert sign_in(hub, "v" * 43, **changes).status_code in {400, 401}
 
 
@@ -101,13 +118,19 @@ def test_the_providers_addresses_can_be_discovered(hub: LoopbackHub) -> None:
     found = httpx.get(f"{hub.endpoint}/.well-known/openid-configuration").json()
     assert found["token_endpoint"] == f"{hub.endpoint}/oauth/token"
 
+
 # Whole clients, in processes of their own: the address is read when they are imported
 
 
 def run_client(hub: LoopbackHub, token: str, folder: Path, code: str) -> str:
     environment = {
-        **os.environ, "HF_ENDPOINT": hub.endpoint, "HF_TOKEN": token, "HF_HOME": str(folder),
-        "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
+        **os.environ,
+        "HF_ENDPOINT": hub.endpoint,
+        "HF_TOKEN": token,
+        "HF_HOME": str(folder),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
     }
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -127,8 +150,12 @@ print(list(load_dataset("ada/pushed", split="train", streaming=True))[0]["n"])
 """
     commit(ada, {f"users/{n:02x}/{n}.jsonl": json.dumps({"id": n}).encode() + b"\n" for n in range(5)})
     shown = run_client(hub, str(ada.token), tmp_path, code)
-    assert shown.split("\n")[:4] == ["Column(['one', 'two']) Column([1, 2])", "Column(['three'])",
-                                     "Column([0, 1, 2, 3, 4])", "3"]
+    assert shown.split("\n")[:4] == [
+        "Column(['one', 'two']) Column([1, 2])",
+        "Column(['three'])",
+        "Column([0, 1, 2, 3, 4])",
+        "3",
+    ]
     assert ada.dataset_info("ada/pushed").private
 
 
@@ -146,9 +173,7 @@ fs.rm("datasets/ada/chats/a.txt")
 print(fs.exists("datasets/ada/chats/a.txt"))
 """
     shown = run_client(hub, str(ada.token), tmp_path, code).splitlines()
-    assert shown == [
-        "b'456'", "['datasets/ada/chats/.gitattributes', 'datasets/ada/chats/a.txt']", "False"
-    ]
+    assert shown == ["b'456'", "['datasets/ada/chats/.gitattributes', 'datasets/ada/chats/a.txt']", "False"]
 
 
 def test_the_hub_runs_by_itself_and_tells_how_to_use_it(tmp_path: Path) -> None:

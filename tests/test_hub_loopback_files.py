@@ -1,4 +1,5 @@
 """The loopback Hub, driven by the unmodified client: large files, taking back, faults."""
+
 from __future__ import annotations
 
 import hashlib
@@ -41,8 +42,9 @@ def test_a_parquet_file_is_stored_as_a_large_file_and_comes_from_the_other_port(
     content = parquet(["x", "y"])
     sha = commit(ada, {"data/train.parquet": content})
     assert git(hub, "show", f"{sha}:data/train.parquet").startswith("version https://git-lfs.github.com/spec/v1\n")
-    answer = httpx.head(f"{hub.endpoint}/datasets/{REPO}/resolve/main/data/train.parquet",
-                        headers=ada._build_hf_headers())
+    answer = httpx.head(
+        f"{hub.endpoint}/datasets/{REPO}/resolve/main/data/train.parquet", headers=ada._build_hf_headers()
+    )
     assert answer.status_code == 302
     assert answer.headers["location"].startswith(hub.files_endpoint)
     assert answer.headers["x-linked-size"] == str(len(content))
@@ -88,6 +90,7 @@ def test_an_upload_must_have_the_content_that_it_named(hub: LoopbackHub, ada: Hf
 def test_a_commit_cannot_name_a_large_file_that_was_never_uploaded(hub: LoopbackHub, ada: HfApi) -> None:
     answer = post_commit(hub, ada, ("lfsFile", {"path": "a.parquet", "algo": "sha256", "oid": "0" * 64, "size": 3}))
     assert answer.status_code == 400
+
 
 # Taking back
 
@@ -157,6 +160,7 @@ def test_a_large_file_that_no_commit_ever_named_is_listed_and_can_be_deleted(hub
     assert [file.ref for file in left] == [None]
     ada.permanently_delete_lfs_files(REPO, left, repo_type="dataset")
     assert list(ada.list_lfs_files(REPO, repo_type="dataset")) == []
+
 
 # Faults
 

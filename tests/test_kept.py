@@ -75,7 +75,11 @@ def test_until_all_is_back_nobody_is_told_who_reads_and_nobody_can_be_agreed_to(
         with stage.visitor("ada") as ada:
             said = ada.agreement()
         stage.app.kill()
-        wrong = {**stage.environ, "HF_ENDPOINT": f"http://127.0.0.1:{free_port()}", "OPENID_PROVIDER_URL": stage.hub.endpoint}
+        wrong = {
+            **stage.environ,
+            "HF_ENDPOINT": f"http://127.0.0.1:{free_port()}",
+            "OPENID_PROVIDER_URL": stage.hub.endpoint,
+        }
         with AppProcess(tmp_path / "new disk", port=stage.app.port, **wrong) as app:
             with SharingStage(app, stage.hub, wrong).visitor("ada") as ada:
                 id = ada.say("where is the heron")
@@ -100,7 +104,9 @@ def test_a_hub_that_is_away_at_the_start_stops_nothing_and_gets_everything_later
         with AppProcess(tmp_path / "new disk", port=stage.app.port, **stage.environ) as app:
             with SharingStage(app, stage.hub, stage.environ).visitor(None) as nobody:
                 id = nobody.say("nobody is there")
-                problem = nobody.wait_for(lambda: "cannot be reached" in (s := nobody.get("state")["saving"]["sentence"]) and s)
+                problem = nobody.wait_for(
+                    lambda: "cannot be reached" in (s := nobody.get("state")["saving"]["sentence"]) and s
+                )
                 assert problem.startswith("Kept here; not saved")
                 assert nobody.client.get("/privacy").status_code == 200
                 stage.hub.start()

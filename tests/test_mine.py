@@ -105,7 +105,10 @@ async def test_a_yes_after_a_no_promises_nothing_that_was_taken_back(world: Worl
     await world.choose(owner, "withdraw", "globex")
     await world.choose(owner, "grant", "acme")
     found = await seen(world, owner, chat)
-    assert found["sentence"] == f"{GOING.format('acme and globex')} acme will be able to read what you write next, {LATER}."
+    assert (
+        found["sentence"]
+        == f"{GOING.format('acme and globex')} acme will be able to read what you write next, {LATER}."
+    )
     assert found["can_take_back"]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from privacy import policy
 from privacy.web.chip import ONLY_YOU, distance
@@ -58,7 +59,15 @@ def test_a_yes_is_to_one_recipient_by_name(ada: Person):
 def test_the_text_names_what_it_must(ada: Person):
     """Recipient, dataset, licence, quiet period, age, and what cannot be recalled: with the figures in force."""
     text = next(found["policy"]["html"] for found in ada.get("state")["recipients"] if found["name"] == "acme")
-    for needed in ("acme", "Small", "host/parley-acme__small", "cc-by-4.0", "3 days", "18 or older", "cannot be recalled"):
+    for needed in (
+        "acme",
+        "Small",
+        "host/parley-acme__small",
+        "cc-by-4.0",
+        "3 days",
+        "18 or older",
+        "cannot be recalled",
+    ):
         assert needed in text
     assert "{" not in text
 
@@ -157,7 +166,10 @@ def test_the_line_under_the_box_is_true_at_every_step(ada: Person):
     assert ada.get("chip", model="acme/small")["sentence"] == ONLY_YOU
     before = ada.say("before the yes")
     ada.grant("acme")
-    assert ada.get("chip", model="acme/small")["sentence"] == "acme will be able to read this, 3 days after the last message."
+    assert (
+        ada.get("chip", model="acme/small")["sentence"]
+        == "acme will be able to read this, 3 days after the last message."
+    )
     assert ada.get("chip", model="lab/large")["sentence"] == ONLY_YOU
     assert ada.get("chip", model="nameless")["sentence"] == ONLY_YOU
     id = ada.say("after the yes")
@@ -204,7 +216,12 @@ def test_the_preview_is_what_would_leave_and_a_share_covers_exactly_that(ada: Pe
     said = {"id": id, "choice": "share", "recipient": "acme", "answers": row["answers"], "age_affirmed": True,
             "policy_version": text["version"], "policy_hash": text["sha256"], "purposes": list(policy.PURPOSES)}  # fmt: skip
     other = next(row for row in found["rows"] if row["recipient"] == "lab")
-    for changed in ({"answers": []}, {"answers": other["answers"]}, {"age_affirmed": False}, {"policy_hash": ada.agreement()["policy_hash"]}):
+    for changed in (
+        {"answers": []},
+        {"answers": other["answers"]},
+        {"age_affirmed": False},
+        {"policy_hash": ada.agreement()["policy_hash"]},
+    ):
         assert ada.post("conversation", {**said, **changed}).status_code in (409, 422)
     assert ada.get("preview", conversation=id)["choice"] == "inherit"
     assert ada.post("conversation", said).json() == {"choice": "share"}
@@ -299,7 +316,9 @@ def test_from_off_to_on_and_back_in_the_browser(
     assert no_sideways_scroll(page)
     page.goto(waiting.url)
     page.wait_for_selector("html[data-parley=ready]")
-    expect(page.locator("#p-readers-say")).to_have_text("acme will be able to read this, 3 days after the last message.")
+    expect(page.locator("#p-readers-say")).to_have_text(
+        "acme will be able to read this, 3 days after the last message."
+    )
     page.get_by_label("Message", exact=True).fill("Hello there")
     page.keyboard.press("Enter")
     expect(page.locator("#p-readers-say")).to_contain_text("acme will be able to read this conversation in 3 days")
@@ -321,6 +340,63 @@ def test_from_off_to_on_and_back_in_the_browser(
     page.get_by_role("switch", name="acme").click()
     expect(page.get_by_role("switch", name="acme")).to_have_attribute("aria-checked", "false")
     expect(page.locator("#taken")).to_contain_text("Taken back.")
+    assert page.complaints == []
+
+
+def test_an_open_tab_hears_of_a_change_in_another_and_asks_again_by_itself(browser: Browser, waiting: SharingStage):
+    with waiting.visitor("tab") as tab:
+        tab.grant()
+    page = signed_in(browser, waiting, "tab", DESKTOP)
+    page.clock.install()
+    page.goto(waiting.url)
+    says = page.locator("#p-readers-say")
+    agreed = "acme will be able to read this, 3 days after the last message."
+    expect(says).to_have_text(agreed)
+    elsewhere = page.context.new_page()
+    elsewhere.goto(f"{waiting.url}/privacy")
+    elsewhere.get_by_role("switch", name="acme").click()
+    expect(says).to_have_text(ONLY_YOU)
+    with waiting.visitor("tab") as tab:  # on another machine, from which no message comes
+        tab.grant()
+        expect(says).to_have_text(ONLY_YOU)
+        page.clock.fast_forward(61_000)
+        expect(says).to_have_text(agreed)
+
+
+def test_an_open_tab_asks_again_when_something_leaves(browser: Browser, waiting: SharingStage):
+    page = signed_in(browser, waiting, "soon", DESKTOP)
+    page.clock.install()
+    seen = {"when": time.time() + 20, "who": ["acme"], "can_take_back": True}
+    told = ["acme can read it.", "acme will be able to read it."]
+    page.route("**/api/privacy/chip*", lambda route: route.fulfill(json={**seen, "sentence": told[-1]}))
+    page.goto(waiting.url)
+    expect(page.locator("#p-readers-say")).to_have_text(told[-1])
+    told.pop()
+    page.clock.fast_forward(25_000)
+    expect(page.locator("#p-readers-say")).to_have_text(told[-1])
+
+
+def test_the_page_of_one_conversation_does_not_leave_out_the_host_that_answers(browser: Browser, waiting: SharingStage):
+    page = signed_in(browser, waiting, "host-of", DESKTOP)
+
+    def with_another_host(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(
+            response=answer, body=answer.text().replace('<div id="others">', '<div id="others">Somebody answers.')
+        )
+
+    sentences = [ONLY_YOU, "acme in 3 days; until then only you."]
+    found = {"who": [], "when": None, "can_take_back": False}
+    page.route("**/privacy?*", with_another_host)
+    page.route("**/api/privacy/chip*", lambda route: route.fulfill(json={**found, "sentence": sentences[0]}))
+    page.route(
+        "**/api/privacy/preview*", lambda route: route.fulfill(json={"choice": "inherit", "rows": [], "texts": {}})
+    )
+    while sentences:
+        page.goto(f"{waiting.url}/privacy?conversation=made-up")
+        said = sentences[0].removesuffix(".") + ", and where a model runs elsewhere, the host that answers."
+        expect(page.locator("#one-says")).to_have_text(said)
+        sentences.pop(0)
     assert page.complaints == []
 
 

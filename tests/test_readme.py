@@ -47,8 +47,12 @@ def test_every_module_stands_in_the_tree_and_nothing_that_is_not_there():
     named = re.findall(r"^\| `([^`]+)` \|", between("tree"), re.MULTILINE)
     files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     modules = {
-        file for file in files
-        if file.endswith(".py") and not file.endswith("__init__.py") and "/" in file and file.split("/")[0] in ("chat", "privacy")
+        file
+        for file in files
+        if file.endswith(".py")
+        and not file.endswith("__init__.py")
+        and "/" in file
+        and file.split("/")[0] in ("chat", "privacy")
     } | {file for file in files if file.endswith(".py") and "/" not in file}
     folders = tuple(name for name in named if name.endswith("/"))
     assert {module for module in modules if module not in named and not module.startswith(folders)} == set()
@@ -60,6 +64,10 @@ def test_every_make_target_it_names_is_there():
     assert set(re.findall(r"`(?:PORT=\d+ )?make ([a-z]+)`", TEXT)) | {"run", "test"} <= targets
 
 
+def test_no_placeholder_is_left():
+    assert not re.findall(r"\b[A-Z]+_(?:FIRST|AGAIN)\b", TEXT)
+
+
 def test_its_pictures_are_there():
     pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", TEXT)
     assert pictures
@@ -68,7 +76,10 @@ def test_its_pictures_are_there():
 
 @pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL))
 def test_its_examples_run(block: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    with engine_process("--scenario", "/say one two") as engine, AppProcess(tmp_path / "data", ENGINE_URL=engine) as app:
+    with (
+        engine_process("--scenario", "/say one two") as engine,
+        AppProcess(tmp_path / "data", ENGINE_URL=engine) as app,
+    ):
         names: dict[str, object] = {}
         exec(block.replace("http://127.0.0.1:7860", app.url), names)
         names["client"].close()

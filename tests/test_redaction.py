@@ -120,7 +120,10 @@ def test_a_value_does_not_survive(kind: str, language: str, seed: int):
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(NEIGHBOURS, st.sampled_from(sorted(MAKERS)), st.integers(0, 2**32)), min_size=1, max_size=5), NEIGHBOURS)
+@given(
+    st.lists(st.tuples(NEIGHBOURS, st.sampled_from(sorted(MAKERS)), st.integers(0, 2**32)), min_size=1, max_size=5),
+    NEIGHBOURS,
+)
 def test_nothing_recognisable_is_left_and_nothing_else_is_touched(parts: list[tuple[str, str, int]], last: str):
     text = "".join(around + value(kind, random.Random(seed)) for around, kind, seed in parts) + last
     found = redacted(text)

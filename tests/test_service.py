@@ -234,7 +234,9 @@ async def test_all_conversations_of_one_owner_are_deleted(app):
     assert len((await app.store.conversations(OTHER))[0]) == 1
 
 
-@pytest.mark.parametrize(("title", "sentence"), [("  ", "at least one character"), ("x" * 201, "at most 200"), ("\ud83d", "cannot be kept")])
+@pytest.mark.parametrize(
+    ("title", "sentence"), [("  ", "at least one character"), ("x" * 201, "at most 200"), ("\ud83d", "cannot be kept")]
+)
 async def test_a_title_that_cannot_be_is_refused(app, title, sentence):
     found, _ = await say(app, "one")
     with pytest.raises(BadInput, match=sentence):

@@ -112,14 +112,19 @@ async def test_the_hash_in_the_database_opens_nothing(small: SmallApp):
     browser = small.browser()
     await browser.post("/api/turns", headers=OURS)
     leaked = digest(browser.cookies["parley"]).hex()
-    assert (await small.browser().get("/api/visitor", headers={"Cookie": f"parley={leaked[:43]}"})).json()["via"] == "none"
+    assert (await small.browser().get("/api/visitor", headers={"Cookie": f"parley={leaked[:43]}"})).json()[
+        "via"
+    ] == "none"
 
 
 def test_the_cookie_reaches_into_the_frame_on_https_and_stays_plain_on_http():
     assert session_cookie("parley", "v", secure=True) == (
         "parley=v; Path=/; Max-Age=2592000; HttpOnly; Secure; SameSite=None; Partitioned"
     )
-    assert session_cookie("parley-7860", "v", secure=False) == "parley-7860=v; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax"
+    assert (
+        session_cookie("parley-7860", "v", secure=False)
+        == "parley-7860=v; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax"
+    )
     assert "Max-Age=0" in session_cookie("parley", "", secure=True)
 
 
@@ -372,8 +377,19 @@ async def test_a_look_up_that_a_sign_out_overtook_is_not_remembered(small: Small
 async def test_another_sites_request_with_a_cookie_is_refused_and_told_nothing(small: SmallApp):
     browser = small.browser()
     await browser.post("/api/turns", headers=OURS)
-    for origin in (THERE, "null", "https://parley.test.evil.test", "http://parley.test:81", "http://parley.test@evil.test"):
-        for method, path in (("GET", "/api/conversations"), ("POST", "/api/turns"), ("GET", "/"), ("OPTIONS", "/api/me")):
+    for origin in (
+        THERE,
+        "null",
+        "https://parley.test.evil.test",
+        "http://parley.test:81",
+        "http://parley.test@evil.test",
+    ):
+        for method, path in (
+            ("GET", "/api/conversations"),
+            ("POST", "/api/turns"),
+            ("GET", "/"),
+            ("OPTIONS", "/api/me"),
+        ):
             headers = {**OURS, "Origin": origin, "Access-Control-Request-Method": "GET"}
             refused = await browser.request(method, path, headers=headers)
             assert refused.status_code == 403 and "Another site" in sentence_of(refused), (origin, method, path)
@@ -471,7 +487,12 @@ async def test_a_forwarded_host_makes_no_origin_ours(small: SmallApp):
         (OriginRules(), "http://a.test:port", "a.test", "foreign"),
         (OriginRules(secure=True), "http://a.test", "a.test", "foreign"),
         (OriginRules(secure=True), "https://a.test", "a.test:443", "own"),
-        (OriginRules(secure=True, public_host="me-parley.hf.space"), "https://me-parley.hf.space", "10.0.0.3:7860", "own"),
+        (
+            OriginRules(secure=True, public_host="me-parley.hf.space"),
+            "https://me-parley.hf.space",
+            "10.0.0.3:7860",
+            "own",
+        ),
         (OriginRules(("https://Friend.test/",)), "https://friend.test", "a.test", "allowed"),
         (OriginRules(("null", "")), "null", "a.test", "foreign"),
         (OriginRules(), "", "", "foreign"),

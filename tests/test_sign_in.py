@@ -163,7 +163,9 @@ async def test_pressing_cancel_is_not_an_error_of_ours(small: SmallApp, provider
 
 
 async def test_nothing_of_the_query_is_repeated_on_the_page(small: SmallApp, provider):
-    page = await small.browser().get("/login/callback", params={"state": "<script>", "error": "<b>", "error_description": "<i>"})
+    page = await small.browser().get(
+        "/login/callback", params={"state": "<script>", "error": "<b>", "error_description": "<i>"}
+    )
     assert "<script>" not in page.text and "<b>" not in page.text and "<i>" not in page.text
 
 

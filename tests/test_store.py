@@ -30,7 +30,9 @@ async def store(tmp_path):
     database = Database.open(tmp_path)
     store = Store(database, Clock())
     for owner in (OWNER, OTHER):
-        await database.write(lambda db, id=owner: db.execute("INSERT INTO owners VALUES (?, 'anonymous', 1.0, 1.0)", (id,)))
+        await database.write(
+            lambda db, id=owner: db.execute("INSERT INTO owners VALUES (?, 'anonymous', 1.0, 1.0)", (id,))
+        )
     yield store
     database.close()
 
@@ -193,7 +195,7 @@ async def test_the_cost_of_the_context_does_not_grow_with_the_conversation(store
     def watch(db: sqlite3.Connection) -> None:
         db.set_progress_handler(count, 1)
 
-    for reader in range(8):
+    for _reader in range(8):
         await store.db.read(watch)
     assert len(await store.context(prompt, 20)) < 6
     assert steps < 2_000
@@ -263,7 +265,10 @@ async def test_finished_turns_are_those_settled_on_the_kept_branch(store):
     assert await finished(store) == [("one", "first again", 1, "page", "starter", found.id, OWNER)]
     await store.finish_turn(running.id, "second", "done", "stop")
     await a_turn(store, found.id, "three", "")
-    assert [(row[1], row[2], row[3]) for row in await finished(store)] == [("first again", 1, "page"), ("second", 3, "api")]
+    assert [(row[1], row[2], row[3]) for row in await finished(store)] == [
+        ("first again", 1, "page"),
+        ("second", 3, "api"),
+    ]
 
 
 async def test_failed_and_interrupted_answers_are_no_finished_turns(store):

@@ -50,10 +50,7 @@ class Plan:
     def living(self) -> list[int]:
         table = processes()
         return [
-            pid
-            for what in ("main", "grandchild")
-            for pid in self.pids(what)
-            if pid in table and table[pid][2] != "Z"
+            pid for what in ("main", "grandchild") for pid in self.pids(what) if pid in table and table[pid][2] != "Z"
         ]
 
 
@@ -453,7 +450,6 @@ def test_engine_args_become_flags() -> None:
 def test_engine_args_cannot_open_the_server_or_log_prompts(name: str) -> None:
     with pytest.raises(ValueError, match="set by the app"):
         arguments_of({name: True})
-
 
 
 def test_a_guard_that_cannot_start_its_command_says_so_and_ends() -> None:

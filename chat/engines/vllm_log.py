@@ -7,8 +7,9 @@ default, which `chat.engines.vllm_server` never changes) they hold no conversati
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Iterable, Literal, Sequence
+from typing import Literal
 
 Stage = Literal[
     "stopped", "starting", "downloading", "loading", "compiling", "warming", "ready", "restarting", "failed"

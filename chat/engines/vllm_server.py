@@ -19,9 +19,9 @@ import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 import httpx
 
@@ -255,10 +255,7 @@ class VllmServer:
             code = await self._ended(process)
             reader.cancel()
             hung, _ = await asyncio.gather(health, reader, return_exceptions=True)
-        if isinstance(hung, Failure):
-            failure = hung
-        else:
-            failure = diagnose(self._tail, code)
+        failure = hung if isinstance(hung, Failure) else diagnose(self._tail, code)
         return _Ended(failure, None if ready_since is None else self._clock() - ready_since)
 
     async def _spawn(self) -> asyncio.subprocess.Process:

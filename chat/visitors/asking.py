@@ -48,7 +48,8 @@ class Asking:
         """The owner, who may own something from now on. Before the answer's first byte, or the browser never learns."""
         if self.visitor.new_session:
             self.hand_out()
-            assert self.token is not None and self._known is not None
+            assert self.token is not None
+            assert self._known is not None
             await self._sessions.keep(self.token, self._known)
         return self.visitor.owner
 

@@ -13,8 +13,9 @@ an owner goes over our own routes.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Mapping
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from chat.visitors.visitor import Forbidden, NotSignedIn, NotThere

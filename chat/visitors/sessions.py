@@ -13,8 +13,9 @@ import json
 import re
 import secrets
 import sqlite3
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Awaitable, Callable, Literal
+from typing import Literal
 
 from cachetools import TTLCache
 
@@ -175,6 +176,8 @@ class Sessions:
                 )
             ]
             db.execute("DELETE FROM sessions WHERE expires_at <= ?", (now,))
+            # What has expired opens nothing, wherever a copy of it comes from.
+            db.execute("DELETE FROM ended_sessions WHERE expires_at <= ?", (now,))
             db.executemany("DELETE FROM sessions WHERE owner = ?", [(owner,) for owner in gone])
             return gone
 

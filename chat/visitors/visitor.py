@@ -12,8 +12,9 @@ Refused                 a request is turned away; `str()` says why and what to d
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Mapping
+from typing import Any, Literal
 
 MANAGED_PLANS = ("team", "enterprise")
 

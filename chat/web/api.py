@@ -122,9 +122,7 @@ def register(service: ChatService, monotonic: Callable[[], float] = time.monoton
         reader = Reader(blocks._queue, LocalContext.event_id.get(None), monotonic)
         with callers.one_more(caller_of(request)):
             try:
-                generation = service.ask(
-                    visitor_of(request).owner, message, model or None, params, system_prompt or ""
-                )
+                generation = service.ask(visitor_of(request).owner, message, model or None, params, system_prompt or "")
             except (BadInput, UnknownModel) as error:
                 raise refusal(str(error)) from None
             try:

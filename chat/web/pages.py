@@ -83,7 +83,9 @@ def _model(model: Mapping[str, Any]) -> str:
     context = f"{model['context']:,} tokens of context" if model.get("context") else None
     host = f"answered by {model['answered_by']}" if model.get("answered_by") else None
     facts = [model.get("author"), memory, context, model.get("licence"), host]
-    kinds = [f"{kind.capitalize()}: {', '.join(words)}" for kind, words in (model.get("categories") or {}).items() if words]
+    kinds = [
+        f"{kind.capitalize()}: {', '.join(words)}" for kind, words in (model.get("categories") or {}).items() if words
+    ]
     training = f"<p>Trained on: {escape(str(model['training_data']))}</p>" if model.get("training_data") else ""
     links = [_link("Model card", model.get("card_url")), _link("Website", model.get("website"))]
     reason = escape(str(model.get("reason") or ""))
@@ -135,13 +137,20 @@ def others_html(models: Sequence[Mapping[str, Any]]) -> str:
         for model in models
         if model.get("answered_by")
     )
-    return f"<p>Some models do not run here. Whoever runs them reads what you ask them:</p><ul>{items}</ul>" if items else ""
+    return (
+        f"<p>Some models do not run here. Whoever runs them reads what you ask them:</p><ul>{items}</ul>"
+        if items
+        else ""
+    )
 
 
 def _privacy(facts: Facts, models: Sequence[Mapping[str, Any]]) -> str:
     others = others_html(models)
     if others:
-        lead, readers = "Only you can read your conversations, and where a model runs elsewhere, the host that answers.", ""
+        lead, readers = (
+            "Only you can read your conversations, and where a model runs elsewhere, the host that answers.",
+            "",
+        )
     else:
         lead, readers = "Only you can read your conversations.", ", or with anyone else"
     contact = f"<p>For questions about your rights: {escape(facts.contact)}.</p>" if facts.contact else ""

@@ -32,11 +32,64 @@ MATH_LIMIT = 4_000  # characters of one formula
 
 _SCHEMES = ("http://", "https://", "mailto:")
 _MATH_TAGS = set(
-    "math mrow mi mn mo ms mtext mspace msup msub msubsup mfrac msqrt mroot mover munder munderover mtable mtr mtd "
-    "mstyle mpadded mphantom menclose mmultiscripts mprescripts".split()
+    [
+        "math",
+        "mrow",
+        "mi",
+        "mn",
+        "mo",
+        "ms",
+        "mtext",
+        "mspace",
+        "msup",
+        "msub",
+        "msubsup",
+        "mfrac",
+        "msqrt",
+        "mroot",
+        "mover",
+        "munder",
+        "munderover",
+        "mtable",
+        "mtr",
+        "mtd",
+        "mstyle",
+        "mpadded",
+        "mphantom",
+        "menclose",
+        "mmultiscripts",
+        "mprescripts",
+    ]
 )
 _TEXT_TAGS = set(
-    "p br strong em s del code pre ul ol li blockquote h3 h4 h5 h6 hr a table thead tbody tr th td div span".split()
+    [
+        "p",
+        "br",
+        "strong",
+        "em",
+        "s",
+        "del",
+        "code",
+        "pre",
+        "ul",
+        "ol",
+        "li",
+        "blockquote",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "hr",
+        "a",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "div",
+        "span",
+    ]
 )
 _MATH_ATTRIBUTES = {
     "display", "mathvariant", "stretchy", "fence", "form", "lspace", "rspace", "width", "height", "depth", "accent",

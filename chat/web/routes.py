@@ -1,6 +1,6 @@
 """The page's JSON routes. Each asks who is asking before it does anything; errors all have one form:
 
-    {"error": {"code": "not_found", "message": "One sentence that says what to do."}}
+{"error": {"code": "not_found", "message": "One sentence that says what to do."}}
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def plain(_: Request, error: HTTPException) -> JSONResponse:
-        sentence = f"This request cannot be answered ({HTTPStatus(error.status_code).phrase}). Reload the page and try again."
+        sentence = (
+            f"This request cannot be answered ({HTTPStatus(error.status_code).phrase}). Reload the page and try again."
+        )
         return JSONResponse(error_body("http_error", sentence), error.status_code, headers=error.headers)
 
     @app.exception_handler(RequestValidationError)
@@ -216,4 +218,3 @@ def message_as_json(message: StoredMessage) -> dict[str, Any]:
         "created_at": message.created_at,
         "siblings": message.siblings,
     }
-

@@ -56,7 +56,9 @@ def sentence(outlook: Outlook, is_new: bool, quiet: float, now: float) -> str:
             said.append(f"{names(outlook.coming)} will be able to read more of it {at}.")
     if outlook.next_turn and outlook.recipient:
         if not said:
-            said.append(f"{outlook.recipient} will be able to read {'this' if is_new else 'what you write here'}, {follows}.")
+            said.append(
+                f"{outlook.recipient} will be able to read {'this' if is_new else 'what you write here'}, {follows}."
+            )
         elif outlook.standing == (outlook.recipient,):
             said.append(f"What you write next follows, {follows}.")
         elif outlook.shared or outlook.recipient not in outlook.coming:

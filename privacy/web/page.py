@@ -145,7 +145,9 @@ def _kept_where(keeping: Keeping) -> str:
     if keeping.dataset is None:
         return "<p>They are in a database and a folder on this server, and nowhere else.</p>"
     name = escape(keeping.dataset)
-    linked = f'<a href="{escape(keeping.dataset_url)}" rel="noopener noreferrer">{name}</a>' if keeping.dataset_url else name
+    linked = (
+        f'<a href="{escape(keeping.dataset_url)}" rel="noopener noreferrer">{name}</a>' if keeping.dataset_url else name
+    )
     return (
         f"<p>They are in a database on this server and, within minutes, in the private dataset {linked} on Hugging Face, so that "
         "they outlive this machine.</p>"
@@ -153,6 +155,10 @@ def _kept_where(keeping: Keeping) -> str:
 
 
 def _insiders(keeping: Keeping) -> str:
-    whose = f" and who has access to the account or organisation {escape(keeping.custodian)} on Hugging Face" if keeping.custodian else ""
+    whose = (
+        f" and who has access to the account or organisation {escape(keeping.custodian)} on Hugging Face"
+        if keeping.custodian
+        else ""
+    )
     also = ", and Hugging Face, which stores it" if keeping.dataset else ""
     return f"Technically, whoever runs this server{whose} could reach what is kept{also}; the app shows them no text."

@@ -151,7 +151,9 @@ class Desk:
             raise TextChanged("The text has changed since you read it. Reload the page, read it again, then decide.")
         if sorted(agreed.purposes) != sorted(policy.PURPOSES):
             raise NotAgreed(PURPOSES.format(", ".join(policy.PURPOSES)))
-        return Shown(text.version, text.sha256, text.language, "page", tuple(sorted(policy.PURPOSES)), age_affirmed=True)
+        return Shown(
+            text.version, text.sha256, text.language, "page", tuple(sorted(policy.PURPOSES)), age_affirmed=True
+        )
 
     async def record(self, owner: str, choice: Choice, shown: Shown) -> None:
         try:
@@ -300,9 +302,7 @@ def _person(request: Request) -> Account:
 async def _public_rows(desk: Desk, owner: str, recipient: str | None) -> int:
     """How many rows may be with readers now, and leave."""
     rows = await desk.db.read(lambda db: shared_rows(db, owner))
-    return sum(
-        row.state in ("publish", "published", "retract") and recipient in (None, row.recipient) for row in rows
-    )
+    return sum(row.state in ("publish", "published", "retract") and recipient in (None, row.recipient) for row in rows)
 
 
 def _recipient(desk: Desk, name: str, state: str) -> dict[str, Any]:

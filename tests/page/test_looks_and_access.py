@@ -236,9 +236,7 @@ def test_without_cookies_every_link_that_leaves_the_page_opens_beside_it(
         ("/privacy", "Only you can read your conversations."),
     ],
 )
-def test_the_plain_pages_are_readable_without_scripts(
-    visit: Callable[..., Visitor], path: str, sentence: str
-) -> None:
+def test_the_plain_pages_are_readable_without_scripts(visit: Callable[..., Visitor], path: str, sentence: str) -> None:
     visitor = visit(java_script_enabled=False, viewport=PHONE)
     page = visitor.context.new_page()
     page.goto(visitor.url + path)

@@ -106,10 +106,14 @@ def in_git(repository: Path, text: str) -> bool:
     """Whether the text is in any object of a bare repository, reachable or not, or in its large files."""
     oids = subprocess.run(
         ["git", "-C", str(repository), "cat-file", "--batch-all-objects", "--batch-check"],
-        check=True, capture_output=True, text=True,
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout.splitlines()
     for line in oids:
-        shown = subprocess.run(["git", "-C", str(repository), "cat-file", "-p", line.split()[0]], check=True, capture_output=True)
+        shown = subprocess.run(
+            ["git", "-C", str(repository), "cat-file", "-p", line.split()[0]], check=True, capture_output=True
+        )
         if text.encode() in shown.stdout:
             return True
     return in_folder(repository, text)

@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Consent bugs, each of them short, each of which the tests must notice.
 
     python -m tests.support.consent_mutants [word ...]      # all, or those whose rule has one of the words
@@ -73,7 +72,7 @@ MUTANTS = (
     Mutant(
         "an event follows the one before whatever the clock does",
         "privacy/consent.py",
-        'at=max(float(now), last["at"] + TICK) if last else float(now),',
+        "at=max(float(now), latest + TICK) if latest is not None else float(now),",
         "at=float(now),",
     ),
     Mutant("a yes is to a recipient by name", "privacy/consent.py", "e.recipient in (None, recipient) and", ""),
@@ -166,12 +165,10 @@ MUTANTS = (
     Mutant(
         "the history is squashed",
         "privacy/sharing.py",
-        '        head = await asyncio.to_thread(repo.squash, "Rows were withdrawn; the history is rewritten without them")\n',
+        '        head = await threads.run(repo.squash, "Rows were withdrawn; the history is rewritten without them")\n',
         "",
     ),
-    Mutant(
-        "what squashing leaves is purged", "privacy/sharing.py", "        await asyncio.to_thread(repo.purge)\n", ""
-    ),
+    Mutant("what squashing leaves is purged", "privacy/sharing.py", "        await threads.run(repo.purge)\n", ""),
     Mutant(
         "retracted only after the squash",
         "privacy/sharing.py",

@@ -11,7 +11,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -148,7 +148,7 @@ class FakeBackend:
     def hold(self) -> None:
         self._released.clear()
 
-    def conversation(self, title: str, *, age: float = 0, turns: list[tuple[str, str]] = []) -> str:
+    def conversation(self, title: str, *, age: float = 0, turns: Sequence[tuple[str, str]] = ()) -> str:
         """Put a finished conversation into the list, `age` seconds old."""
         id = f"c{next(self._ids)}"
         self.conversations[id] = {
@@ -198,7 +198,7 @@ class FakeBackend:
             if answer.held and count == len(words) // 2:
                 await self._wait_for_release(answer)
             if answer.stopped:
-                return
+                return None
             answer.pieces.append(word)
             await asyncio.sleep(0.002)
             if failing and count == 2:
@@ -207,6 +207,7 @@ class FakeBackend:
             await self._wait_for_release(answer)
         if not answer.stopped:
             self.end(answer, "done")
+        return None
 
     async def _wait_for_release(self, answer: Answer) -> None:
         while not self._released.is_set() and not answer.stopped:
@@ -257,9 +258,9 @@ def app(backend: FakeBackend) -> FastAPI:
     @app.middleware("http")
     async def keep(request: Request, call_next: Any) -> Any:
         backend.requests.append((request.method, request.url.path, dict(request.headers)))
-        if request.method not in ("GET", "HEAD") and request.url.path.startswith("/api/"):
-            if request.headers.get("x-parley") != "1":
-                return error(403, "no_header", "This request did not come from the page.")
+        changes = request.method not in ("GET", "HEAD") and request.url.path.startswith("/api/")
+        if changes and request.headers.get("x-parley") != "1":
+            return error(403, "no_header", "This request did not come from the page.")
         return await call_next(request)
 
     @app.get("/api/me")

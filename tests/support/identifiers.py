@@ -40,7 +40,11 @@ def some(draw: random.Random, letters: str, low: int, high: int | None = None) -
 
 
 def email(draw: random.Random) -> str:
-    name = some(draw, string.ascii_lowercase, 2, 9) + draw.choice(("", ".", "_", "+", "-")) + some(draw, string.ascii_lowercase + DIGITS, 2, 8)
+    name = (
+        some(draw, string.ascii_lowercase, 2, 9)
+        + draw.choice(("", ".", "_", "+", "-"))
+        + some(draw, string.ascii_lowercase + DIGITS, 2, 8)
+    )
     host = some(draw, string.ascii_lowercase, 3, 10)
     return f"{draw.choice((name, name.title(), name + '.ż'))}@{draw.choice(('', 'mail.', 'x-1.'))}{host}.{draw.choice(('com', 'pl', 'co.uk', 'fr', 'museum', 'io'))}"
 
@@ -56,7 +60,13 @@ def phone(draw: random.Random) -> str:
         number = phonenumbers.parse(f"+{example.country_code}{changed}")
         if not phonenumbers.is_valid_number(number):
             continue
-        form = draw.choice((phonenumbers.PhoneNumberFormat.INTERNATIONAL, phonenumbers.PhoneNumberFormat.E164, phonenumbers.PhoneNumberFormat.NATIONAL))
+        form = draw.choice(
+            (
+                phonenumbers.PhoneNumberFormat.INTERNATIONAL,
+                phonenumbers.PhoneNumberFormat.E164,
+                phonenumbers.PhoneNumberFormat.NATIONAL,
+            )
+        )
         if form == phonenumbers.PhoneNumberFormat.NATIONAL and region not in ("PL", "DE", "FR", "GB", "US"):
             continue
         written = phonenumbers.format_number(number, form)
@@ -66,9 +76,15 @@ def phone(draw: random.Random) -> str:
 
 
 def iban_(draw: random.Random) -> str:
-    country, length, letters = draw.choice((("PL", 24, 0), ("DE", 18, 0), ("ES", 20, 0), ("GB", 14, 4), ("NL", 10, 4), ("BE", 12, 0)))
+    country, length, letters = draw.choice(
+        (("PL", 24, 0), ("DE", 18, 0), ("ES", 20, 0), ("GB", 14, 4), ("NL", 10, 4), ("BE", 12, 0))
+    )
     while True:
-        body = some(draw, string.ascii_uppercase, letters) + some(draw, DIGITS, length) if letters else some(draw, DIGITS, length)
+        body = (
+            some(draw, string.ascii_uppercase, letters) + some(draw, DIGITS, length)
+            if letters
+            else some(draw, DIGITS, length)
+        )
         number = f"{country}{iban.calc_check_digits(country + '00' + body)}{body}"
         if iban.is_valid(number, check_country=False):
             break
@@ -94,9 +110,19 @@ def national(draw: random.Random) -> str:
         body = day + some(draw, DIGITS, 4)
         return body + pesel.calc_check_digit(body)
     if choice == 1:
-        body = draw.choice("12") + day[:4] + f"{draw.randint(1, 95):02}" + f"{draw.randint(1, 900):03}{draw.randint(1, 900):03}"
+        body = (
+            draw.choice("12")
+            + day[:4]
+            + f"{draw.randint(1, 95):02}"
+            + f"{draw.randint(1, 900):03}{draw.randint(1, 900):03}"
+        )
         number = body + nir.calc_check_digits(body)
-        return draw.choice((number, f"{number[0]} {number[1:3]} {number[3:5]} {number[5:7]} {number[7:10]} {number[10:13]} {number[13:]}"))
+        return draw.choice(
+            (
+                number,
+                f"{number[0]} {number[1:3]} {number[3:5]} {number[5:7]} {number[7:10]} {number[10:13]} {number[13:]}",
+            )
+        )
     if choice == 2:
         return f"{draw.randint(100, 665)}-{draw.randint(10, 99)}-{draw.randint(1000, 9999)}"
     return f"AB {draw.randint(10, 99)} {draw.randint(10, 99)} {draw.randint(10, 99)} {draw.choice('ABCD')}"
@@ -104,7 +130,11 @@ def national(draw: random.Random) -> str:
 
 def ip(draw: random.Random) -> str:
     if draw.random() < 0.3:
-        return ":".join(f"{draw.randint(1, 0xFFFF):x}" for _ in range(8)) if draw.random() < 0.5 else f"2a02:{draw.randint(1, 0xFFFF):x}::{draw.randint(1, 0xFFFF):x}"
+        return (
+            ":".join(f"{draw.randint(1, 0xFFFF):x}" for _ in range(8))
+            if draw.random() < 0.5
+            else f"2a02:{draw.randint(1, 0xFFFF):x}::{draw.randint(1, 0xFFFF):x}"
+        )
     return ".".join(map(str, (draw.randint(1, 126), draw.randint(0, 255), draw.randint(0, 255), draw.randint(1, 254))))
 
 

@@ -1,8 +1,8 @@
 """A small OpenID Connect provider on loopback that checks what a real one checks, and the Hub's `whoami-v2`.
 
-    with IdentityProvider() as provider:
-        provider.user = "ada"            # who is signed in there, None: the visitor presses Cancel
-        provider.url                     # OPENID_PROVIDER_URL, HF_ENDPOINT
+with IdentityProvider() as provider:
+    provider.user = "ada"            # who is signed in there, None: the visitor presses Cancel
+    provider.url                     # OPENID_PROVIDER_URL, HF_ENDPOINT
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class IdentityProvider:
         kind = "oauth" if value in self.oauth_tokens else "access_token"
         return 200, {"type": "user", "id": f"id-of-{user}", "name": user, "orgs": self.orgs, "auth": {"type": kind}}
 
-    def _handler(provider) -> type[BaseHTTPRequestHandler]:  # noqa: N805  `self` is the handler below
+    def _handler(provider) -> type[BaseHTTPRequestHandler]:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.answer({})

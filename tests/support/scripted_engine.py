@@ -350,7 +350,11 @@ class _Script:
     async def do_clock(self) -> None:
         """Absolute deadlines: a late token does not delay the ones after it."""
         loop = asyncio.get_running_loop()
-        tokens, first, interval = int(self.number("tokens", 200)), self.number("first", 0.1), self.number("interval", 0.005)
+        tokens, first, interval = (
+            int(self.number("tokens", 200)),
+            self.number("first", 0.1),
+            self.number("interval", 0.005),
+        )
         before, after = self.event({"content": "\0"}).split(b"\\u0000")
         start = loop.time() + first
         self.begin()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import privacy
 from chat.conversation import SamplingParams
-from chat.dataset_repo import DatasetRepo
+from chat.dataset_repo import DatasetRepo, Threads
 from chat.db import MIGRATIONS, Database
 from chat.store import Author, Store, new_id
 from privacy.consent import Choice, Event, Shown, Terms, record
@@ -162,7 +162,13 @@ class World:
             self.backups += 1
 
         return await push(
-            self.db, self.open_repo, self.rules, clock=self.clock, before_public=back_up, holds_lease=lambda: True
+            self.db,
+            self.open_repo,
+            self.rules,
+            clock=self.clock,
+            before_public=back_up,
+            holds_lease=lambda: True,
+            threads=Threads(1),
         )
 
     async def outbox(self) -> list[dict]:

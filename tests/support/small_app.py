@@ -60,14 +60,20 @@ class SmallApp:
 
 
 def small_app(
-    directory: Path, provider_url: str | None = None, secure: bool = False, public_host: str | None = None, blocks: Any = None
+    directory: Path,
+    provider_url: str | None = None,
+    secure: bool = False,
+    public_host: str | None = None,
+    blocks: Any = None,
 ) -> SmallApp:
     """`provider_url`: of an `IdentityProvider`; None: sign-in is not set up. `blocks`: mounted below, as the app does."""
     db, clock = Database.open(directory), Clock()
     store = Store(db, clock)
     sessions = Sessions(db, clock, hub_whoami(provider_url or "http://127.0.0.1:9"))
     outside = httpx.AsyncClient()
-    provider = Provider.of(provider_url or "", CLIENT_ID if provider_url else None, CLIENT_SECRET, ("openid", "profile"))
+    provider = Provider.of(
+        provider_url or "", CLIENT_ID if provider_url else None, CLIENT_SECRET, ("openid", "profile")
+    )
     sign_in = SignIn(provider, clock) if provider else None
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     answer_refusals(app)
@@ -102,7 +108,9 @@ def small_app(
     return SmallApp(app, sessions, db, clock, outside, address)
 
 
-async def signed_in(small: SmallApp, provider: Any, name: str, browser: httpx.AsyncClient | None = None) -> httpx.AsyncClient:
+async def signed_in(
+    small: SmallApp, provider: Any, name: str, browser: httpx.AsyncClient | None = None
+) -> httpx.AsyncClient:
     """`browser` (default: a new one) after signing in as `name`."""
     browser = browser or small.browser()
     provider.user = name

@@ -1,6 +1,6 @@
 """An app that only supervises a fake vLLM, to be killed: prints "ready", and "guard PID" before it.
 
-    python -m tests.support.supervising_app PLAN_FOLDER RUNTIME_FOLDER
+python -m tests.support.supervising_app PLAN_FOLDER RUNTIME_FOLDER
 """
 
 from __future__ import annotations

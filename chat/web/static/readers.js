@@ -6,13 +6,28 @@ import { $, announce } from "./dom.js";
 
 const part = encodeURIComponent;
 const ONLY_YOU = "Only you can read this conversation."; // the server's words, `privacy/web/chip.py`
+const MINUTE_MS = 60_000;
+const LONGEST_MS = 2 ** 31 - 1; // of a timer
 const UNKNOWN = "Who can read this could not be checked just now.";
+
+const gist = (sentence) => sentence.replace(/in \d+ \w+/g, ""); // a time that draws near is not announced
 
 export class Readers {
 	constructor() {
 		this.url = $("p-readers").dataset.readers;
 		this.asked = 0;
 		$("p-take-back").addEventListener("click", () => this.takeBack());
+		if (!this.url) return;
+		// What is true now is not so for ever: rows leave when it is time, and another tab may say yes or no.
+		setInterval(() => document.hidden || this.again(), MINUTE_MS);
+		document.addEventListener("visibilitychange", () => document.hidden || this.again());
+		// Kept, so that it is not collected. The Privacy page posts to it after each change.
+		this.changes = new BroadcastChannel("parley-privacy");
+		this.changes.onmessage = () => this.again();
+	}
+
+	again() {
+		if (this.answering) return this.show(this.conversation, this.model, this.answering);
 	}
 
 	/** Say it for a conversation (null: a new one), the model that answers next, and the hosts that read it to answer.
@@ -42,7 +57,10 @@ export class Readers {
 		const also = hosts.length ? ` ${hosts.join(" and ")} reads it too, to answer.` : "";
 		const sentence = agreed === ONLY_YOU ? alone : agreed + also;
 		const said = $("p-readers-say");
-		const changed = said.textContent !== sentence;
+		const changed = gist(said.textContent) !== gist(sentence);
+		clearTimeout(this.timer);
+		const left = when ? when * 1000 - Date.now() : 0;
+		if (left > 0) this.timer = setTimeout(() => this.again(), Math.min(left + 1000, LONGEST_MS));
 		const of = this.conversation ? `?conversation=${part(this.conversation)}` : "";
 		const link = document.createElement("a");
 		link.href = `/privacy${of}`;
@@ -62,6 +80,7 @@ export class Readers {
 			announce(error.message);
 		}
 		$("p-take-back").disabled = false;
-		await this.show(this.conversation, this.model, this.answering);
+		this.changes.postMessage("changed");
+		await this.again();
 	}
 }

@@ -6,15 +6,22 @@ import { $, h } from "chat/dom.js";
 
 const json = async (...args) => (await request(...args)).json();
 const part = encodeURIComponent;
+const changes = new BroadcastChannel("parley-privacy"); // tabs with a conversation ask again who reads it
+const change = async (path, body) => {
+	const answer = await json("POST", `/api/privacy/${path}`, body);
+	changes.postMessage("changed");
+	changed = Date.now();
+	return answer;
+};
 const privacy = {
 	state: () => json("GET", "/api/privacy/state"),
-	grant: (agreed) => json("POST", "/api/privacy/grant", agreed),
-	withdraw: (recipient) => json("POST", "/api/privacy/withdraw", { recipient }),
-	choose: (said) => json("POST", "/api/privacy/conversation", said),
+	grant: (agreed) => change("grant", agreed),
+	withdraw: (recipient) => change("withdraw", { recipient }),
+	choose: (said) => change("conversation", said),
 	preview: (id) => json("GET", `/api/privacy/preview?conversation=${part(id)}`),
 	chip: (id) => json("GET", `/api/privacy/chip?conversation=${part(id)}`),
 	shared: () => json("GET", "/api/privacy/shared"),
-	remove: (row) => json("POST", "/api/privacy/remove", { row }),
+	remove: (row) => change("remove", { row }),
 };
 const STATES = {
 	publish: "on its way to the dataset",
@@ -36,6 +43,8 @@ const ACCOUNT = {
 const PLACEHOLDER = /(\[[A-Z_]+_\d+\])/;
 const asked = new URLSearchParams(location.search).get("conversation");
 const MOVING_MS = 3000;
+const SETTLING_MS = 60_000; // within which a change shows in the rows
+let changed = -Infinity;
 let state = null;
 let again = null;
 
@@ -48,7 +57,7 @@ async function load() {
 		drawRows(rows, waiting);
 		drawSummary(rows);
 		// What is on its way is looked at until it has arrived.
-		if (!state.known || rows.some((row) => ["publish", "retract"].includes(row.state))) again = setTimeout(load, MOVING_MS);
+		if (!state.known || Date.now() - changed < SETTLING_MS || rows.some((row) => ["publish", "retract"].includes(row.state))) again = setTimeout(load, MOVING_MS);
 	} catch (error) {
 		$("summary").textContent = error.message;
 	}
@@ -61,9 +70,8 @@ function drawSummary(rows) {
 	const parts = [];
 	if (readers.length) parts.push(`${list(readers)} can read ${out.length === 1 ? "1 row" : `${out.length} rows`} of yours.`);
 	if (shared.length) parts.push(`What you write to the models of ${list(shared)} is shared with them, ${state.quiet ? `${state.quiet} after` : "soon after"} the conversation last changed.`);
-	const others = $("others").textContent ? ", and where a model runs elsewhere, the host that answers" : "";
 	if (!state.known) parts.splice(0, parts.length, "Who can read your conversations is being looked up; until that is done nothing new is shared.");
-	if (!parts.length) parts.push(`Only you can read your conversations${others}.`);
+	if (!parts.length) parts.push(`Only you can read your conversations${others()}.`);
 	$("summary").textContent = parts.join(" ");
 	$("saving").textContent = state.saving.sentence ?? "";
 	$("take-back").hidden = !shared.length && !out.some((row) => row.state !== "retract");
@@ -197,6 +205,7 @@ function receipt(row) {
 const day = (seconds) => new Date(seconds * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
 const commit = (sha) => (sha ? ` (commit ${sha.slice(0, 12)})` : "");
 const first = (messages) => messages[0].content.slice(0, 80) || "…";
+const others = () => ($("others").textContent ? ", and where a model runs elsewhere, the host that answers" : "");
 const list = (names) => (names.length > 1 ? `${names.slice(0, -1).join(", ")} and ${names.at(-1)}` : names[0]);
 
 function said(message) {
@@ -210,7 +219,8 @@ async function showOne() {
 	$("one").hidden = false;
 	try {
 		const [chip, found] = await Promise.all([privacy.chip(asked), privacy.preview(asked)]);
-		$("one-says").textContent = chip.sentence;
+		// The server speaks of those who were agreed to; a host that answers reads along.
+		$("one-says").textContent = chip.sentence.replace(/(only you( can read this conversation)?)\./i, (_, only) => `${only}${others()}.`);
 		drawChoice(found.choice, chip);
 		drawPreview(found);
 	} catch (error) {

@@ -16,6 +16,7 @@ route that answers `{"casUrl": "local:///DIR", "accessToken": ..., "exp": ...}` 
 makes the client write there, and `XetSession().new_download_stream_group(token_refresh_url=...)` reads a file back by
 its hash alone. Chunks are stored uncompressed when small, so what a deletion leaves behind can be searched for.
 """
+
 from .accounts import Org
 from .faults import Fault, Faults, Logged
 from .server import LoopbackHub

@@ -1,4 +1,5 @@
 """Runs the loopback Hub for a person: `python -m tests.support.hub --root DIR --port 7861`."""
+
 from __future__ import annotations
 
 import argparse

@@ -1,4 +1,5 @@
 """Which repository a request names, and whether its sender may do that there."""
+
 from __future__ import annotations
 
 from .accounts import Token

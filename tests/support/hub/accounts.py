@@ -1,4 +1,5 @@
 """Users, their organisations and tokens, and what each may do."""
+
 from __future__ import annotations
 
 import hashlib
@@ -134,21 +135,23 @@ def whoami(call: Call) -> Response:
     if call.token is None:
         raise HubError(401, "Invalid username or password.")
     user, token = call.token.user, call.token
-    return JSONResponse({
-        "type": "user",
-        "id": user.id,
-        "name": user.name,
-        "fullname": user.name,
-        "isPro": user.is_pro,
-        "canPay": False,
-        "emailVerified": True,
-        "avatarUrl": f"{call.hub.endpoint}/avatars/{user.id}.svg",
-        "orgs": [_whoami_org(call, org) for org in user.orgs],
-        "auth": {
-            "type": "oauth" if token.scopes else "access_token",
-            "accessToken": {"displayName": token.label, "role": token.role, "createdAt": stamp(token.created_at)},
-        },
-    })
+    return JSONResponse(
+        {
+            "type": "user",
+            "id": user.id,
+            "name": user.name,
+            "fullname": user.name,
+            "isPro": user.is_pro,
+            "canPay": False,
+            "emailVerified": True,
+            "avatarUrl": f"{call.hub.endpoint}/avatars/{user.id}.svg",
+            "orgs": [_whoami_org(call, org) for org in user.orgs],
+            "auth": {
+                "type": "oauth" if token.scopes else "access_token",
+                "accessToken": {"displayName": token.label, "role": token.role, "createdAt": stamp(token.created_at)},
+            },
+        }
+    )
 
 
 def _whoami_org(call: Call, org: Org) -> dict[str, Any]:

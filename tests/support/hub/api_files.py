@@ -1,4 +1,5 @@
 """Routes of what is inside a repository: listings, uploads, commits, downloads."""
+
 from __future__ import annotations
 
 import base64
@@ -118,12 +119,14 @@ def preupload(call: Call) -> Response:
                 entry = git.entry_at(repository, commit, file["path"])
             except HubError:
                 entry = None
-            answer.append({
-                "path": file["path"],
-                "uploadMode": "lfs" if _is_large(file, patterns) else "regular",
-                "shouldIgnore": False,
-                "oid": None if entry is None else entry.pointer.oid if entry.pointer else entry.oid,
-            })
+            answer.append(
+                {
+                    "path": file["path"],
+                    "uploadMode": "lfs" if _is_large(file, patterns) else "regular",
+                    "shouldIgnore": False,
+                    "oid": None if entry is None else entry.pointer.oid if entry.pointer else entry.oid,
+                }
+            )
     return JSONResponse({"files": answer, "commitOid": str(commit.id)})
 
 

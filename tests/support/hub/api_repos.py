@@ -1,4 +1,5 @@
 """Routes of whole repositories: create, delete, move, settings, information, refs, squashing."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -111,8 +112,11 @@ def _describe(repo: Repo, revision: str, blobs: bool) -> dict[str, Any]:
     if repo.kind == "space":
         subdomain = repo.id.replace("/", "-").lower()
         answer |= {
-            "sdk": settings.extra.get("sdk"), "subdomain": subdomain, "host": f"https://{subdomain}.hf.space",
-            "models": [], "datasets": [],
+            "sdk": settings.extra.get("sdk"),
+            "subdomain": subdomain,
+            "host": f"https://{subdomain}.hf.space",
+            "models": [],
+            "datasets": [],
         }
     return answer
 
@@ -142,7 +146,9 @@ def _sibling(entry: git.Entry, blobs: bool) -> dict[str, Any]:
         answer |= {"size": entry.pointer.size if entry.pointer else entry.size, "blobId": entry.oid}
         if entry.pointer:
             answer["lfs"] = {
-                "size": entry.pointer.size, "sha256": entry.pointer.oid, "pointerSize": entry.pointer.pointer_size
+                "size": entry.pointer.size,
+                "sha256": entry.pointer.oid,
+                "pointerSize": entry.pointer.pointer_size,
             }
     return answer
 

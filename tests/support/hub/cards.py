@@ -1,4 +1,5 @@
 """What the Hub reads out of a repository's files to describe it: the card's metadata, a model's config and size."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """Access requests of gated repositories, and discussions."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,4 +1,5 @@
 """Faults on any request, and the log of requests: what a test turns on to see what its client makes of it."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,4 +1,5 @@
 """What the Hub does inside a bare repository: revisions, listings, commits, squashing, rewriting."""
+
 from __future__ import annotations
 
 import os
@@ -14,9 +15,7 @@ from pygit2.enums import FileMode, ObjectType, SortMode
 
 from .wire import HubError
 
-_POINTER = re.compile(
-    rb"version https://git-lfs\.github\.com/spec/v1\noid sha256:([0-9a-f]{64})\nsize (\d+)\n\Z"
-)
+_POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\noid sha256:([0-9a-f]{64})\nsize (\d+)\n\Z")
 _POINTER_LIMIT = 200  # bytes; a pointer is about 130
 
 
@@ -61,9 +60,7 @@ def commit_at(git: pygit2.Repository, revision: str) -> pygit2.Commit:
 
 
 def entry_missing(path: str, commit: pygit2.Commit) -> HubError:
-    return HubError(
-        404, f"Entry not found: {path}", code="EntryNotFound", headers={"X-Repo-Commit": str(commit.id)}
-    )
+    return HubError(404, f"Entry not found: {path}", code="EntryNotFound", headers={"X-Repo-Commit": str(commit.id)})
 
 
 def entry_at(git: pygit2.Repository, commit: pygit2.Commit, path: str) -> Entry:
@@ -213,8 +210,10 @@ def rewrite(git: pygit2.Repository, keep: Callable[[pygit2.Blob], bool]) -> None
                 parents = [commits[parent] for parent in commit.parent_ids]
                 tree = clean(commit.tree)
                 unchanged = tree == commit.tree.id and parents == list(commit.parent_ids)
-                commits[commit.id] = commit.id if unchanged else git.create_commit(
-                    None, commit.author, commit.committer, commit.message, tree, parents
+                commits[commit.id] = (
+                    commit.id
+                    if unchanged
+                    else git.create_commit(None, commit.author, commit.committer, commit.message, tree, parents)
                 )
         if commits[head.id] != head.id:
             git.references.create(name, commits[head.id], force=True)

@@ -2,6 +2,7 @@
 
 Both directions go through addresses that are signed and expire, as on the Hub: whoever has one needs no token.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -63,10 +64,13 @@ def _instructions(call: Call, repo: Repo, upload: bool, wanted: dict[str, Any]) 
     if exists:
         return answer  # no actions: nothing to upload
     verify = f"{call.hub.endpoint}/api/{repo.kind}s/{repo.id}/lfs/verify"
-    return {**answer, "actions": {
-        "upload": {"href": signed_url(call, "PUT", repo, oid), "header": {}},
-        "verify": {"href": verify, "header": {}},
-    }}
+    return {
+        **answer,
+        "actions": {
+            "upload": {"href": signed_url(call, "PUT", repo, oid), "header": {}},
+            "verify": {"href": verify, "header": {}},
+        },
+    }
 
 
 def put(call: Call) -> Response:
@@ -78,13 +82,16 @@ def put(call: Call) -> Response:
         partial = path.with_suffix(".partial")
         partial.write_bytes(call.body)
         partial.replace(path)
-        settings.large.setdefault(call.params["oid"], {
-            "filename": call.params["oid"],  # until a commit gives it a name
-            "oid": call.params["oid"],
-            "size": len(call.body),
-            "ref": None,
-            "pushedAt": stamp(call.hub.clock()),
-        })
+        settings.large.setdefault(
+            call.params["oid"],
+            {
+                "filename": call.params["oid"],  # until a commit gives it a name
+                "oid": call.params["oid"],
+                "size": len(call.body),
+                "ref": None,
+                "pushedAt": stamp(call.hub.clock()),
+            },
+        )
     return Response(headers={"ETag": f'"{call.params["oid"]}"'})
 
 
@@ -118,6 +125,7 @@ def delete(call: Call) -> Response:
     doomed = set(deletions.get("sha", []))
     with repo.changed() as settings, repo.open() as repository:
         if deletions.get("rewriteHistory", True):
+
             def keep(blob: Any) -> bool:
                 pointer = git.lfs_pointer(blob)
                 return pointer is None or pointer.oid not in doomed

@@ -1,4 +1,5 @@
 """The Hub as an OAuth provider: the authorization code flow, with PKCE and with a client secret."""
+
 from __future__ import annotations
 
 import base64
@@ -182,17 +183,19 @@ def userinfo(call: Call) -> Response:
     if call.token is None or "openid" not in call.token.scopes:
         raise HubError(401, "invalid_token")
     user = call.token.user
-    return JSONResponse({
-        "sub": user.id,
-        "name": user.name,
-        "preferred_username": user.name,
-        "profile": f"{call.hub.endpoint}/{user.name}",
-        "picture": f"{call.hub.endpoint}/avatars/{user.id}.svg",
-        "website": "",
-        "isPro": user.is_pro,
-        "canPay": False,
-        "orgs": [_org(call, org) for org in user.orgs],
-    })
+    return JSONResponse(
+        {
+            "sub": user.id,
+            "name": user.name,
+            "preferred_username": user.name,
+            "profile": f"{call.hub.endpoint}/{user.name}",
+            "picture": f"{call.hub.endpoint}/avatars/{user.id}.svg",
+            "website": "",
+            "isPro": user.is_pro,
+            "canPay": False,
+            "orgs": [_org(call, org) for org in user.orgs],
+        }
+    )
 
 
 def _org(call: Call, org: Org) -> dict[str, Any]:
@@ -210,19 +213,21 @@ def _org(call: Call, org: Org) -> dict[str, Any]:
 
 def configuration(call: Call) -> Response:
     endpoint = call.hub.endpoint
-    return JSONResponse({
-        "issuer": endpoint,
-        "authorization_endpoint": f"{endpoint}/oauth/authorize",
-        "token_endpoint": f"{endpoint}/oauth/token",
-        "userinfo_endpoint": f"{endpoint}/oauth/userinfo",
-        "scopes_supported": ["openid", "profile", "read-repos", "write-repos", "manage-repos"],
-        "response_types_supported": ["code"],
-        "grant_types_supported": ["authorization_code"],
-        "code_challenge_methods_supported": ["S256"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
-        "subject_types_supported": ["public"],
-        "claims_supported": ["sub", "name", "preferred_username", "profile", "picture", "website", "isPro", "orgs"],
-    })
+    return JSONResponse(
+        {
+            "issuer": endpoint,
+            "authorization_endpoint": f"{endpoint}/oauth/authorize",
+            "token_endpoint": f"{endpoint}/oauth/token",
+            "userinfo_endpoint": f"{endpoint}/oauth/userinfo",
+            "scopes_supported": ["openid", "profile", "read-repos", "write-repos", "manage-repos"],
+            "response_types_supported": ["code"],
+            "grant_types_supported": ["authorization_code"],
+            "code_challenge_methods_supported": ["S256"],
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+            "subject_types_supported": ["public"],
+            "claims_supported": ["sub", "name", "preferred_username", "profile", "picture", "website", "isPro", "orgs"],
+        }
+    )
 
 
 ROUTES: list[Route] = [

@@ -1,10 +1,11 @@
 """The repositories: bare git repositories in a folder, each with a small file of settings beside its objects.
 
-    ROOT/datasets/NAMESPACE/NAME.git/           a bare repository, readable with `git -C ... log`
-    ROOT/datasets/NAMESPACE/NAME.git/hub.json   visibility, gating, creation, what was pushed as large files
-    ROOT/datasets/NAMESPACE/NAME.git/lfs/       the large files, where git-lfs keeps them
-    ROOT/datasets/NAMESPACE/NAME.moved          the new id of a repository that was renamed
+ROOT/datasets/NAMESPACE/NAME.git/           a bare repository, readable with `git -C ... log`
+ROOT/datasets/NAMESPACE/NAME.git/hub.json   visibility, gating, creation, what was pushed as large files
+ROOT/datasets/NAMESPACE/NAME.git/lfs/       the large files, where git-lfs keeps them
+ROOT/datasets/NAMESPACE/NAME.moved          the new id of a repository that was renamed
 """
+
 from __future__ import annotations
 
 import json

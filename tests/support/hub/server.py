@@ -1,4 +1,5 @@
 """The loopback Hub: both ports in one thread, everything behind them in one object."""
+
 from __future__ import annotations
 
 import asyncio
@@ -21,9 +22,7 @@ from .oauth import OAuth
 from .repos import KINDS, Kind, Repo, Repos
 from .wire import HubError, Router
 
-_ROUTES = [
-    *accounts.ROUTES, *oauth.ROUTES, *api_repos.ROUTES, *lfs.ROUTES, *api_files.ROUTES, *community.ROUTES
-]
+_ROUTES = [*accounts.ROUTES, *oauth.ROUTES, *api_repos.ROUTES, *lfs.ROUTES, *api_files.ROUTES, *community.ROUTES]
 
 
 class LoopbackHub:
@@ -40,9 +39,7 @@ class LoopbackHub:
     `faults`, `requests`, `accounts`, `oauth`: see their classes.
     """
 
-    def __init__(
-        self, root: Path, port: int = 0, clock: Callable[[], float] = time.time, seed: int = 0
-    ) -> None:
+    def __init__(self, root: Path, port: int = 0, clock: Callable[[], float] = time.time, seed: int = 0) -> None:
         self.root = Path(root)
         self.clock = clock
         self.secret = secrets.token_bytes(32)
@@ -141,10 +138,13 @@ class LoopbackHub:
             while times and times[0] <= now - 3600:
                 times.popleft()
             if len(times) >= self.commits_per_hour:
-                raise HubError(429, (
-                    f"You have exceeded the rate limit for repository commits ({self.commits_per_hour} per hour). "
-                    "You can retry this action in about 1 hour."
-                ))
+                raise HubError(
+                    429,
+                    (
+                        f"You have exceeded the rate limit for repository commits ({self.commits_per_hour} per hour). "
+                        "You can retry this action in about 1 hour."
+                    ),
+                )
             times.append(now)
 
     def reset(self) -> None:
@@ -162,20 +162,25 @@ class LoopbackHub:
         self.oauth.answer = None
 
     def _server(self, app: ASGIApp) -> uvicorn.Server:
-        faulty = FaultMiddleware(
-            app, self.faults, self.requests, self.revoke, lambda: server.server_state.connections
+        faulty = FaultMiddleware(app, self.faults, self.requests, self.revoke, lambda: server.server_state.connections)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                faulty,
+                http="h11",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=1,
+            )
         )
-        server = uvicorn.Server(uvicorn.Config(
-            faulty, http="h11", ws="none", lifespan="off", log_config=None, access_log=False,
-            timeout_graceful_shutdown=1,
-        ))
         return server
 
     def _serve(self, sockets: list[socket.socket]) -> None:
         async def both() -> None:
-            await asyncio.gather(*(
-                server.serve(sockets=[bound]) for server, bound in zip(self._servers, sockets, strict=True)
-            ))
+            await asyncio.gather(
+                *(server.serve(sockets=[bound]) for server, bound in zip(self._servers, sockets, strict=True))
+            )
 
         asyncio.run(both())
 

@@ -1,7 +1,8 @@
 """Fixtures and helpers of the tests that drive the loopback Hub with the Hub's own clients.
 
-    from tests.support.hub.testing import ada_api, clean_hub, running_hub   # makes the fixtures `ada`, `hub`, `running`
+from tests.support.hub.testing import ada_api, clean_hub, running_hub   # makes the fixtures `ada`, `hub`, `running`
 """
+
 from __future__ import annotations
 
 import io
@@ -76,9 +77,7 @@ def commit(api: HfApi, files: dict[str, bytes | None], parent: str | None = None
         CommitOperationDelete(path) if content is None else CommitOperationAdd(path, content)
         for path, content in files.items()
     ]
-    return api.create_commit(
-        repo, operations, commit_message="Write", repo_type="dataset", parent_commit=parent
-    ).oid
+    return api.create_commit(repo, operations, commit_message="Write", repo_type="dataset", parent_commit=parent).oid
 
 
 def post_commit(hub: LoopbackHub, api: HfApi, *operations: tuple[str, dict[str, Any]]) -> httpx.Response:

@@ -1,4 +1,5 @@
 """What goes over the wire: one request read whole, the Hub's errors, the route table, paging, ranges."""
+
 from __future__ import annotations
 
 import base64
