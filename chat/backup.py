@@ -11,16 +11,16 @@ noted as saved is only ever what a commit holds. Nobody who sends a message wait
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from chat import backup_rows as rows
 from chat import formats
+from chat.backup_outgoing import Batch, next_batch, record
+from chat.backup_reader import READS_AT_ONCE, Extra, Reader
 from chat.dataset_repo import Conflict, DatasetRepo, Denied, Doubtful, RepoError, Threads
-from chat.formats import BadFile, SavedConversation, SavedOwner, SavedTombstone
 from chat.store import Store
 
 LARGEST_BATCH = 200  # owners in one commit
@@ -29,28 +29,12 @@ SOONEST_DELETION = 2.0  # seconds that deletions wait for each other
 LONGEST_WAIT = 300.0  # seconds between two tries of what fails
 PATIENCE = 20.0  # seconds without an answer after which the page is told so
 PURGE_AFTER = 600.0  # seconds that purges wait for each other
-READS_AT_ONCE = 8
 TRIES = 4
 MEANWHILE = "Conversations are kept on this machine meanwhile."
 
 
 class PublicDataset(Exception):
     """The dataset that should keep conversations can be read by others; `str(error)` says what to do."""
-
-
-class Extra(Protocol):
-    """Files that another part keeps in the private dataset: those whose path begins with `prefix`, and no others.
-
-    They come back before any conversation. `merge` may be called with the same files again.
-    """
-
-    prefix: str
-
-    async def files(self) -> Mapping[str, bytes]:
-        """All of them, as they should be. One that is no longer among them is deleted."""
-
-    async def merge(self, files: Mapping[str, bytes]) -> None:
-        """Take over what the dataset holds, by path. Raises `BadFile` for what cannot be read: it is left as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +66,6 @@ class Backup:
         purge_after: float = PURGE_AFTER,
     ) -> None:
         self.repo = repo
-        # Before this, a visitor's cookie may be one that is not yet known again.
-        self.owners_back = asyncio.Event()
-        self.restored = asyncio.Event()
         self._db = store.db
         self._clock = clock
         self._every = every
@@ -93,11 +74,13 @@ class Backup:
         self._tick = tick
         self._purge_after = purge_after
         self._threads = Threads(READS_AT_ONCE)
+        self._reader = Reader(store.db, clock, self._threads, self._extras, report)
+        self.owners_back = self._reader.owners_back
+        self.restored = self._reader.restored
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._hurried = False
         self._in_step = False  # with the head of the dataset, as far as this app knows
-        self._left: dict[str, str] = {}  # path of a file that cannot be read -> why
         self._failure: str | None = None
         self._failures = 0
         self._not_before = 0.0
@@ -139,7 +122,7 @@ class Backup:
         where a file that cannot be read keeps a deletion, or another part's files, from being written."""
         async with self._lock:
             await self._persist(self._flush)
-            for path, why in self._left.items():
+            for path, why in self._reader.left.items():
                 if path.startswith(("tombstones/", *(extra.prefix for extra in self._extras))):
                     raise Denied(why)
 
@@ -162,7 +145,7 @@ class Backup:
             return f"{self._failure} {MEANWHILE}"
         if self._waiting_since is not None and self._clock() - self._waiting_since > PATIENCE:
             return f"{self.repo.id} has not answered for a while; it is waited for. {MEANWHILE}"
-        return next(iter(self._left.values()), None)
+        return next(iter(self._reader.left.values()), None)
 
     async def state(self, conversation: str) -> Literal["kept here", "saved"]:
         """Where a conversation is, as it is now."""
@@ -254,10 +237,10 @@ class Backup:
             extras = {
                 extra.prefix: await extra.files()
                 for extra in self._extras
-                if not any(path.startswith(extra.prefix) for path in self._left)
+                if not any(path.startswith(extra.prefix) for path in self._reader.left)
             }
             batch = await self._db.read(
-                lambda db, extras=extras: rows.next_batch(db, LARGEST_BATCH, extras, self._left)
+                lambda db, extras=extras: next_batch(db, LARGEST_BATCH, extras, self._reader.left)
             )
             batch.stale_extras = [mark for mark in stale_extras if mark[0] in extras]
             if not batch:
@@ -268,13 +251,13 @@ class Backup:
                 private = True
             await self._commit(batch)
 
-    async def _commit(self, batch: rows.Batch) -> None:
+    async def _commit(self, batch: Batch) -> None:
         head = await self._db.read(lambda db: rows.state(db, "head"))
         if batch.add or batch.delete:
             message = f"Save {len(batch.add)} files, remove {len(batch.delete)}"
             head = await self._threads.run(self.repo.commit, batch.add, batch.delete, head, message)
         purge_at = self._clock() + self._purge_after
-        await self._db.write(lambda db: rows.record(db, batch, head, purge_at))
+        await self._db.write(lambda db: record(db, batch, head, purge_at))
 
     async def _be_private(self) -> bool:
         """Whether the dataset is there. Raises `Denied` where others may read it: nothing is written then."""
@@ -289,97 +272,8 @@ class Backup:
     async def _catch_up(self) -> None:
         if not await self._be_private():
             await self._threads.run(self.repo.create, formats.card())
-        head = await self._threads.run(self.repo.head)
-        if head is None:
-            raise Doubtful(f"The dataset {self.repo.id} was just made and is not there yet.")
-        there = await self._threads.run(self.repo.files, "", head)
-        known = await self._db.read(rows.saved_files)
-        changed = {path: id for path, id in there.items() if known.get(path) != id}
-        self._left = {}
-        gone = [path for path in known if path not in there]
-        await self._db.write(lambda db: [rows.file_gone(db, path) for path in gone])
-        # Who may open what, what is deleted and what was agreed to come before the first conversation does.
-        await self._take(head, changed, formats.prefix_of_accounts, SavedOwner, self._owners)
-        await self._take(head, changed, formats.prefix_of_tombstones, SavedTombstone, self._tombstones)
-        self.owners_back.set()
-        for extra in self._extras:
-            await self._take_extra(head, changed, extra)
-        await self._take(head, changed, formats.owner_and_part, SavedConversation, self._users)
-        if "README.md" not in there:
-            card = {"README.md": formats.card().encode()}
-            head = await self._threads.run(self.repo.commit, card, (), head, "Describe this dataset")
-        await self._db.write(lambda db: rows.set_state(db, "head", head))
+        await self._reader.catch_up(self.repo)
         self._in_step = True
-        needed = ("users/", "tombstones/", *(extra.prefix for extra in self._extras))
-        if any(path.startswith(needed) for path in self._left):
-            self.restored.clear()
-        else:
-            self.restored.set()
-
-    async def _take(
-        self,
-        head: str,
-        changed: Mapping[str, str],
-        wanted: Callable[[str], object | None],
-        kind: type[formats.L],
-        merge: Callable[[sqlite3.Connection, str, list[formats.L]], None],
-    ) -> None:
-        """Read the changed files of one kind, some at once, and merge each in a transaction with the note that it is."""
-        at_once = asyncio.Semaphore(READS_AT_ONCE)
-
-        def read(path: str) -> list[formats.L]:
-            return formats.decode(kind, path, self.repo.read(path, head))
-
-        async def take(path: str) -> None:
-            try:
-                async with at_once:
-                    found = await self._threads.run(read, path)
-
-                def write(db: sqlite3.Connection) -> None:
-                    merge(db, path, found)
-                    rows.read_file(db, path, changed[path])
-
-                await self._db.write(write)
-            except BadFile as error:
-                self._leave(path, str(error))
-            except (sqlite3.IntegrityError, KeyError, ValueError):
-                self._leave(path, f"{path} holds what cannot be kept. It is left as it is: correct it in the dataset.")
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for path in sorted(changed):
-                    if wanted(path) is not None:
-                        group.create_task(take(path))
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
-
-    async def _take_extra(self, head: str, changed: Mapping[str, str], extra: Extra) -> None:
-        paths = [path for path in changed if path.startswith(extra.prefix)]
-        if not paths:
-            return
-        files = {path: await self._threads.run(self.repo.read, path, head) for path in paths}
-        try:
-            await extra.merge(files)
-        except BadFile as error:
-            for path in paths:
-                self._leave(path, str(error))
-        else:
-            await self._db.write(lambda db: [rows.read_file(db, path, changed[path]) for path in paths])
-
-    def _leave(self, path: str, why: str) -> None:
-        self._left[path] = why
-        self._report(why)
-
-    @staticmethod
-    def _owners(db: sqlite3.Connection, path: str, found: list[SavedOwner]) -> None:
-        rows.merge_owners(db, formats.prefix_of_accounts(path), found)
-
-    @staticmethod
-    def _tombstones(db: sqlite3.Connection, path: str, found: list[SavedTombstone]) -> None:
-        rows.merge_tombstones(db, formats.prefix_of_tombstones(path), found)
-
-    def _users(self, db: sqlite3.Connection, path: str, found: list[SavedConversation]) -> None:
-        rows.merge_users(db, path, found, self._clock())
 
     async def _purge(self) -> None:
         await self._threads.run(self.repo.squash, "Keep no history")
