@@ -15,7 +15,12 @@ SOURCES = [*sorted(path for folder in ("chat", "privacy") for path in (ROOT / fo
 # Library -> the files, or folders ending in "/", that may import it.
 ALLOWED = {
     "gradio": ("app.py", "chat/web/", "privacy/web/"),
-    "huggingface_hub": ("chat/hub.py", "chat/visitors/sessions.py", "chat/engines/adapters.py"),
+    "huggingface_hub": (
+        "chat/hub.py",
+        "chat/models/lookup.py",
+        "chat/visitors/sessions.py",
+        "chat/engines/adapters.py",
+    ),
     "text_generation": ("chat/engines/adapters.py",),
     "vllm": (),
     "torch": (),
