@@ -15,14 +15,20 @@ from types import TracebackType
 import uvicorn
 from starlette.types import ASGIApp
 
-from . import accounts, api_files, api_repos, community, git, lfs, oauth
+from . import accounts, api_buckets, api_files, api_repos, community, git, lfs, oauth, xet
 from .accounts import Accounts, Org, Role
+from .buckets import Buckets
 from .faults import FaultMiddleware, Faults, Logged
 from .oauth import OAuth
 from .repos import KINDS, Kind, Repo, Repos
 from .wire import HubError, Router
+from .xet import Uploads
 
-_ROUTES = [*accounts.ROUTES, *oauth.ROUTES, *api_repos.ROUTES, *lfs.ROUTES, *api_files.ROUTES, *community.ROUTES]
+_ROUTES = [
+    route
+    for concern in (accounts, oauth, api_buckets, api_repos, lfs, api_files, community)
+    for route in concern.ROUTES
+]
 
 
 class LoopbackHub:
@@ -46,6 +52,8 @@ class LoopbackHub:
         self.accounts = Accounts(clock)
         self.oauth = OAuth(self.accounts, clock)
         self.repos = Repos(self.root, clock)
+        self.buckets = Buckets(self.root, clock)
+        self.uploads = Uploads()
         self.faults = Faults(seed)
         self.requests: list[Logged] = []
         self.squash_keeps_old = False
@@ -71,7 +79,7 @@ class LoopbackHub:
             raise RuntimeError("The loopback Hub is running already.")
         sockets = [_listen(port) for port in self._ports]
         self._ports = [bound.getsockname()[1] for bound in sockets]
-        apps = [Router(self, _ROUTES), Router(self, lfs.FILE_ROUTES)]
+        apps = [Router(self, _ROUTES), Router(self, [*lfs.FILE_ROUTES, *xet.FILE_ROUTES], tokens=False)]
         self._servers = [self._server(app) for app in apps]
         self._thread = threading.Thread(target=self._serve, args=(sockets,), name="loopback-hub", daemon=True)
         self._thread.start()
@@ -122,6 +130,10 @@ class LoopbackHub:
         """The bare repository, for the git command."""
         return self.repos.path(repo_type, repo_id)
 
+    def bucket_path(self, bucket_id: str) -> Path:
+        """The folder of a bucket: its files' bytes are in `content/`, and nothing else is."""
+        return self.buckets.path(bucket_id)
+
     def prune(self, repo: Repo) -> None:
         """Removes what no ref reaches any more, unless this Hub keeps old commits."""
         if not self.squash_keeps_old:
@@ -154,6 +166,8 @@ class LoopbackHub:
                 self.repos.delete(repo)
         for note in self.root.rglob("*.moved"):
             note.unlink()
+        for bucket in self.buckets.all():
+            self.buckets.delete(bucket)
         self.faults.clear()
         self.requests.clear()
         self.squash_keeps_old = False
