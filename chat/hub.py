@@ -27,9 +27,9 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import hf_raise_for_status
 from huggingface_hub.utils import httpx as transport
-from huggingface_hub.utils._http import default_client_factory
+from huggingface_hub.utils._http import default_client_factory, parse_ratelimit_headers
 
-from chat.dataset_repo import Conflict, Denied, Doubtful, Unreachable, Visibility
+from chat.dataset_repo import Conflict, Denied, Doubtful, TooMany, Unreachable, Visibility
 
 
 def limit_time(seconds: float) -> None:
@@ -228,7 +228,11 @@ class HubRepo:
         if isinstance(error, RepositoryNotFoundError):
             return Denied(f"The Hub has no dataset {self.id} any more, or HF_TOKEN may not see it.")
         if status == 429:
-            return Unreachable(f"The Hub at {self._endpoint} asks for fewer requests; this goes on by itself later.")
+            return TooMany(
+                f"The Hub at {self._endpoint} asks for fewer requests or commits of this account; this goes on by itself. If "
+                "it happens often, raise SYNC_SECONDS or give the app an account of its own.",
+                _asked_to_wait(error),
+            )
         if status is not None and status < 500:
             return Denied(f"{self._endpoint} answered {status}, as a Hub does not. Check HF_ENDPOINT.")
         return lost(f"The Hub at {self._endpoint} has trouble of its own ({status or 'no status'}). It is asked again.")
@@ -236,3 +240,13 @@ class HubRepo:
 
 def _status(error: HfHubHTTPError) -> int | None:
     return error.response.status_code if error.response is not None else None
+
+
+def _asked_to_wait(error: HfHubHTTPError) -> float | None:
+    """Seconds, from the headers `Retry-After` or `RateLimit`; None where there is neither."""
+    headers = error.response.headers
+    limits = parse_ratelimit_headers(headers)
+    if limits is not None and limits.remaining == 0:
+        return float(limits.reset_in_seconds)
+    after = headers.get("retry-after", "")
+    return float(after) if after.isdigit() else None
