@@ -11,7 +11,9 @@ noted as saved is only ever what a commit holds. Nobody who sends a message wait
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import math
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
@@ -20,17 +22,29 @@ from chat import backup_rows as rows
 from chat import formats
 from chat.backup_outgoing import Batch, next_batch, record
 from chat.backup_reader import READS_AT_ONCE, Extra, Reader
-from chat.dataset_repo import Conflict, DatasetRepo, Denied, Doubtful, RepoError, Threads
+from chat.dataset_repo import Conflict, DatasetRepo, Denied, Doubtful, RepoError, Threads, TooMany, blob_id
+from chat.lease import PATH as LEASE
+from chat.lease import Claim, Lease
+from chat.purging import PURGE_AFTER, Purging
+from chat.retrying import Retrying
+from chat.slots import Slots
 from chat.store import Store
 
-LARGEST_BATCH = 200  # owners in one commit
-SOONEST = 30.0  # seconds between two ordinary commits: about 128 an hour are allowed, and deletions need some of them
+LARGEST_BATCH = 2000  # owners in one commit
+EARLY_AT = 200  # owners whose changes wait no longer than `SOONEST`
+SOONEST = 30.0  # seconds between two ordinary commits
 SOONEST_DELETION = 2.0  # seconds that deletions wait for each other
-LONGEST_WAIT = 300.0  # seconds between two tries of what fails
 PATIENCE = 20.0  # seconds without an answer after which the page is told so
-PURGE_AFTER = 600.0  # seconds that purges wait for each other
 TRIES = 4
+GONE = (
+    "The dataset {} is no longer on the Hub. It is made again from what is kept on this machine. If it was deleted on "
+    "purpose, stop the app and delete its DATA_DIR before the dataset."
+)
 MEANWHILE = "Conversations are kept on this machine meanwhile."
+USED_UP = (
+    "The Hub's quota of commits for this hour is used up; saving goes on by itself within {} minutes. If it happens often, "
+    "raise SYNC_SECONDS or give the app an account of its own."
+)
 
 
 class PublicDataset(Exception):
@@ -41,17 +55,31 @@ class PublicDataset(Exception):
 class Figures:
     """How far the backup is. `backlog`: conversations, deletions and changes of other parts that are not saved yet.
     `oldest`: seconds for which something has been kept here alone, at most. `problem`: a sentence with what to do, or
-    None. `restored`: whether all that the dataset holds has come back."""
+    None. `restored`: whether all that the dataset holds has come back. `commits_left`: of the Hub's quota, None without
+    one. `failures`: how many of each kind since the start, see `chat.retrying`."""
 
     backlog: int
     oldest: float
     problem: str | None
     restored: bool
     saved_at: float | None
+    commits_left: int | None
+    failures: Mapping[str, int]
+
+
+class NoSlot(TooMany):
+    """The quota leaves no room for this commit now. Nothing was sent."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__(USED_UP.format(max(1, math.ceil(wait / 60))), wait)
 
 
 class Backup:
-    """Keeps `store` and `repo` alike. `every`: seconds between commits. `report` gets each new problem, once."""
+    """Keeps `store` and `repo` alike. `every`: seconds between commits. `report` gets each new problem, once.
+
+    `slots`: the quota that commits are made inside, which `repo` itself counts; None: there is none.
+    `wants_lease`: whether another part has something to do that only the holder of `lease` may.
+    """
 
     def __init__(
         self,
@@ -64,6 +92,9 @@ class Backup:
         report: Callable[[str], None] = lambda _: None,
         tick: float = 1.0,
         purge_after: float = PURGE_AFTER,
+        slots: Slots | None = None,
+        lease: Lease | None = None,
+        wants_lease: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self.repo = repo
         self._db = store.db
@@ -72,18 +103,19 @@ class Backup:
         self._extras = tuple(extras)
         self._report = report
         self._tick = tick
-        self._purge_after = purge_after
         self._threads = Threads(READS_AT_ONCE)
-        self._reader = Reader(store.db, clock, self._threads, self._extras, report)
+        self.lease = lease or Lease(clock)
+        self._wanted_elsewhere = wants_lease
+        self._reader = Reader(store.db, clock, self._threads, self._extras, report, self.lease)
+        self._purging = Purging(store.db, clock, self._threads, self._reader, self.lease, purge_after)
         self.owners_back = self._reader.owners_back
         self.restored = self._reader.restored
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._hurried = False
         self._in_step = False  # with the head of the dataset, as far as this app knows
-        self._failure: str | None = None
-        self._failures = 0
-        self._not_before = 0.0
+        self._slots = slots or Slots.unlimited(clock)
+        self._retrying = Retrying(clock, report)
         self._last = 0.0  # when something was last tried
         self._waiting_since: float | None = None
         self._clean_at: float | None = None
@@ -101,10 +133,11 @@ class Backup:
                     "its settings, or set STORE_DATASET to another name."
                 )
         except RepoError as error:
-            self._failed(str(error))
+            self._retrying.failed(error)
 
     async def run(self) -> None:
         """Pull, flush and purge when it is time, until cancelled."""
+        self._slots.restore(await self._db.read(lambda db: rows.state(db, "slots")))
         while True:
             await self._turn()
             with suppress(TimeoutError):
@@ -117,11 +150,12 @@ class Backup:
         self._hurried = True
         self._wake.set()
 
-    async def flush(self) -> None:
+    async def flush(self, urgent: bool = False) -> None:
         """Return once everything that was kept here when this was called is in the dataset. Raises `RepoError`, also
-        where a file that cannot be read keeps a deletion, or another part's files, from being written."""
+        where a file that cannot be read keeps a deletion, or another part's files, from being written. `urgent`: the
+        part of the quota that is kept for what people take back may be used."""
         async with self._lock:
-            await self._persist(self._flush)
+            await self._persist(lambda: self._flush(urgent))
             for path, why in self._reader.left.items():
                 if path.startswith(("tombstones/", *(extra.prefix for extra in self._extras))):
                     raise Denied(why)
@@ -135,14 +169,15 @@ class Backup:
     async def purge(self) -> None:
         """Rewrite the history of the dataset: what was deleted from it is then in no commit. Raises `RepoError`."""
         async with self._lock:
-            await self._persist(self._flush)
+            await self._purging.at_once()
+            await self._persist(lambda: self._flush(urgent=True))
             await self._persist(self._purge)
 
     @property
     def problem(self) -> str | None:
         """What is wrong and what to do, in one or two sentences; None where all is well."""
-        if self._failure:
-            return f"{self._failure} {MEANWHILE}"
+        if self._retrying.problem:
+            return f"{self._retrying.problem} {MEANWHILE}"
         if self._waiting_since is not None and self._clock() - self._waiting_since > PATIENCE:
             return f"{self.repo.id} has not answered for a while; it is waited for. {MEANWHILE}"
         return next(iter(self._reader.left.values()), None)
@@ -162,6 +197,8 @@ class Backup:
             self.problem,
             self.restored.is_set(),
             self._saved_at,
+            self._slots.left,
+            dict(self._retrying.counted),
         )
 
     # -- when -------------------------------------------------------------------------------------------------------
@@ -169,45 +206,56 @@ class Backup:
     async def _turn(self) -> None:
         """Do what is due. Whatever goes wrong is noted and tried again later."""
         now = self._clock()
-        if now < self._not_before:
-            return
         try:
-            purge_at = await self._db.read(lambda db: rows.state(db, "purge_at"))
-            if purge_at is not None and float(purge_at) <= now:
+            waiting = await self._db.read(rows.waiting)
+            if not waiting:
+                self._clean_at = now
+            urgent = self._hurried or waiting.deletions > 0
+            if self._retrying.wait(now, urgent) > 0:
+                return
+            wants_lease = await self._wants_lease()
+            if self.lease.held() and await self._purging.is_due():
                 await self.purge()
-            elif await self._due(now):
-                self._last, self._hurried = now, False
-                async with self._lock:
-                    # What a file left unread holds up is told by `problem`, and is no reason to wait with the rest.
-                    await self._persist(self._flush)
+            elif self._due(waiting, now) or self.lease.would(wants_lease):
+                if waiting and self._in_step and (wait := self._slots.wait(urgent)):
+                    raise NoSlot(wait)
+                await self._flush_now(now, urgent)
             else:
                 return
-        except RepoError as error:
-            self._failed(str(error))
+        except NoSlot as error:
+            # No failure: it goes on when there is room. Told where it takes long.
+            if error.after > PATIENCE:
+                self._retrying.failed(error)
         except Exception as error:
-            # Its message may quote what it stumbled over, and that may be anybody's text.
-            self._failed(f"The backup met an error of its own ({type(error).__name__}) and will try again.")
+            self._retrying.failed(error)
         else:
-            self._failure, self._failures = None, 0
+            self._retrying.succeeded()
 
-    async def _due(self, now: float) -> bool:
-        waiting, passed = await self._db.read(rows.waiting), now - self._last
-        if not waiting:
-            self._clean_at = now
+    async def _wants_lease(self) -> bool:
+        """Whether there is a history to rewrite, or something that another part does."""
+        if await self._purging.is_due():
+            return True
+        return self._wanted_elsewhere is not None and await self._wanted_elsewhere()
+
+    async def _flush_now(self, now: float, urgent: bool) -> None:
+        self._last, hurried, self._hurried = now, self._hurried, False
+        try:
+            async with self._lock:
+                # What a file left unread holds up is told by `problem`, and is no reason to wait with the rest.
+                await self._persist(lambda: self._flush(urgent))
+        except BaseException:
+            self._hurried = self._hurried or hurried
+            raise
+
+    def _due(self, waiting: rows.Waiting, now: float) -> bool:
+        passed = now - self._last
         return (
             not self._in_step
             or self._hurried
             or (waiting.deletions > 0 and passed >= SOONEST_DELETION)
-            or (waiting.owners >= LARGEST_BATCH and passed >= min(SOONEST, self._every))
+            or (waiting.owners >= EARLY_AT and passed >= min(SOONEST, self._every))
             or passed >= self._every
         )
-
-    def _failed(self, sentence: str) -> None:
-        if sentence != self._failure:
-            self._report(sentence)
-        self._failure = sentence
-        self._not_before = self._clock() + min(LONGEST_WAIT, 2.0**self._failures)
-        self._failures = min(self._failures + 1, 10)
 
     # -- how --------------------------------------------------------------------------------------------------------
 
@@ -219,19 +267,20 @@ class Backup:
                 try:
                     await step()
                     return
-                except (Conflict, Doubtful):
+                except (Conflict, Doubtful) as error:
                     self._in_step = False
                     if not left:
                         raise
+                    self._retrying.count(error)
         finally:
             self._waiting_since = None
 
-    async def _flush(self) -> None:
-        private = False
+    async def _flush(self, urgent: bool) -> None:
+        private = looked = False
         while True:
             if not self._in_step:
                 await self._catch_up()
-                private = True
+                private = looked = True
             # Before the files: what changes meanwhile stays stale.
             stale_extras = await self._db.read(rows.stale_extras)
             extras = {
@@ -243,21 +292,44 @@ class Backup:
                 lambda db, extras=extras: next_batch(db, LARGEST_BATCH, extras, self._reader.left)
             )
             batch.stale_extras = [mark for mark in stale_extras if mark[0] in extras]
-            if not batch:
+            if not private:
+                # Where the dataset was deleted there is another one to fill.
+                self._in_step = private = await self._be_private()
+            if not looked and self._in_step and not batch:
+                looked, self._in_step = True, not await self._somebody_wrote()
+            if not self._in_step:
+                continue
+            claim = self.lease.claim(await self._wants_lease(), riding=bool(batch.add or batch.delete))
+            if not batch and claim is None:
                 self._saved_at = self._clock()
                 return
-            if not private:
-                await self._be_private()
-                private = True
-            await self._commit(batch)
+            await self._commit(batch, claim, urgent)
+            looked = True
 
-    async def _commit(self, batch: Batch) -> None:
+    async def _somebody_wrote(self) -> bool:
+        head = await self._threads.run(self.repo.head)
+        return head != await self._db.read(lambda db: rows.state(db, "head"))
+
+    async def _commit(self, batch: Batch, claim: Claim | None, urgent: bool) -> None:
         head = await self._db.read(lambda db: rows.state(db, "head"))
-        if batch.add or batch.delete:
+        add = {**batch.add, LEASE: claim.content} if claim else batch.add
+        if add or batch.delete:
+            if wait := self._slots.wait(urgent):
+                raise NoSlot(wait)
             message = f"Save {len(batch.add)} files, remove {len(batch.delete)}"
-            head = await self._threads.run(self.repo.commit, batch.add, batch.delete, head, message)
-        purge_at = self._clock() + self._purge_after
-        await self._db.write(lambda db: record(db, batch, head, purge_at))
+            head = await self._threads.run(self.repo.commit, add, batch.delete, head, message)
+
+        def write(db: sqlite3.Connection) -> None:
+            record(db, batch, head)
+            if batch.tombstones:
+                self._purging.after_deletions(db)
+            if claim:
+                rows.set_state(db, "lease", blob_id(claim.content))
+            rows.set_state(db, "slots", self._slots.saved())
+
+        await self._db.write(write)
+        if claim:
+            self.lease.applied(claim)
 
     async def _be_private(self) -> bool:
         """Whether the dataset is there. Raises `Denied` where others may read it: nothing is written then."""
@@ -271,20 +343,17 @@ class Backup:
 
     async def _catch_up(self) -> None:
         if not await self._be_private():
+            if await self._db.read(lambda db: rows.state(db, "head")):
+                self._report(GONE.format(self.repo.id))
             await self._threads.run(self.repo.create, formats.card())
         await self._reader.catch_up(self.repo)
         self._in_step = True
+        await self._purging.after_reading()
 
     async def _purge(self) -> None:
-        await self._threads.run(self.repo.squash, "Keep no history")
-        # Squashing asks for no parent: what another writer committed just before is in the new head, unread here.
-        self._in_step = False
         try:
-            await self._threads.run(self.repo.purge)
-        except Denied:
-            # Somebody has to do something first: it is tried again then, and holds up nothing until then.
-            later = repr(self._clock() + self._purge_after)
-            await self._db.write(lambda db: rows.set_state(db, "purge_at", later))
+            await self._purging.rewrite(self.repo, self._catch_up)
+        except BaseException:
+            # Squashing asks for no parent: what another writer committed just before is in the new head, unread here.
+            self._in_step = False
             raise
-        await self._catch_up()
-        await self._db.write(lambda db: rows.set_state(db, "purge_at", None))

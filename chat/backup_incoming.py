@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from chat import formats
 from chat.backup_rows import conversation, mark_accounts, mark_part, owner_line, set_state, state
-from chat.formats import SavedConversation, SavedOwner, SavedTombstone
+from chat.formats import SavedConversation, SavedMessage, SavedOwner, SavedTombstone
 
 CUT_OFF = "The app was moved while this answer was written. What had been saved is kept; try again for a whole one."
 
@@ -29,12 +29,16 @@ def file_gone(db: sqlite3.Connection, path: str) -> None:
 
 
 def merge_tombstones(db: sqlite3.Connection, prefix: str, found: Iterable[SavedTombstone]) -> None:
-    db.execute("UPDATE tombstones SET saved = 0 WHERE conversation BETWEEN ? AND ? || 'g'", (prefix, prefix))
+    """Bring in the deletions whose ids begin with `prefix`: the first time they were made, the last they were purged."""
+    db.execute("UPDATE tombstones SET saved = 0, told = 0 WHERE conversation BETWEEN ? AND ? || 'g'", (prefix, prefix))
     for line in found:
         db.execute(
-            "INSERT INTO tombstones (conversation, owner, deleted_at, saved) VALUES (?, ?, ?, 1)"
-            " ON CONFLICT DO UPDATE SET saved = 1",
-            (line.conversation, line.owner, line.deleted_at),
+            "INSERT INTO tombstones (conversation, owner, deleted_at, purged_at, saved, told) VALUES (?, ?, ?, ?, 1, 1)"
+            " ON CONFLICT DO UPDATE SET deleted_at = min(deleted_at, excluded.deleted_at),"
+            " purged_at = max(coalesce(purged_at, excluded.purged_at), coalesce(excluded.purged_at, purged_at)),"
+            " saved = (deleted_at >= excluded.deleted_at),"
+            " told = (coalesce(purged_at, 0) <= coalesce(excluded.purged_at, 0))",
+            (line.conversation, line.owner, line.deleted_at, line.purged_at),
         )
         db.execute("DELETE FROM conversations WHERE id = ?", (line.conversation,))
 
@@ -66,7 +70,8 @@ def merge_owner(db: sqlite3.Connection, saved: SavedOwner) -> None:
     for session in saved.sessions:
         db.execute(
             "INSERT INTO sessions (token_hash, owner, carrier, created_at, last_seen_at, expires_at)"
-            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            " VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (token_hash) DO UPDATE SET expires_at = max(expires_at, excluded.expires_at)",
             (
                 bytes.fromhex(session.token_hash),
                 stays,
@@ -79,7 +84,8 @@ def merge_owner(db: sqlite3.Connection, saved: SavedOwner) -> None:
     for key in saved.keys:
         db.execute(
             "INSERT INTO api_keys (key_hash, id, owner, name, created_at, revoked_at) VALUES (?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (key_hash) DO UPDATE SET revoked_at = coalesce(revoked_at, excluded.revoked_at)",
+            " ON CONFLICT (key_hash) DO UPDATE SET revoked_at ="
+            " min(coalesce(revoked_at, excluded.revoked_at), coalesce(excluded.revoked_at, revoked_at))",
             (bytes.fromhex(key.key_hash), key.id, stays, key.name, key.created_at, key.revoked_at),
         )
     # What the file lacks, or holds of somebody who is now another, is written anew; else it is as it should be.
@@ -124,6 +130,8 @@ def merge_users(db: sqlite3.Connection, path: str, found: Iterable[SavedConversa
             raise ValueError("a conversation stands in another owner's file")
         here.add(remote.id)
         if db.execute("SELECT 1 FROM tombstones WHERE conversation = ?", (remote.id,)).fetchone():
+            # It is in a commit, whatever was purged before.
+            db.execute("UPDATE tombstones SET purged_at = NULL WHERE conversation = ?", (remote.id,))
             mark_part(db, owner, part)
             continue
         local = conversation(db, remote.id)
@@ -149,15 +157,20 @@ def merge_users(db: sqlite3.Connection, path: str, found: Iterable[SavedConversa
 
 
 def _together(local: SavedConversation | None, remote: SavedConversation) -> SavedConversation:
-    """The two as one. An answer that was running when it was saved is running here, or was cut off."""
+    """The two as one. An answer that was running when it was saved is running here, or was cut off. One that is running
+    here is being written here, whatever a replica that cannot know it took it for."""
     mine = {message.id: message for message in local.messages} if local else {}
     cut_off = {"state": "interrupted", "error": CUT_OFF}
-    messages = tuple(
-        message
-        if message.state != "running"
-        else mine.get(message.id) or message.model_copy(update={**cut_off, "settled_at": message.created_at})
-        for message in remote.messages
-    )
+
+    def as_it_is(message: SavedMessage) -> SavedMessage:
+        known = mine.get(message.id)
+        if known and (message.state == "running" or (message.state == "interrupted" and known.state == "running")):
+            return known
+        if message.state == "running":
+            return message.model_copy(update={**cut_off, "settled_at": message.created_at})
+        return message
+
+    messages = tuple(as_it_is(message) for message in remote.messages)
     changed = messages != remote.messages and any(message.id not in mine for message in messages)
     remote = remote.model_copy(update={"messages": messages, "revision": remote.revision + changed})
     return formats.merge(local, remote) if local else remote

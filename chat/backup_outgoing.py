@@ -8,10 +8,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from chat import formats
-from chat.backup_rows import conversation, mark_part, owner_line, saved_files, set_state, state
+from chat.backup_rows import conversation, mark_part, owner_line, saved_files, set_state
 from chat.dataset_repo import blob_id
 from chat.formats import SavedTombstone
 
+_TOMBSTONE = ("conversation", "owner", "deleted_at", "purged_at")
 BATCH_BYTES = 32_000_000  # of files in one commit, or one owner's where that is more
 
 
@@ -26,6 +27,7 @@ class Batch:
     stale_accounts: list[tuple[str, int]] = field(default_factory=list)  # owner, marks
     stale_extras: list[tuple[str, int]] = field(default_factory=list)  # prefix, marks
     tombstones: list[str] = field(default_factory=list)
+    told: list[tuple[str, float | None]] = field(default_factory=list)  # conversation, when it was purged
 
     def __bool__(self) -> bool:
         return any(
@@ -37,6 +39,7 @@ class Batch:
                 self.stale_accounts,
                 self.stale_extras,
                 self.tombstones,
+                self.told,
             )
         )
 
@@ -76,18 +79,21 @@ def _known(db: sqlite3.Connection, path: str) -> str | None:
 
 
 def _add_tombstones(db: sqlite3.Connection, batch: Batch, left: Collection[str]) -> None:
-    rows = db.execute("SELECT conversation FROM tombstones WHERE saved = 0").fetchall()
-    for prefix in sorted({row["conversation"][:2] for row in rows}):
+    changed = db.execute(
+        "SELECT conversation FROM tombstones WHERE saved = 0"
+        " UNION SELECT conversation FROM tombstones WHERE purged_at IS NOT NULL AND told = 0"
+    ).fetchall()
+    for prefix in sorted({row["conversation"][:2] for row in changed}):
         path = f"tombstones/{prefix}.jsonl"
         if path in left:
             continue
-        lines = db.execute(
-            "SELECT conversation, owner, deleted_at FROM tombstones WHERE conversation BETWEEN ? AND ? || 'g'"
-            " ORDER BY conversation",
-            (prefix, prefix),
-        )
-        _add(batch, path, formats.encode(SavedTombstone(**dict(row)) for row in lines), _known(db, path))
-        batch.tombstones += [row["conversation"] for row in rows if row["conversation"].startswith(prefix)]
+        rows = db.execute(
+            "SELECT * FROM tombstones WHERE conversation BETWEEN ? AND ? || 'g' ORDER BY conversation", (prefix, prefix)
+        ).fetchall()
+        lines = (SavedTombstone(**{name: row[name] for name in _TOMBSTONE}) for row in rows)
+        _add(batch, path, formats.encode(lines), _known(db, path))
+        batch.tombstones += [row["conversation"] for row in rows if not row["saved"]]
+        batch.told += [(row["conversation"], row["purged_at"]) for row in rows if row["purged_at"] and not row["told"]]
 
 
 def _add_accounts(db: sqlite3.Connection, batch: Batch, left: Collection[str]) -> None:
@@ -181,7 +187,7 @@ def _line(db: sqlite3.Connection, id: str) -> tuple[int, bytes]:
     return found.revision, formats.encode([found])
 
 
-def record(db: sqlite3.Connection, batch: Batch, head: str, purge_at: float) -> None:
+def record(db: sqlite3.Connection, batch: Batch, head: str) -> None:
     """Note that `batch` is in the dataset, whose head is now `head`. What changed since it was read stays to be written."""
     for revision, part, id, owner in batch.conversations:
         found = db.execute(
@@ -194,9 +200,8 @@ def record(db: sqlite3.Connection, batch: Batch, head: str, purge_at: float) -> 
     db.executemany("DELETE FROM stale_accounts WHERE owner = ? AND marks = ?", batch.stale_accounts)
     db.executemany("DELETE FROM stale_extras WHERE prefix = ? AND marks = ?", batch.stale_extras)
     db.executemany("UPDATE tombstones SET saved = 1 WHERE conversation = ?", [(id,) for id in batch.tombstones])
+    db.executemany("UPDATE tombstones SET told = 1 WHERE conversation = ? AND purged_at IS ?", batch.told)
     for path, content in batch.add.items():
         db.execute("INSERT OR REPLACE INTO saved_files VALUES (?, ?)", (path, blob_id(content)))
     db.executemany("DELETE FROM saved_files WHERE path = ?", [(path,) for path in batch.delete])
     set_state(db, "head", head)
-    if batch.tombstones and state(db, "purge_at") is None:
-        set_state(db, "purge_at", repr(purge_at))

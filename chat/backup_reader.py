@@ -15,6 +15,8 @@ from chat import formats
 from chat.dataset_repo import DatasetRepo, Doubtful, Threads
 from chat.db import Database
 from chat.formats import BadFile, SavedConversation, SavedOwner, SavedTombstone
+from chat.lease import PATH as LEASE
+from chat.lease import Lease
 
 READS_AT_ONCE = 8
 
@@ -47,6 +49,7 @@ class Reader:
         threads: Threads,
         extras: Sequence[Extra],
         report: Callable[[str], None],
+        lease: Lease,
     ) -> None:
         self.left: dict[str, str] = {}
         self.owners_back = asyncio.Event()
@@ -56,6 +59,7 @@ class Reader:
         self._threads = threads
         self._extras = tuple(extras)
         self._report = report
+        self._lease = lease
 
     async def catch_up(self, repo: DatasetRepo) -> None:
         """Take over whatever in the head differs from what was last written or read here. Raises `RepoError`."""
@@ -75,6 +79,8 @@ class Reader:
         for extra in self._extras:
             await self._take_extra(repo, head, changed, extra)
         await self._take(repo, head, changed, formats.owner_and_part, SavedConversation, self._users)
+        # After everything else: who finds that it holds the lease has read what came before.
+        await self._look_at_lease(repo, head, there.get(LEASE))
         if "README.md" not in there:
             card = {"README.md": formats.card().encode()}
             head = await self._threads.run(repo.commit, card, (), head, "Describe this dataset")
@@ -135,6 +141,14 @@ class Reader:
                 self._leave(path, str(error))
         else:
             await self._db.write(lambda db: [incoming.read_file(db, path, changed[path]) for path in paths])
+
+    async def _look_at_lease(self, repo: DatasetRepo, head: str, id: str | None) -> None:
+        self._lease.before = await self._db.read(lambda db: rows.state(db, "lease"))
+        if self._lease.unread(id):
+            try:
+                self._lease.look(id, await self._threads.run(repo.read, LEASE, head) if id else None)
+            except BadFile as error:
+                self._leave(LEASE, str(error))
 
     def _leave(self, path: str, why: str) -> None:
         self.left[path] = why

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from chat.formats import SavedConversation, SavedMessage, SavedOwner
+from chat.formats import SavedConversation, SavedMessage, SavedOwner, owner_and_part
 
 DAY = 86400.0
 
@@ -136,3 +136,41 @@ def mark_accounts(db: sqlite3.Connection, prefix: str, except_for: Collection[st
                 "INSERT INTO stale_accounts (owner) VALUES (?) ON CONFLICT DO UPDATE SET marks = marks + 1",
                 (row["id"],),
             )
+
+
+def schedule_purge(db: sqlite3.Connection, at: float, apart: float) -> None:
+    """Have the history rewritten at `at`, but `apart` seconds after the last time at the earliest."""
+    at = max(at, float(state(db, "purged") or 0.0) + apart)
+    planned = state(db, "purge_at")
+    set_state(db, "purge_at", repr(at if planned is None else min(at, float(planned))))
+
+
+def reconsider_purge(db: sqlite3.Connection, at: float, apart: float) -> None:
+    """Have purged at `at` what another replica deleted and then did not purge; nothing where there is nothing left to."""
+    waits = db.execute("SELECT max(saved) FROM tombstones WHERE purged_at IS NULL").fetchone()[0]
+    if waits is None:
+        set_state(db, "purge_at", None)
+    elif waits == 1 and state(db, "purge_at") is None:
+        schedule_purge(db, at, apart)
+
+
+def to_purge(db: sqlite3.Connection, left: Collection[str]) -> list[str]:
+    """The deleted conversations that are in no file of the head: purged now, they are in no commit either. A file that
+    is left unread, or is still to be written anew, may hold one."""
+    rows = db.execute(
+        "SELECT conversation, owner FROM tombstones WHERE purged_at IS NULL AND saved = 1"
+        " AND owner NOT IN (SELECT owner FROM stale_parts)"
+    )
+    unread = {found[0] for path in left if (found := owner_and_part(path))}
+    return [row["conversation"] for row in rows if row["owner"] not in unread]
+
+
+def purged(db: sqlite3.Connection, conversations: Collection[str], now: float) -> None:
+    """Note that these conversations are nowhere in the dataset any more; the dataset is told with the next commit."""
+    db.executemany(
+        "UPDATE tombstones SET purged_at = ?, told = 0 WHERE conversation = ? AND purged_at IS NULL",
+        [(now, conversation) for conversation in conversations],
+    )
+    set_state(db, "purged", repr(now))
+    set_state(db, "purge_at", None)
+    set_state(db, "unpurged", None)
