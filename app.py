@@ -21,9 +21,10 @@ from chat.db import MIGRATIONS, Database, DatabaseError
 from chat.engines.machine import Machine
 from chat.engines.pool import EnginePool, build_server
 from chat.generation import Generations
-from chat.hub import HubRepo, ModelLookup
+from chat.hub import HubRepo
 from chat.hush import hush
 from chat.models.catalog import Catalog, CatalogError
+from chat.models.lookup import ModelLookup
 from chat.service import ChatService
 from chat.settings import Settings, SettingsError
 from chat.store import Store

@@ -11,63 +11,75 @@ noted as saved is only ever what a commit holds. Nobody who sends a message wait
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from chat import backup_rows as rows
 from chat import formats
-from chat.dataset_repo import Conflict, DatasetRepo, Denied, Doubtful, RepoError, Threads
-from chat.formats import BadFile, SavedConversation, SavedOwner, SavedTombstone
+from chat.backup_outgoing import Batch, next_batch, record
+from chat.backup_reader import READS_AT_ONCE, Extra, Reader
+from chat.dataset_repo import Conflict, DatasetRepo, Denied, Doubtful, RepoError, Threads, TooMany, blob_id
+from chat.lease import PATH as LEASE
+from chat.lease import Claim, Lease
+from chat.purging import PURGE_AFTER, Purging
+from chat.retrying import Retrying
+from chat.slots import Slots
 from chat.store import Store
 
-LARGEST_BATCH = 200  # owners in one commit
-SOONEST = 30.0  # seconds between two ordinary commits: about 128 an hour are allowed, and deletions need some of them
+LARGEST_BATCH = 2000  # owners in one commit
+EARLY_AT = 200  # owners whose changes wait no longer than `SOONEST`
+SOONEST = 30.0  # seconds between two ordinary commits
 SOONEST_DELETION = 2.0  # seconds that deletions wait for each other
-LONGEST_WAIT = 300.0  # seconds between two tries of what fails
 PATIENCE = 20.0  # seconds without an answer after which the page is told so
-PURGE_AFTER = 600.0  # seconds that purges wait for each other
-READS_AT_ONCE = 8
 TRIES = 4
+GONE = (
+    "The dataset {} is no longer on the Hub. It is made again from what is kept on this machine. If it was deleted on "
+    "purpose, stop the app and delete its DATA_DIR before the dataset."
+)
 MEANWHILE = "Conversations are kept on this machine meanwhile."
+USED_UP = (
+    "The Hub's quota of commits for this hour is used up; saving goes on by itself within {} minutes. If it happens often, "
+    "raise SYNC_SECONDS or give the app an account of its own."
+)
 
 
 class PublicDataset(Exception):
     """The dataset that should keep conversations can be read by others; `str(error)` says what to do."""
 
 
-class Extra(Protocol):
-    """Files that another part keeps in the private dataset: those whose path begins with `prefix`, and no others.
-
-    They come back before any conversation. `merge` may be called with the same files again.
-    """
-
-    prefix: str
-
-    async def files(self) -> Mapping[str, bytes]:
-        """All of them, as they should be. One that is no longer among them is deleted."""
-
-    async def merge(self, files: Mapping[str, bytes]) -> None:
-        """Take over what the dataset holds, by path. Raises `BadFile` for what cannot be read: it is left as it is."""
-
-
 @dataclass(frozen=True, slots=True)
 class Figures:
     """How far the backup is. `backlog`: conversations, deletions and changes of other parts that are not saved yet.
     `oldest`: seconds for which something has been kept here alone, at most. `problem`: a sentence with what to do, or
-    None. `restored`: whether all that the dataset holds has come back."""
+    None. `restored`: whether all that the dataset holds has come back. `commits_left`: of the Hub's quota, None without
+    one. `failures`: how many of each kind since the start, see `chat.retrying`."""
 
     backlog: int
     oldest: float
     problem: str | None
     restored: bool
     saved_at: float | None
+    commits_left: int | None
+    failures: Mapping[str, int]
+
+
+class NoSlot(TooMany):
+    """The quota leaves no room for this commit now. Nothing was sent."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__(USED_UP.format(max(1, math.ceil(wait / 60))), wait)
 
 
 class Backup:
-    """Keeps `store` and `repo` alike. `every`: seconds between commits. `report` gets each new problem, once."""
+    """Keeps `store` and `repo` alike. `every`: seconds between commits. `report` gets each new problem, once.
+
+    `slots`: the quota that commits are made inside, which `repo` itself counts; None: there is none.
+    `wants_lease`: whether another part has something to do that only the holder of `lease` may.
+    """
 
     def __init__(
         self,
@@ -80,27 +92,30 @@ class Backup:
         report: Callable[[str], None] = lambda _: None,
         tick: float = 1.0,
         purge_after: float = PURGE_AFTER,
+        slots: Slots | None = None,
+        lease: Lease | None = None,
+        wants_lease: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self.repo = repo
-        # Before this, a visitor's cookie may be one that is not yet known again.
-        self.owners_back = asyncio.Event()
-        self.restored = asyncio.Event()
         self._db = store.db
         self._clock = clock
         self._every = every
         self._extras = tuple(extras)
         self._report = report
         self._tick = tick
-        self._purge_after = purge_after
         self._threads = Threads(READS_AT_ONCE)
+        self.lease = lease or Lease(clock)
+        self._wanted_elsewhere = wants_lease
+        self._reader = Reader(store.db, clock, self._threads, self._extras, report, self.lease)
+        self._purging = Purging(store.db, clock, self._threads, self._reader, self.lease, purge_after)
+        self.owners_back = self._reader.owners_back
+        self.restored = self._reader.restored
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._hurried = False
         self._in_step = False  # with the head of the dataset, as far as this app knows
-        self._left: dict[str, str] = {}  # path of a file that cannot be read -> why
-        self._failure: str | None = None
-        self._failures = 0
-        self._not_before = 0.0
+        self._slots = slots or Slots.unlimited(clock)
+        self._retrying = Retrying(clock, report)
         self._last = 0.0  # when something was last tried
         self._waiting_since: float | None = None
         self._clean_at: float | None = None
@@ -118,10 +133,11 @@ class Backup:
                     "its settings, or set STORE_DATASET to another name."
                 )
         except RepoError as error:
-            self._failed(str(error))
+            self._retrying.failed(error)
 
     async def run(self) -> None:
         """Pull, flush and purge when it is time, until cancelled."""
+        self._slots.restore(await self._db.read(lambda db: rows.state(db, "slots")))
         while True:
             await self._turn()
             with suppress(TimeoutError):
@@ -134,12 +150,13 @@ class Backup:
         self._hurried = True
         self._wake.set()
 
-    async def flush(self) -> None:
+    async def flush(self, urgent: bool = False) -> None:
         """Return once everything that was kept here when this was called is in the dataset. Raises `RepoError`, also
-        where a file that cannot be read keeps a deletion, or another part's files, from being written."""
+        where a file that cannot be read keeps a deletion, or another part's files, from being written. `urgent`: the
+        part of the quota that is kept for what people take back may be used."""
         async with self._lock:
-            await self._persist(self._flush)
-            for path, why in self._left.items():
+            await self._persist(lambda: self._flush(urgent))
+            for path, why in self._reader.left.items():
                 if path.startswith(("tombstones/", *(extra.prefix for extra in self._extras))):
                     raise Denied(why)
 
@@ -152,17 +169,18 @@ class Backup:
     async def purge(self) -> None:
         """Rewrite the history of the dataset: what was deleted from it is then in no commit. Raises `RepoError`."""
         async with self._lock:
-            await self._persist(self._flush)
+            await self._purging.at_once()
+            await self._persist(lambda: self._flush(urgent=True))
             await self._persist(self._purge)
 
     @property
     def problem(self) -> str | None:
         """What is wrong and what to do, in one or two sentences; None where all is well."""
-        if self._failure:
-            return f"{self._failure} {MEANWHILE}"
+        if self._retrying.problem:
+            return f"{self._retrying.problem} {MEANWHILE}"
         if self._waiting_since is not None and self._clock() - self._waiting_since > PATIENCE:
             return f"{self.repo.id} has not answered for a while; it is waited for. {MEANWHILE}"
-        return next(iter(self._left.values()), None)
+        return next(iter(self._reader.left.values()), None)
 
     async def state(self, conversation: str) -> Literal["kept here", "saved"]:
         """Where a conversation is, as it is now."""
@@ -179,6 +197,8 @@ class Backup:
             self.problem,
             self.restored.is_set(),
             self._saved_at,
+            self._slots.left,
+            dict(self._retrying.counted),
         )
 
     # -- when -------------------------------------------------------------------------------------------------------
@@ -186,45 +206,56 @@ class Backup:
     async def _turn(self) -> None:
         """Do what is due. Whatever goes wrong is noted and tried again later."""
         now = self._clock()
-        if now < self._not_before:
-            return
         try:
-            purge_at = await self._db.read(lambda db: rows.state(db, "purge_at"))
-            if purge_at is not None and float(purge_at) <= now:
+            waiting = await self._db.read(rows.waiting)
+            if not waiting:
+                self._clean_at = now
+            urgent = self._hurried or waiting.deletions > 0
+            if self._retrying.wait(now, urgent) > 0:
+                return
+            wants_lease = await self._wants_lease()
+            if self.lease.held() and await self._purging.is_due():
                 await self.purge()
-            elif await self._due(now):
-                self._last, self._hurried = now, False
-                async with self._lock:
-                    # What a file left unread holds up is told by `problem`, and is no reason to wait with the rest.
-                    await self._persist(self._flush)
+            elif self._due(waiting, now) or self.lease.would(wants_lease):
+                if waiting and self._in_step and (wait := self._slots.wait(urgent)):
+                    raise NoSlot(wait)
+                await self._flush_now(now, urgent)
             else:
                 return
-        except RepoError as error:
-            self._failed(str(error))
+        except NoSlot as error:
+            # No failure: it goes on when there is room. Told where it takes long.
+            if error.after > PATIENCE:
+                self._retrying.failed(error)
         except Exception as error:
-            # Its message may quote what it stumbled over, and that may be anybody's text.
-            self._failed(f"The backup met an error of its own ({type(error).__name__}) and will try again.")
+            self._retrying.failed(error)
         else:
-            self._failure, self._failures = None, 0
+            self._retrying.succeeded()
 
-    async def _due(self, now: float) -> bool:
-        waiting, passed = await self._db.read(rows.waiting), now - self._last
-        if not waiting:
-            self._clean_at = now
+    async def _wants_lease(self) -> bool:
+        """Whether there is a history to rewrite, or something that another part does."""
+        if await self._purging.is_due():
+            return True
+        return self._wanted_elsewhere is not None and await self._wanted_elsewhere()
+
+    async def _flush_now(self, now: float, urgent: bool) -> None:
+        self._last, hurried, self._hurried = now, self._hurried, False
+        try:
+            async with self._lock:
+                # What a file left unread holds up is told by `problem`, and is no reason to wait with the rest.
+                await self._persist(lambda: self._flush(urgent))
+        except BaseException:
+            self._hurried = self._hurried or hurried
+            raise
+
+    def _due(self, waiting: rows.Waiting, now: float) -> bool:
+        passed = now - self._last
         return (
             not self._in_step
             or self._hurried
             or (waiting.deletions > 0 and passed >= SOONEST_DELETION)
-            or (waiting.owners >= LARGEST_BATCH and passed >= min(SOONEST, self._every))
+            or (waiting.owners >= EARLY_AT and passed >= min(SOONEST, self._every))
             or passed >= self._every
         )
-
-    def _failed(self, sentence: str) -> None:
-        if sentence != self._failure:
-            self._report(sentence)
-        self._failure = sentence
-        self._not_before = self._clock() + min(LONGEST_WAIT, 2.0**self._failures)
-        self._failures = min(self._failures + 1, 10)
 
     # -- how --------------------------------------------------------------------------------------------------------
 
@@ -236,45 +267,69 @@ class Backup:
                 try:
                     await step()
                     return
-                except (Conflict, Doubtful):
+                except (Conflict, Doubtful) as error:
                     self._in_step = False
                     if not left:
                         raise
+                    self._retrying.count(error)
         finally:
             self._waiting_since = None
 
-    async def _flush(self) -> None:
-        private = False
+    async def _flush(self, urgent: bool) -> None:
+        private = looked = False
         while True:
             if not self._in_step:
                 await self._catch_up()
-                private = True
+                private = looked = True
             # Before the files: what changes meanwhile stays stale.
             stale_extras = await self._db.read(rows.stale_extras)
             extras = {
                 extra.prefix: await extra.files()
                 for extra in self._extras
-                if not any(path.startswith(extra.prefix) for path in self._left)
+                if not any(path.startswith(extra.prefix) for path in self._reader.left)
             }
             batch = await self._db.read(
-                lambda db, extras=extras: rows.next_batch(db, LARGEST_BATCH, extras, self._left)
+                lambda db, extras=extras: next_batch(db, LARGEST_BATCH, extras, self._reader.left)
             )
             batch.stale_extras = [mark for mark in stale_extras if mark[0] in extras]
-            if not batch:
+            if not private:
+                # Where the dataset was deleted there is another one to fill.
+                self._in_step = private = await self._be_private()
+            if not looked and self._in_step and not batch:
+                looked, self._in_step = True, not await self._somebody_wrote()
+            if not self._in_step:
+                continue
+            claim = self.lease.claim(await self._wants_lease(), riding=bool(batch.add or batch.delete))
+            if not batch and claim is None:
                 self._saved_at = self._clock()
                 return
-            if not private:
-                await self._be_private()
-                private = True
-            await self._commit(batch)
+            await self._commit(batch, claim, urgent)
+            looked = True
 
-    async def _commit(self, batch: rows.Batch) -> None:
+    async def _somebody_wrote(self) -> bool:
+        head = await self._threads.run(self.repo.head)
+        return head != await self._db.read(lambda db: rows.state(db, "head"))
+
+    async def _commit(self, batch: Batch, claim: Claim | None, urgent: bool) -> None:
         head = await self._db.read(lambda db: rows.state(db, "head"))
-        if batch.add or batch.delete:
+        add = {**batch.add, LEASE: claim.content} if claim else batch.add
+        if add or batch.delete:
+            if wait := self._slots.wait(urgent):
+                raise NoSlot(wait)
             message = f"Save {len(batch.add)} files, remove {len(batch.delete)}"
-            head = await self._threads.run(self.repo.commit, batch.add, batch.delete, head, message)
-        purge_at = self._clock() + self._purge_after
-        await self._db.write(lambda db: rows.record(db, batch, head, purge_at))
+            head = await self._threads.run(self.repo.commit, add, batch.delete, head, message)
+
+        def write(db: sqlite3.Connection) -> None:
+            record(db, batch, head)
+            if batch.tombstones:
+                self._purging.after_deletions(db)
+            if claim:
+                rows.set_state(db, "lease", blob_id(claim.content))
+            rows.set_state(db, "slots", self._slots.saved())
+
+        await self._db.write(write)
+        if claim:
+            self.lease.applied(claim)
 
     async def _be_private(self) -> bool:
         """Whether the dataset is there. Raises `Denied` where others may read it: nothing is written then."""
@@ -288,109 +343,17 @@ class Backup:
 
     async def _catch_up(self) -> None:
         if not await self._be_private():
+            if await self._db.read(lambda db: rows.state(db, "head")):
+                self._report(GONE.format(self.repo.id))
             await self._threads.run(self.repo.create, formats.card())
-        head = await self._threads.run(self.repo.head)
-        if head is None:
-            raise Doubtful(f"The dataset {self.repo.id} was just made and is not there yet.")
-        there = await self._threads.run(self.repo.files, "", head)
-        known = await self._db.read(rows.saved_files)
-        changed = {path: id for path, id in there.items() if known.get(path) != id}
-        self._left = {}
-        gone = [path for path in known if path not in there]
-        await self._db.write(lambda db: [rows.file_gone(db, path) for path in gone])
-        # Who may open what, what is deleted and what was agreed to come before the first conversation does.
-        await self._take(head, changed, formats.prefix_of_accounts, SavedOwner, self._owners)
-        await self._take(head, changed, formats.prefix_of_tombstones, SavedTombstone, self._tombstones)
-        self.owners_back.set()
-        for extra in self._extras:
-            await self._take_extra(head, changed, extra)
-        await self._take(head, changed, formats.owner_and_part, SavedConversation, self._users)
-        if "README.md" not in there:
-            card = {"README.md": formats.card().encode()}
-            head = await self._threads.run(self.repo.commit, card, (), head, "Describe this dataset")
-        await self._db.write(lambda db: rows.set_state(db, "head", head))
+        await self._reader.catch_up(self.repo)
         self._in_step = True
-        needed = ("users/", "tombstones/", *(extra.prefix for extra in self._extras))
-        if any(path.startswith(needed) for path in self._left):
-            self.restored.clear()
-        else:
-            self.restored.set()
-
-    async def _take(
-        self,
-        head: str,
-        changed: Mapping[str, str],
-        wanted: Callable[[str], object | None],
-        kind: type[formats.L],
-        merge: Callable[[sqlite3.Connection, str, list[formats.L]], None],
-    ) -> None:
-        """Read the changed files of one kind, some at once, and merge each in a transaction with the note that it is."""
-        at_once = asyncio.Semaphore(READS_AT_ONCE)
-
-        def read(path: str) -> list[formats.L]:
-            return formats.decode(kind, path, self.repo.read(path, head))
-
-        async def take(path: str) -> None:
-            try:
-                async with at_once:
-                    found = await self._threads.run(read, path)
-
-                def write(db: sqlite3.Connection) -> None:
-                    merge(db, path, found)
-                    rows.read_file(db, path, changed[path])
-
-                await self._db.write(write)
-            except BadFile as error:
-                self._leave(path, str(error))
-            except (sqlite3.IntegrityError, KeyError, ValueError):
-                self._leave(path, f"{path} holds what cannot be kept. It is left as it is: correct it in the dataset.")
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for path in sorted(changed):
-                    if wanted(path) is not None:
-                        group.create_task(take(path))
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
-
-    async def _take_extra(self, head: str, changed: Mapping[str, str], extra: Extra) -> None:
-        paths = [path for path in changed if path.startswith(extra.prefix)]
-        if not paths:
-            return
-        files = {path: await self._threads.run(self.repo.read, path, head) for path in paths}
-        try:
-            await extra.merge(files)
-        except BadFile as error:
-            for path in paths:
-                self._leave(path, str(error))
-        else:
-            await self._db.write(lambda db: [rows.read_file(db, path, changed[path]) for path in paths])
-
-    def _leave(self, path: str, why: str) -> None:
-        self._left[path] = why
-        self._report(why)
-
-    @staticmethod
-    def _owners(db: sqlite3.Connection, path: str, found: list[SavedOwner]) -> None:
-        rows.merge_owners(db, formats.prefix_of_accounts(path), found)
-
-    @staticmethod
-    def _tombstones(db: sqlite3.Connection, path: str, found: list[SavedTombstone]) -> None:
-        rows.merge_tombstones(db, formats.prefix_of_tombstones(path), found)
-
-    def _users(self, db: sqlite3.Connection, path: str, found: list[SavedConversation]) -> None:
-        rows.merge_users(db, path, found, self._clock())
+        await self._purging.after_reading()
 
     async def _purge(self) -> None:
-        await self._threads.run(self.repo.squash, "Keep no history")
-        # Squashing asks for no parent: what another writer committed just before is in the new head, unread here.
-        self._in_step = False
         try:
-            await self._threads.run(self.repo.purge)
-        except Denied:
-            # Somebody has to do something first: it is tried again then, and holds up nothing until then.
-            later = repr(self._clock() + self._purge_after)
-            await self._db.write(lambda db: rows.set_state(db, "purge_at", later))
+            await self._purging.rewrite(self.repo, self._catch_up)
+        except BaseException:
+            # Squashing asks for no parent: what another writer committed just before is in the new head, unread here.
+            self._in_step = False
             raise
-        await self._catch_up()
-        await self._db.write(lambda db: rows.set_state(db, "purge_at", None))

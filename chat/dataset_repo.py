@@ -5,6 +5,7 @@ RepoError
   Doubtful      no clear answer: it may have been applied, so read the head before doing it again
   Denied        it will not be allowed until somebody changes something; the sentence says what
   Unreachable   not now; the same may work later
+    TooMany     the quota of requests or commits is used up
 """
 
 from __future__ import annotations
@@ -16,15 +17,17 @@ import json
 import os
 import secrets
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Literal, ParamSpec, Protocol, TypeVar
 
 Visibility = Literal["private", "public", "gated"]
 P = ParamSpec("P")
 T = TypeVar("T")
+
+CALL_SECONDS = 120.0  # that one call may take, whatever the client's own patience
 
 
 class RepoError(Exception):
@@ -45,6 +48,14 @@ class Denied(RepoError):
 
 class Unreachable(RepoError):
     """Nobody answers there, or asks to come back later. Nothing was applied."""
+
+
+class TooMany(Unreachable):
+    """The quota is used up. `after`: seconds until the same may work, where the server said so. Nothing was applied."""
+
+    def __init__(self, sentence: str, after: float | None = None) -> None:
+        super().__init__(sentence)
+        self.after = after
 
 
 class DatasetRepo(Protocol):
@@ -88,14 +99,44 @@ class DatasetRepo(Protocol):
 
 
 class Threads:
-    """At most so many threads for calls of a repository, which may wait long. Those that `asyncio.to_thread` shares out
-    are few, and whoever sends a message waits for them."""
+    """At most `most` calls of a repository at once, each in a thread of its own and for at most `seconds`.
 
-    def __init__(self, most: int) -> None:
-        self._pool = ThreadPoolExecutor(most, thread_name_prefix="repo")
+    Not the threads that `asyncio.to_thread` shares out: those are few, and whoever sends a message waits for them. A call
+    that takes longer is given up as `Doubtful`; its thread ends when the client's own patience does, and holds up nobody,
+    the end of the process included.
+    """
+
+    def __init__(self, most: int, seconds: float = CALL_SECONDS) -> None:
+        self._room = asyncio.Semaphore(most)
+        self._seconds = seconds
 
     async def run(self, fn: Callable[P, T], *arguments: P.args) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, fn, *arguments)
+        async with self._room:
+            loop = asyncio.get_running_loop()
+            answer: asyncio.Future[T] = loop.create_future()
+            threading.Thread(target=_answer, args=(loop, answer, fn, arguments), name="repo", daemon=True).start()
+            try:
+                async with asyncio.timeout(self._seconds):
+                    return await answer
+            except TimeoutError:
+                raise Doubtful(f"There was no answer within {self._seconds:.0f} s. It is asked again.") from None
+
+
+def _answer(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T], fn: Callable[P, T], arguments: P.args) -> None:
+    def tell(result: T | None, error: BaseException | None) -> None:
+        if answer.done():
+            return  # given up meanwhile
+        if error is None:
+            answer.set_result(result)
+        else:
+            answer.set_exception(error)
+
+    try:
+        outcome = fn(*arguments), None
+    except BaseException as error:
+        outcome = None, error
+    with suppress(RuntimeError):  # the loop is closed: the app has ended
+        loop.call_soon_threadsafe(tell, *outcome)
 
 
 def blob_id(content: bytes) -> str:

@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-FORMAT = 1
+# 1: the first. 2: a tombstone says when its conversation was purged. `_upgraded` reads every one before the newest.
+FORMAT = 2
 PART_BYTES = 4_000_000  # a part that is longer starts another one
 _HEX = "[0-9a-f]"
 _USER_PATH = re.compile(rf"users/({_HEX}{{2}})/(\1{_HEX}{{30}})(?:\.([1-9][0-9]{{0,5}}))?\.jsonl")
@@ -119,6 +120,7 @@ class SavedTombstone(_Line):
     conversation: Id
     owner: Id
     deleted_at: float
+    purged_at: float | None = None  # when no commit and no large file held it any more
 
 
 L = TypeVar("L", SavedConversation, SavedOwner, SavedTombstone)
@@ -138,18 +140,30 @@ def decode(kind: type[L], path: str, content: bytes) -> list[L]:
             continue
         try:
             values = json.loads(line)
-            if isinstance(values, dict) and isinstance(values.get("format"), int) and values["format"] > FORMAT:
-                raise BadFile(
-                    f"{path} was written by a newer Parley (format {values['format']}, this one knows {FORMAT}). "
-                    "It is left as it is; run that version."
-                )
-            found.append(kind.model_validate(values))
+            refuse_newer(path, values)
+            found.append(kind.model_validate(_upgraded(values)))
         except (ValueError, ValidationError, RecursionError):
             raise BadFile(
                 f"Line {number} of {path} is damaged. The file is left as it is: correct it in the dataset, or take an "
                 "older version of it from the dataset's history."
             ) from None
     return found
+
+
+def refuse_newer(path: str, values: Any, known: int = FORMAT) -> None:
+    """Raise `BadFile` where these values name a format of a later version."""
+    if isinstance(values, dict) and isinstance(values.get("format"), int) and values["format"] > known:
+        raise BadFile(
+            f"{path} was written by a newer Parley (format {values['format']}, this one knows {known}). "
+            "It is left as it is; run that version."
+        )
+
+
+def _upgraded(values: Any) -> Any:
+    """A line of any earlier format as one of the newest. What an earlier one lacks has a default, so far."""
+    return (
+        {**values, "format": FORMAT} if isinstance(values, dict) and values.get("format") in range(FORMAT) else values
+    )
 
 
 _RANK = {None: 0, "running": 0, "interrupted": 1, "failed": 2, "stopped": 3, "done": 3}

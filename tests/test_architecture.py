@@ -15,12 +15,18 @@ SOURCES = [*sorted(path for folder in ("chat", "privacy") for path in (ROOT / fo
 # Library -> the files, or folders ending in "/", that may import it.
 ALLOWED = {
     "gradio": ("app.py", "chat/web/", "privacy/web/"),
-    "huggingface_hub": ("chat/hub.py", "chat/visitors/sessions.py", "chat/engines/adapters.py"),
+    "huggingface_hub": (
+        "chat/hub.py",
+        "chat/models/lookup.py",
+        "chat/visitors/sessions.py",
+        "chat/engines/adapters.py",
+    ),
     "text_generation": ("chat/engines/adapters.py",),
     "vllm": (),
     "torch": (),
     "sqlite3": (
-        *(f"chat/{name}.py" for name in ("db", "store", "visitors/sessions", "backup", "backup_rows")),
+        *(f"chat/{name}.py" for name in ("db", "store", "visitors/sessions", "backup", "purging")),
+        *(f"chat/backup_{name}.py" for name in ("rows", "outgoing", "incoming", "reader")),
         *(
             f"privacy/{name}.py"
             for name in ("audit", "consent", "extra", "mine", "outbox", "saved", "segments", "sharing")

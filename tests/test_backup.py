@@ -19,6 +19,7 @@ from chat import formats
 from chat.backup import PublicDataset
 from chat.dataset_repo import Conflict, Denied, Doubtful, FolderRepo, Unreachable
 from chat.hub import HubRepo
+from chat.retrying import LONGEST_WAIT
 from tests.support.backing import AUTHOR, HookedRepo, Machine, in_folder, in_git, owner_of
 from tests.support.hub.testing import CANARY, REPO, UPLOAD_WARNING, clean_hub, git, running_hub  # noqa: F401
 
@@ -138,7 +139,7 @@ async def test_the_text_is_in_the_files_of_users_alone(world):
     await machine.backup.flush()
     holding = [path for path, content in world.head().items() if CANARY.encode() in content]
     assert holding == [formats.user_path(owner_of(1), 0)]
-    assert [json.loads(line)["format"] for line in world.head()[holding[0]].splitlines()] == [1]
+    assert [json.loads(line)["format"] for line in world.head()[holding[0]].splitlines()] == [formats.FORMAT]
     if world.hub:
         assert set(git(world.hub, "log", "--format=%B", "main").split("\n")) <= {
             "initial commit",
@@ -550,10 +551,10 @@ async def test_a_token_that_is_revoked_is_named_and_a_new_one_goes_on(on_hub):
     assert "does not accept HF_TOKEN" in machine.backup.problem
     assert "kept on this machine" in machine.backup.problem
     assert "one" not in machine.backup.problem.split()
-    assert machine.reports == [machine.backup._failure]
+    assert machine.reports == [machine.backup._retrying.problem]
     on_hub.token = on_hub.hub.add_token("ada")
     machine.backup.repo = on_hub.repo()
-    machine.clock.now += backups.LONGEST_WAIT
+    machine.clock.now += LONGEST_WAIT
     await machine.backup._turn()
     assert machine.backup.problem is None
     assert (await world.backup.figures()).backlog == 0
@@ -594,7 +595,7 @@ async def test_what_fails_is_told_and_tried_again_ever_more_rarely(world, raised
     assert 5 < sum(tried) < 15
     assert "secret" not in machine.backup.problem
     machine.repo.hooks.clear()
-    machine.clock.now += backups.LONGEST_WAIT
+    machine.clock.now += LONGEST_WAIT
     await machine.backup._turn()
     assert machine.backup.problem is None
     assert (await machine.backup.figures()).backlog == 0
@@ -636,12 +637,12 @@ async def test_a_file_of_a_newer_version_is_refused_and_left_as_it_is(world):
     await machine.turn(owner_of(1), None, "one")
     await machine.backup.flush()
     path, repo = formats.user_path(owner_of(1), 0), world.repo()
-    newer = b'{"format":2,"anything":"else"}\n'
+    newer = b'{"format":%d,"anything":"else"}\n' % (formats.FORMAT + 1)
     repo.commit({path: newer}, [], repo.head(), "From the future")
     await machine.turn(owner_of(1), None, "two")
     await machine.turn(owner_of(2), None, "somebody else's")
     await machine.backup.flush()
-    assert "newer Parley (format 2, this one knows 1)" in machine.backup.problem
+    assert f"newer Parley (format {formats.FORMAT + 1}, this one knows {formats.FORMAT})" in machine.backup.problem
     assert world.head()[path] == newer
     assert formats.user_path(owner_of(2), 0) in world.head()
     again = await restored(world)
@@ -823,7 +824,7 @@ async def test_a_dataset_that_becomes_public_gets_no_more_text(on_hub):
     assert "is public, so no conversation is written there" in machine.backup.problem
     assert not on_hub.holds(CANARY)
     api.update_repo_settings(REPO, repo_type="dataset", private=True)
-    machine.clock.now += backups.LONGEST_WAIT
+    machine.clock.now += LONGEST_WAIT
     await machine.backup._turn()
     assert on_hub.holds(CANARY)
 

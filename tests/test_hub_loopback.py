@@ -13,11 +13,12 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import (
     EntryNotFoundError,
-    GatedRepoError,
     HfHubHTTPError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import parse_ratelimit_headers
+from huggingface_hub.utils._http import RateLimitInfo
 
 from tests.support.hub import LoopbackHub, Org
 from tests.support.hub.testing import (  # noqa: F401
@@ -112,67 +113,6 @@ def test_a_read_token_and_a_reading_member_cannot_write(hub: LoopbackHub) -> Non
         with pytest.raises(HfHubHTTPError) as error:
             commit(api, {"a.txt": b"x"}, repo="acme/data")
         assert status_of(error) == 403
-
-
-def test_a_gated_repository_shows_itself_but_not_its_files(hub: LoopbackHub, ada: HfApi, tmp_path: Path) -> None:
-    commit(ada, {"a.txt": b"mine"})
-    ada.update_repo_settings(REPO, private=False, gated="manual", repo_type="dataset")
-    mallory = stranger(hub)
-    assert mallory.dataset_info(REPO).gated == "manual"
-    with pytest.raises(GatedRepoError):
-        read(mallory, "a.txt", tmp_path)
-    assert read(ada, "a.txt", tmp_path) == b"mine"
-
-
-def test_access_to_a_gated_repository_is_asked_for_granted_listed_and_taken_back(
-    hub: LoopbackHub, ada: HfApi, tmp_path: Path
-) -> None:
-    commit(ada, {"a.txt": b"mine"})
-    ada.update_repo_settings(REPO, private=False, gated="manual", repo_type="dataset")
-    mallory = stranger(hub)
-    asked = httpx.post(f"{hub.endpoint}/datasets/{REPO}/ask-access", headers=mallory._build_hf_headers())
-    assert asked.status_code == 200
-    pending = list(ada.list_pending_access_requests(REPO, repo_type="dataset"))
-    assert [(request.username, request.status) for request in pending] == [("mallory", "pending")]
-    with pytest.raises(GatedRepoError):
-        read(mallory, "a.txt", tmp_path)
-    ada.accept_access_request(REPO, request_id=pending[0].request_id, repo_type="dataset")
-    assert read(mallory, "a.txt", tmp_path) == b"mine"
-    ada.reject_access_request(REPO, "mallory", repo_type="dataset", rejection_reason=None)
-    with pytest.raises(GatedRepoError):
-        read(mallory, "a.txt", tmp_path / "empty")
-    grace = stranger(hub, "grace")
-    ada.grant_access(REPO, "grace", repo_type="dataset")
-    accepted = list(ada.list_accepted_access_requests(REPO, repo_type="dataset"))
-    assert [request.username for request in accepted] == ["grace"]
-    assert read(grace, "a.txt", tmp_path) == b"mine"
-    for status in ("pending", "accepted"):
-        with pytest.raises(HfHubHTTPError) as error:
-            list(mallory._list_access_requests(REPO, status, repo_type="dataset"))
-        assert status_of(error) == 403
-
-
-def test_access_to_a_private_repository_cannot_be_granted_by_its_gate(hub: LoopbackHub, ada: HfApi) -> None:
-    ada.update_repo_settings(REPO, gated="manual", repo_type="dataset")
-    grace = stranger(hub, "grace")
-    ada.grant_access(REPO, "grace", repo_type="dataset")
-    with pytest.raises(RepositoryNotFoundError):
-        grace.dataset_info(REPO)
-
-
-def test_discussions_are_opened_answered_closed_and_listed(hub: LoopbackHub, ada: HfApi) -> None:
-    opened = ada.create_discussion(REPO, "Rows were taken back", description="Three today.", repo_type="dataset")
-    ada.comment_discussion(REPO, opened.num, "Their history too.", repo_type="dataset")
-    ada.change_discussion_status(REPO, opened.num, "closed", repo_type="dataset")
-    found = ada.get_discussion_details(REPO, opened.num, repo_type="dataset")
-    said = [event.content for event in found.events if event.type == "comment"]
-    assert (found.status, found.author, said) == ("closed", "ada", ["Three today.", "Their history too."])
-    for number in range(11):
-        ada.create_discussion(REPO, f"Number {number}", repo_type="dataset")
-    listed = list(ada.get_repo_discussions(REPO, repo_type="dataset"))
-    assert [discussion.num for discussion in listed] == list(range(12, 0, -1))
-    with pytest.raises(RepositoryNotFoundError):
-        stranger(hub).get_discussion_details(REPO, 1, repo_type="dataset")
 
 
 def test_a_moved_repository_answers_under_both_names_until_the_old_one_is_taken(hub: LoopbackHub, ada: HfApi) -> None:
@@ -338,7 +278,7 @@ def test_the_commits_of_a_branch_are_listed_newest_first_over_pages(ada: HfApi) 
 
 
 def test_the_commit_quota_is_an_hour_long_and_comes_without_headers(hub: LoopbackHub, ada: HfApi) -> None:
-    hub.commits_per_hour = 2
+    hub.limits.commits_per_hour = 2
     for number in range(2):
         commit(ada, {"a.txt": str(number).encode()})
     with pytest.raises(HfHubHTTPError) as error:
@@ -347,6 +287,32 @@ def test_the_commit_quota_is_an_hour_long_and_comes_without_headers(hub: Loopbac
     assert "ratelimit" not in error.value.response.headers
     hub.clock.now += 3601
     commit(ada, {"a.txt": b"x"})
+
+
+def test_each_class_of_requests_has_its_own_window_and_says_how_much_is_left(hub: LoopbackHub, ada: HfApi) -> None:
+    sha = commit(ada, {"a.txt": b"1"})
+    hub.limits.requests = {"api": 2, "resolvers": 1}
+    url, headers = f"{hub.endpoint}/datasets/{REPO}/resolve/{sha}/a.txt", ada._build_hf_headers()
+    first, second = httpx.get(url, headers=headers), httpx.get(url, headers=headers)
+    assert (first.status_code, second.status_code) == (200, 429)
+    assert parse_ratelimit_headers(first.headers) == RateLimitInfo("resolvers", 0, 300, 1, 300)
+    head(ada), head(ada)
+    hub.clock.now += 245
+    with pytest.raises(HfHubHTTPError, match="'api' rate limit.\nRetry after 55 seconds \\(0/2 requests") as error:
+        head(ada)
+    assert status_of(error) == 429
+    assert stranger(hub).whoami()["name"] == "mallory"
+    hub.clock.now += 55
+    assert head(ada) == sha
+
+
+def test_a_used_up_commit_quota_shows_requests_that_are_left(hub: LoopbackHub, ada: HfApi) -> None:
+    # The headers of the other limit stand there, and must not be taken for the reason.
+    hub.limits.commits_per_hour, hub.limits.requests = 0, {"api": 100}
+    with pytest.raises(HfHubHTTPError) as error:
+        commit(ada, {"a.txt": b"x"})
+    assert "Retry after" not in str(error.value) and "commits (0 per hour)" in str(error.value)
+    assert parse_ratelimit_headers(error.value.response.headers).remaining > 0
 
 
 # Listings and downloads

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
-from chat.hub import ModelLookup
 from chat.models.catalog import Catalog, LookupFailed, ModelEntry, entries_from_models
+from chat.models.lookup import ModelLookup
 from tests.support.hub import LoopbackHub
 from tests.support.hub.testing import UPLOAD_WARNING, clean_hub, running_hub  # noqa: F401
 

@@ -73,7 +73,7 @@ class LookupFailed(Exception):
 
 
 class Lookup(Protocol):
-    """What the Hub knows about a repository (`hub.ModelLookup`)."""
+    """What the Hub knows about a repository (`chat.models.lookup.ModelLookup`)."""
 
     def __call__(self, repo: str, revision: str | None) -> ModelEntry:
         """The entry made from the repository's config and card. Raises `LookupFailed`. Called from several threads."""

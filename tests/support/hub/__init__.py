@@ -9,12 +9,11 @@
 
 It speaks: whoami-v2; repositories (create, delete, move, list, information, settings, refs, branches, tags); yaml
 validation; preupload, commit, tree, paths-info, commits, resolve; large files (batch, upload, verify, list, delete
-for good); squashing; access requests; discussions; OAuth. Not yet: buckets, Xet, merging pull requests.
+for good); squashing; access requests; discussions; OAuth; storage buckets (create, delete, move, list, settings, tree,
+paths-info, batch, copies between buckets) with the Xet storage server they need. Not: merging pull requests, Xet for
+the repositories (hence HF_HUB_DISABLE_XET; buckets take no notice of it).
 
-For buckets, whose content the client sends through Xet only: hf_xet takes a folder for its storage server. A token
-route that answers `{"casUrl": "local:///DIR", "accessToken": ..., "exp": ...}` (and the `X-Xet-*` headers of the same)
-makes the client write there, and `XetSession().new_download_stream_group(token_refresh_url=...)` reads a file back by
-its hash alone. Chunks are stored uncompressed when small, so what a deletion leaves behind can be searched for.
+    hub.bucket_path("ada/wal")                           # a folder: `content/` is exactly what the bucket's files hold
 """
 
 from .accounts import Org

@@ -19,7 +19,7 @@ def for_reading(call: Call) -> Repo:
     """The repository of the route. As on the Hub, one that is private does not exist for those who may not read it."""
     repo = call.hub.repos.find(kind_of(call), call.params["repo"])
     if repo is None or not may_read(call.token, repo, repo.settings()):
-        raise _hidden(call)
+        raise hidden(call)
     return repo
 
 
@@ -52,7 +52,7 @@ def named_for_writing(call: Call, kind: Kind, repo_id: str) -> Repo:
     """A repository that the body names instead of the path."""
     repo = call.hub.repos.find(kind, repo_id)
     if repo is None or not may_read(call.token, repo, repo.settings()):
-        raise _hidden(call)
+        raise hidden(call)
     check_namespace(call, repo.namespace)
     return repo
 
@@ -66,7 +66,7 @@ def check_namespace(call: Call, namespace: str) -> Token:
     return call.token
 
 
-def _hidden(call: Call) -> HubError:
+def hidden(call: Call, message: str = "Repository not found") -> HubError:
     if call.token is None:
         return HubError(401, "Invalid username or password.", code="RepoNotFound")
-    return not_found()
+    return not_found(message)

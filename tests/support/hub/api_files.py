@@ -150,7 +150,7 @@ def commit(call: Call) -> Response:
         raise HubError(401, "Invalid username or password.")
     header, operations = _operations(call)
     revision = call.params["rev"]
-    call.hub.count_commit(call.token.user.name)
+    call.hub.limits.count_commit(call.token.user.name)
     with repo.open() as repository:
         branch = revision if revision.startswith("refs/") else f"refs/heads/{revision}"
         parent = git.commit_at(repository, branch)

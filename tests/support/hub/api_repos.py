@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from . import access, git
 from .accounts import object_id, stamp
+from .api_buckets import move as move_bucket
 from .cards import card_data, model_facts
 from .repos import Kind, Repo, Settings, not_found
 from .wire import Call, HubError, Redirect, Route, cursor, page
@@ -62,6 +63,8 @@ def delete(call: Call) -> Response:
 
 def move(call: Call) -> Response:
     body = call.json()
+    if body.get("type") == "bucket":
+        return move_bucket(call)
     kind: Kind = body.get("type") or "model"
     try:
         repo = access.named_for_writing(call, kind, str(body.get("fromRepo")))

@@ -14,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .wire import HubError
 
+_COMMIT = re.compile("(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")
+
 
 @dataclass
 class Fault:
@@ -25,7 +27,8 @@ class Fault:
     delay: seconds to wait, before applying it or before answering. revoke: the request's token is revoked (before).
     do: a function called at that moment, in a thread (another writer's commit, for instance).
     skip: let so many matching requests pass first. times: how often, None for always.
-    rate: the share of matching requests that are hit, drawn from the seed of `Faults`.
+    rate: the share of matching requests that are hit: for each method and path (commits' ids apart) a sequence of its
+        own is drawn from the seed of `Faults`, so that what comes between two requests does not change what they meet.
     """
 
     path: str = ""
@@ -41,6 +44,7 @@ class Fault:
     times: int | None = 1
     rate: float = 1.0
     hits: int = 0
+    number: int = 0  # of those that were ever added
 
     def matches(self, method: str, path: str) -> bool:
         return (self.method in {None, method}) and re.search(self.path, path) is not None
@@ -59,15 +63,18 @@ class Faults:
     """The faults that are on. The first that matches a request hits it; `clear()` turns all off."""
 
     def __init__(self, seed: int = 0) -> None:
-        self._random = random.Random(seed)
+        self._seed = seed
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
+        self._added = 0
+        self._draws: dict[tuple[int, str], random.Random] = {}
 
     def add(self, path: str = "", **options: Any) -> Fault:
         """Turns a `Fault` on and returns it; its `hits` tell how often it struck."""
-        fault = Fault(path, **options)
         with self._lock:
+            fault = Fault(path, **options, number=self._added)
             self._faults.append(fault)
+            self._added += 1
         return fault
 
     def remove(self, fault: Fault) -> None:
@@ -86,12 +93,18 @@ class Faults:
                 if fault.skip > 0:
                     fault.skip -= 1
                     continue
-                if fault.rate < 1.0 and self._random.random() >= fault.rate:
+                if fault.rate < 1.0 and self._draw(fault, method, path) >= fault.rate:
                     continue
                 fault.hits += 1
                 fault.times = None if fault.times is None else fault.times - 1
                 return fault
         return None
+
+    def _draw(self, fault: Fault, method: str, path: str) -> float:
+        key = fault.number, f"{method} {_COMMIT.sub('', path)}"
+        if key not in self._draws:
+            self._draws[key] = random.Random(f"{self._seed} {key}")
+        return self._draws[key].random()
 
 
 class FaultMiddleware:

@@ -7,7 +7,6 @@ import secrets
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -15,14 +14,21 @@ from types import TracebackType
 import uvicorn
 from starlette.types import ASGIApp
 
-from . import accounts, api_files, api_repos, community, git, lfs, oauth
+from . import accounts, api_buckets, api_files, api_repos, community, git, lfs, oauth, xet
 from .accounts import Accounts, Org, Role
+from .buckets import Buckets
 from .faults import FaultMiddleware, Faults, Logged
+from .limits import Limits
 from .oauth import OAuth
 from .repos import KINDS, Kind, Repo, Repos
-from .wire import HubError, Router
+from .wire import Router
+from .xet import Uploads
 
-_ROUTES = [*accounts.ROUTES, *oauth.ROUTES, *api_repos.ROUTES, *lfs.ROUTES, *api_files.ROUTES, *community.ROUTES]
+_ROUTES = [
+    route
+    for concern in (accounts, oauth, api_buckets, api_repos, lfs, api_files, community)
+    for route in concern.ROUTES
+]
 
 
 class LoopbackHub:
@@ -35,7 +41,7 @@ class LoopbackHub:
 
     `squash_keeps_old`: after a squash, and after large files were deleted, old commits still answer by their id
         (and git still finds them); otherwise they are gone. Which of the two the real Hub does is its own affair.
-    `commits_per_hour`: the quota per user; None for none.
+    `limits`: the quota of commits and of requests; off at first.
     `faults`, `requests`, `accounts`, `oauth`: see their classes.
     """
 
@@ -46,15 +52,15 @@ class LoopbackHub:
         self.accounts = Accounts(clock)
         self.oauth = OAuth(self.accounts, clock)
         self.repos = Repos(self.root, clock)
+        self.buckets = Buckets(self.root, clock)
+        self.uploads = Uploads()
         self.faults = Faults(seed)
         self.requests: list[Logged] = []
         self.squash_keeps_old = False
-        self.commits_per_hour: int | None = None
+        self.limits = Limits(clock)
         self._ports = [port, 0]
         self._servers: list[uvicorn.Server] = []
         self._thread: threading.Thread | None = None
-        self._commit_times: dict[str, deque[float]] = {}
-        self._quota_lock = threading.Lock()
 
     @property
     def endpoint(self) -> str:
@@ -71,7 +77,7 @@ class LoopbackHub:
             raise RuntimeError("The loopback Hub is running already.")
         sockets = [_listen(port) for port in self._ports]
         self._ports = [bound.getsockname()[1] for bound in sockets]
-        apps = [Router(self, _ROUTES), Router(self, lfs.FILE_ROUTES)]
+        apps = [Router(self, _ROUTES), Router(self, [*lfs.FILE_ROUTES, *xet.FILE_ROUTES], own_tokens=False)]
         self._servers = [self._server(app) for app in apps]
         self._thread = threading.Thread(target=self._serve, args=(sockets,), name="loopback-hub", daemon=True)
         self._thread.start()
@@ -122,43 +128,29 @@ class LoopbackHub:
         """The bare repository, for the git command."""
         return self.repos.path(repo_type, repo_id)
 
+    def bucket_path(self, bucket_id: str) -> Path:
+        """The folder of a bucket: its files' bytes are in `content/`, and nothing else is."""
+        return self.buckets.path(bucket_id)
+
     def prune(self, repo: Repo) -> None:
         """Removes what no ref reaches any more, unless this Hub keeps old commits."""
         if not self.squash_keeps_old:
             with repo.lock:
                 git.prune(repo.path)
 
-    def count_commit(self, user: str) -> None:
-        """Raises 429 where the user's quota is used up; like the Hub, without rate-limit headers."""
-        if self.commits_per_hour is None:
-            return
-        with self._quota_lock:
-            times = self._commit_times.setdefault(user, deque())
-            now = self.clock()
-            while times and times[0] <= now - 3600:
-                times.popleft()
-            if len(times) >= self.commits_per_hour:
-                raise HubError(
-                    429,
-                    (
-                        f"You have exceeded the rate limit for repository commits ({self.commits_per_hour} per hour). "
-                        "You can retry this action in about 1 hour."
-                    ),
-                )
-            times.append(now)
-
     def reset(self) -> None:
-        """Forgets repositories, faults, the log, the quota and every switch; users and tokens stay."""
+        """Forgets repositories, faults, the log, every limit and switch; users and tokens stay."""
         for kind in KINDS.values():
             for repo in self.repos.all(kind):
                 self.repos.delete(repo)
         for note in self.root.rglob("*.moved"):
             note.unlink()
+        for bucket in self.buckets.all():
+            self.buckets.delete(bucket)
         self.faults.clear()
         self.requests.clear()
         self.squash_keeps_old = False
-        self.commits_per_hour = None
-        self._commit_times.clear()
+        self.limits.clear()
         self.oauth.answer = None
 
     def _server(self, app: ASGIApp) -> uvicorn.Server:

@@ -157,8 +157,10 @@ class Router:
     a commit whose answer is lost has been applied.
     """
 
-    def __init__(self, hub: LoopbackHub, routes: Sequence[Route]) -> None:
+    def __init__(self, hub: LoopbackHub, routes: Sequence[Route], own_tokens: bool = True) -> None:
+        """own_tokens: whether requests come with the Hub's tokens and are counted; the second port's are not."""
         self._hub = hub
+        self._own_tokens = own_tokens
         self._routes = [(method, _compile(pattern), handler) for method, pattern, handler in routes]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -172,19 +174,28 @@ class Router:
 
     def _answer(self, request: Request, body: bytes) -> Response:
         path = request.scope["raw_path"].decode()
-        method = "GET" if request.method == "HEAD" else request.method
+        limited: dict[str, str] = {}
         try:
-            token = self._hub.accounts.authenticate(request.headers.get("authorization"))
-            for route_method, pattern, handler in self._routes:
-                found = pattern.fullmatch(path) if route_method == method else None
-                if found is not None:
-                    params = {k: unquote(v) for k, v in found.groupdict().items()}
-                    return handler(Call(self._hub, request, params, body, token))
+            token = None
+            if self._own_tokens:
+                token = self._hub.accounts.authenticate(request.headers.get("authorization"))
+                limited = self._hub.limits.count_request(token.user.name if token else "", path)
+            response = self._handle(request, path, body, token)
         except HubError as error:
-            return error.response()
+            response = error.response()
         except Redirect as moved:
             query = request.scope["query_string"].decode()
             location = path.replace(moved.old, moved.new, 1) + (f"?{query}" if query else "")
-            return Response(status_code=307, headers={"Location": location})
-        code = "RepoNotFound" if re.match(r"/(api/)?(models|datasets|spaces)/", path) else None
-        return HubError(404, "Not found.", code=code).response()
+            response = Response(status_code=307, headers={"Location": location})
+        response.headers.update(limited)
+        return response
+
+    def _handle(self, request: Request, path: str, body: bytes, token: Token | None) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        for route_method, pattern, handler in self._routes:
+            found = pattern.fullmatch(path) if route_method == method else None
+            if found is not None:
+                params = {k: unquote(v) for k, v in found.groupdict().items()}
+                return handler(Call(self._hub, request, params, body, token))
+        known = re.match(r"/(api/)?(models|datasets|spaces)/", path)
+        raise HubError(404, "Not found.", code="RepoNotFound" if known else None)

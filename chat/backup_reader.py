@@ -1,0 +1,166 @@
+"""Bringing back what the private dataset holds: in the order in which it must be known, each file in a transaction with
+the note that it was read, so that it may be broken off anywhere and goes on where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from chat import backup_incoming as incoming
+from chat import backup_rows as rows
+from chat import formats
+from chat.dataset_repo import DatasetRepo, Doubtful, Threads
+from chat.db import Database
+from chat.formats import BadFile, SavedConversation, SavedOwner, SavedTombstone
+from chat.lease import PATH as LEASE
+from chat.lease import Lease
+
+READS_AT_ONCE = 8
+
+
+class Extra(Protocol):
+    """Files that another part keeps in the private dataset: those whose path begins with `prefix`, and no others.
+
+    They come back before any conversation. `merge` may be called with the same files again.
+    """
+
+    prefix: str
+
+    async def files(self) -> Mapping[str, bytes]:
+        """All of them, as they should be. One that is no longer among them is deleted."""
+
+    async def merge(self, files: Mapping[str, bytes]) -> None:
+        """Take over what the dataset holds, by path. Raises `BadFile` for what cannot be read: it is left as it is."""
+
+
+class Reader:
+    """Merges what a commit holds into `db`. `left`: path of a file that cannot be read -> why; it is left as it is.
+
+    `owners_back`: until then a visitor's cookie may be one that is not yet known again. `restored`: all is back.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        clock: Callable[[], float],
+        threads: Threads,
+        extras: Sequence[Extra],
+        report: Callable[[str], None],
+        lease: Lease,
+    ) -> None:
+        self.left: dict[str, str] = {}
+        self.owners_back = asyncio.Event()
+        self.restored = asyncio.Event()
+        self._db = db
+        self._clock = clock
+        self._threads = threads
+        self._extras = tuple(extras)
+        self._report = report
+        self._lease = lease
+
+    async def catch_up(self, repo: DatasetRepo) -> None:
+        """Take over whatever in the head differs from what was last written or read here. Raises `RepoError`."""
+        head = await self._threads.run(repo.head)
+        if head is None:
+            raise Doubtful(f"The dataset {repo.id} was just made and is not there yet.")
+        there = await self._threads.run(repo.files, "", head)
+        known = await self._db.read(rows.saved_files)
+        changed = {path: id for path, id in there.items() if known.get(path) != id}
+        self.left = {}
+        gone = [path for path in known if path not in there]
+        await self._db.write(lambda db: [incoming.file_gone(db, path) for path in gone])
+        # Who may open what, what is deleted and what was agreed to come before the first conversation does.
+        await self._take(repo, head, changed, formats.prefix_of_accounts, SavedOwner, self._owners)
+        await self._take(repo, head, changed, formats.prefix_of_tombstones, SavedTombstone, self._tombstones)
+        self.owners_back.set()
+        for extra in self._extras:
+            await self._take_extra(repo, head, changed, extra)
+        await self._take(repo, head, changed, formats.owner_and_part, SavedConversation, self._users)
+        # After everything else: who finds that it holds the lease has read what came before.
+        await self._look_at_lease(repo, head, there.get(LEASE))
+        if "README.md" not in there:
+            card = {"README.md": formats.card().encode()}
+            head = await self._threads.run(repo.commit, card, (), head, "Describe this dataset")
+        await self._db.write(lambda db: rows.set_state(db, "head", head))
+        needed = ("users/", "tombstones/", *(extra.prefix for extra in self._extras))
+        if any(path.startswith(needed) for path in self.left):
+            self.restored.clear()
+        else:
+            self.restored.set()
+
+    async def _take(
+        self,
+        repo: DatasetRepo,
+        head: str,
+        changed: Mapping[str, str],
+        wanted: Callable[[str], object | None],
+        kind: type[formats.L],
+        merge: Callable[[sqlite3.Connection, str, list[formats.L]], None],
+    ) -> None:
+        """Read the changed files of one kind, some at once, and merge each in a transaction with the note that it is."""
+        at_once = asyncio.Semaphore(READS_AT_ONCE)
+
+        def read(path: str) -> list[formats.L]:
+            return formats.decode(kind, path, repo.read(path, head))
+
+        async def take(path: str) -> None:
+            try:
+                async with at_once:
+                    found = await self._threads.run(read, path)
+
+                def write(db: sqlite3.Connection) -> None:
+                    merge(db, path, found)
+                    incoming.read_file(db, path, changed[path])
+
+                await self._db.write(write)
+            except BadFile as error:
+                self._leave(path, str(error))
+            except (sqlite3.IntegrityError, KeyError, ValueError):
+                self._leave(path, f"{path} holds what cannot be kept. It is left as it is: correct it in the dataset.")
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for path in sorted(changed):
+                    if wanted(path) is not None:
+                        group.create_task(take(path))
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+
+    async def _take_extra(self, repo: DatasetRepo, head: str, changed: Mapping[str, str], extra: Extra) -> None:
+        paths = [path for path in changed if path.startswith(extra.prefix)]
+        if not paths:
+            return
+        files = {path: await self._threads.run(repo.read, path, head) for path in paths}
+        try:
+            await extra.merge(files)
+        except BadFile as error:
+            for path in paths:
+                self._leave(path, str(error))
+        else:
+            await self._db.write(lambda db: [incoming.read_file(db, path, changed[path]) for path in paths])
+
+    async def _look_at_lease(self, repo: DatasetRepo, head: str, id: str | None) -> None:
+        self._lease.before = await self._db.read(lambda db: rows.state(db, "lease"))
+        if self._lease.unread(id):
+            try:
+                self._lease.look(id, await self._threads.run(repo.read, LEASE, head) if id else None)
+            except BadFile as error:
+                self._leave(LEASE, str(error))
+
+    def _leave(self, path: str, why: str) -> None:
+        self.left[path] = why
+        self._report(why)
+
+    @staticmethod
+    def _owners(db: sqlite3.Connection, path: str, found: list[SavedOwner]) -> None:
+        incoming.merge_owners(db, formats.prefix_of_accounts(path), found)
+
+    @staticmethod
+    def _tombstones(db: sqlite3.Connection, path: str, found: list[SavedTombstone]) -> None:
+        incoming.merge_tombstones(db, formats.prefix_of_tombstones(path), found)
+
+    def _users(self, db: sqlite3.Connection, path: str, found: list[SavedConversation]) -> None:
+        incoming.merge_users(db, path, found, self._clock())
