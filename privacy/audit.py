@@ -19,7 +19,8 @@ from chat.dataset_repo import DatasetRepo, RepoError
 from chat.db import connect
 from chat.hub import HubRepo
 from privacy import policy, redaction
-from privacy.consent import Terms, verify_chains
+from privacy.consent import Terms
+from privacy.ledger import verify_chains
 from privacy.outbox import compare
 from privacy.rows import Redaction, Rules, row_hash
 from privacy.shards import CARD, TOMBSTONES, read_rows

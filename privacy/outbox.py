@@ -19,7 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from chat.db import Database
-from privacy.consent import Standpoint, Yes, event_of
+from privacy.consent import Standpoint, Yes
+from privacy.ledger import event_of
 from privacy.rows import OTHER, Prepared, Rules, dataset_id, prepare, row_hash
 from privacy.segments import Segment, Turn, conversations_of, cut, find
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from privacy.consent import Event, append
+from privacy.ledger import Event, append
 
 SUBJECTS, DATASETS = "consent/subjects.jsonl", "sharing/datasets.jsonl"
 LEDGER, OUTBOX = "consent/ledger-", "sharing/outbox-"

@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 
 from chat.dataset_repo import Conflict, DatasetRepo, Doubtful, RepoError, Threads, blob_id
 from chat.db import Database
-from privacy.consent import heads_hash
+from privacy.ledger import heads_hash
 from privacy.outbox import Plan, plan
 from privacy.rows import Rules
 from privacy.shards import CARD, SHARDS, TOMBSTONES, CardFacts, card_bytes, shard_bytes, shard_path, tombstone_bytes

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from chat.dataset_repo import Conflict, Doubtful, Unreachable
-from privacy.consent import Choice, Terms, record
+from privacy.consent import Terms
+from privacy.ledger import Choice, record
 from privacy.mine import outlook, preview, recipients, shared_rows
 from privacy.outbox import UNEXPLAINED_ROWS, plan
 from privacy.rows import Redaction

@@ -15,7 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-TESTS = {"privacy/consent.py": ("test_consent.py", "test_sharing.py"), "privacy/segments.py": ("test_segments.py",)}
+TESTS = {
+    "privacy/consent.py": ("test_consent.py", "test_sharing.py"),
+    "privacy/ledger.py": ("test_consent.py", "test_sharing.py"),
+    "privacy/segments.py": ("test_segments.py",),
+}
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ MUTANTS = (
     ),
     Mutant(
         "an event follows the one before whatever the clock does",
-        "privacy/consent.py",
+        "privacy/ledger.py",
         "at=max(float(now), latest + TICK) if latest is not None else float(now),",
         "at=float(now),",
     ),
@@ -84,7 +88,7 @@ MUTANTS = (
     ),
     Mutant(
         "the age is affirmed by True alone",
-        "privacy/consent.py",
+        "privacy/ledger.py",
         "if shown.age_affirmed is not True:",
         "if not shown.age_affirmed:",
     ),
@@ -103,7 +107,7 @@ MUTANTS = (
     Mutant(
         "a former owner's no stays",
         "privacy/consent.py",
-        "self._conversations[conversation] = in_order([*(_event(row) for row in others), *own])",
+        "self._conversations[conversation] = in_order([*(event_from(row) for row in others), *own])",
         "self._conversations[conversation] = in_order(own)",
     ),
     Mutant(

@@ -14,7 +14,8 @@ from chat.conversation import SamplingParams
 from chat.dataset_repo import DatasetRepo, Threads
 from chat.db import MIGRATIONS, Database
 from chat.store import Author, Store, new_id
-from privacy.consent import Choice, Event, Shown, Terms, record
+from privacy.consent import Terms
+from privacy.ledger import Choice, Event, Shown, record
 from privacy.outbox import Plan
 from privacy.rows import Redaction, Rules
 from privacy.sharing import Pushed, Sharing, push
