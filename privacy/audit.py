@@ -34,7 +34,8 @@ def audit(db: sqlite3.Connection, open_repo: Callable[[str], DatasetRepo], rules
     Rows that the outbox is about to publish or to take away may be there or not. Raises `RepoError`.
     """
     wrong = verify_chains(db)
-    uncovered = set(compare(db, rules, now).retract)
+    found = compare(db, rules, now)
+    uncovered = {*found.retract, *found.unexplained}
     for (dataset,) in db.execute("SELECT id FROM sharing_datasets ORDER BY id").fetchall():
         known = {
             row["row_id"]: row

@@ -4,8 +4,8 @@
                                     blocked (an organisation decides); ineligible (anonymous: could not withdraw)
     conversation's choice           inherit | private | share (exactly the turns that its preview showed)
 
-A grant covers turns whose prompt came after it, never earlier ones; those, and imported ones, only a conversation's
-own share covers.
+A grant covers turns whose prompt came after it, never earlier ones; those, imported ones, and those of a time in which
+not all of the ledger was here, only a conversation's own share covers.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Literal
 
 from chat.db import Database
 from privacy.ledger import (
+    ASKING,
     Choice,
     Event,
     Shown,
@@ -30,11 +31,10 @@ from privacy.ledger import (
     subjects_of,
     verify_chains,
 )
+from privacy.unread import unread_spans
 
 AccountState = Literal["unset", "granted", "denied", "withdrawn", "stale", "blocked", "ineligible"]
 ConversationChoice = Literal["inherit", "private", "share"]
-
-ASKING = 30 * 86400.0  # seconds for which what is public stays, once the text it was agreed under is stale
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ class Standpoint:
         self.standing = standing_of(db, owner)
         self._db, self._terms, self._now = db, terms, now
         self._events = events_of(db, *self.subjects)
+        self._unread = unread_spans(db)
         self._conversations: dict[str, list[Event]] = {}
 
     def account_state(self, recipient: str) -> AccountState:
@@ -112,7 +113,7 @@ class Standpoint:
         if surface != "page":
             return None
         since, frozen = self._follows_account(conversation)
-        if asked_at > frozen:
+        if asked_at > frozen or self.was_unread(asked_at):
             return None
         grants = self._grants(recipient)
         ends = [*(grant.at for grant in grants[1:]), float("inf")]
@@ -124,6 +125,10 @@ class Standpoint:
                 fresh = self._yes(grants[-1])
                 return fresh and Yes(grant, fresh.fresh)
         return None
+
+    def was_unread(self, at: float) -> bool:
+        """Whether at that time it was not known what the owner had said: an older yes does not cover what came then."""
+        return any(begun <= at <= ended for begun, ended in self._unread)
 
     def _about(self, recipient: str) -> list[Event]:
         return [

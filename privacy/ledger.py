@@ -15,6 +15,7 @@ from typing import Literal
 
 Kind = Literal["grant", "deny", "withdraw", "text_changed", "org_block", "takedown", "delete"]
 
+ASKING = 30 * 86400.0  # seconds for which what is public stays, once the text it was agreed under is stale
 TICK = 0.001  # seconds by which an event follows the last one where the clock does not
 
 # Of events at one moment, which only replicas can write, the most restrictive is taken for the last.
