@@ -76,12 +76,19 @@ def build(
     backup = Backup(store, repo, clock, every=every, extras=saved_parts(db), report=tell_operator)
     backup.check()
     rules = sharing_rules(settings, catalog)
-    sharing = Sharing(db, rules, lambda id: sharing_repo(settings, id), clock=clock, before_public=backup.flush)
+
+    async def before_public() -> None:
+        # What another machine wrote into ledger and outbox is read before anything is decided about it.
+        await backup.pull()
+        await backup.flush()
+
+    sharing = Sharing(db, rules, lambda id: sharing_repo(settings, id), clock=clock, before_public=before_public)
     desk = desk_of(settings, catalog, store, clock, rules, backup, sharing)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.start()
+        await sharing.begin()
         await pool.warm(catalog.default)
         tasks = [
             asyncio.create_task(backup.run()),

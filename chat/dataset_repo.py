@@ -85,7 +85,7 @@ class DatasetRepo(Protocol):
         """Make the repository, with `card` as its README.md, and return its head. One that exists gets the card alone."""
 
     def visibility(self) -> Visibility | None:
-        """Who may read it; None where there is no such repository."""
+        """Who may read it: "gated" is whom somebody let in by hand. None where there is no such repository."""
 
     def owned(self) -> bool:
         """Whether its name is under the namespace of this token's user or of one of their organisations."""

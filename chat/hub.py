@@ -124,7 +124,8 @@ class HubRepo:
         info = self._info()
         if info is None:
             return None
-        return "private" if info.private else "gated" if info.gated else "public"
+        # A gate that opens by itself ("auto") keeps nobody out.
+        return "private" if info.private else "gated" if info.gated == "manual" else "public"
 
     def owned(self) -> bool:
         with self._translated():

@@ -19,7 +19,8 @@ from chat.dataset_repo import DatasetRepo, RepoError
 from chat.db import connect
 from chat.hub import HubRepo
 from privacy import policy, redaction
-from privacy.consent import Terms, verify_chains
+from privacy.consent import Terms
+from privacy.ledger import verify_chains
 from privacy.outbox import compare
 from privacy.rows import Redaction, Rules, row_hash
 from privacy.shards import CARD, TOMBSTONES, read_rows
@@ -33,7 +34,8 @@ def audit(db: sqlite3.Connection, open_repo: Callable[[str], DatasetRepo], rules
     Rows that the outbox is about to publish or to take away may be there or not. Raises `RepoError`.
     """
     wrong = verify_chains(db)
-    uncovered = set(compare(db, rules, now).retract)
+    found = compare(db, rules, now)
+    uncovered = {*found.retract, *found.unexplained}
     for (dataset,) in db.execute("SELECT id FROM sharing_datasets ORDER BY id").fetchall():
         known = {
             row["row_id"]: row

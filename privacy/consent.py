@@ -1,92 +1,40 @@
-"""The ledger of consent, and what follows from it. Nothing here is preset: unset never means yes.
+"""What follows from the ledger of consent. Nothing here is preset: unset never means yes.
 
     account state, per recipient    unset -> granted | denied; granted -> withdrawn; granted -> stale (by a new text);
                                     blocked (an organisation decides); ineligible (anonymous: could not withdraw)
     conversation's choice           inherit | private | share (exactly the turns that its preview showed)
 
-A grant covers turns whose prompt came after it, never earlier ones; those, and imported ones, only a conversation's
-own share covers. The functions that take a `sqlite3.Connection` run inside the caller's transaction.
+A grant covers turns whose prompt came after it, never earlier ones; those, imported ones, and those of a time in which
+not all of the ledger was here, only a conversation's own share covers.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from chat.db import Database
+from privacy.ledger import (
+    ASKING,
+    Choice,
+    Event,
+    Shown,
+    erase_subject,
+    event_from,
+    events_of,
+    in_order,
+    record,
+    standing_of,
+    subjects_of,
+    verify_chains,
+)
+from privacy.unread import unread_spans
 
-Kind = Literal["grant", "deny", "withdraw", "text_changed", "org_block", "takedown", "delete"]
 AccountState = Literal["unset", "granted", "denied", "withdrawn", "stale", "blocked", "ineligible"]
 ConversationChoice = Literal["inherit", "private", "share"]
-
-ASKING = 30 * 86400.0  # seconds for which what is public stays, once the text it was agreed under is stale
-TICK = 0.001  # seconds by which an event follows the last one where the clock does not
-
-# Of events at one moment, which only replicas can write, the most restrictive is taken for the last.
-SEVERITY = {"text_changed": 0, "grant": 1, "withdraw": 2, "deny": 3, "org_block": 4, "delete": 5, "takedown": 6}
-
-
-class ConsentRefused(Exception):
-    """This consent cannot be given; `str(error)` says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What the person saw when they chose. `text_hash`: SHA-256, hex, of the text; `language`: a BCP 47 tag."""
-
-    policy_version: str
-    text_hash: str
-    language: str
-    surface: Literal["page", "api", "operator"] = "page"
-    purposes: tuple[str, ...] = ()
-    age_affirmed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One choice. `recipient` None: every recipient. `turns`: ids of the answers that a conversation's share covers.
-
-    Of a conversation: grant shares exactly `turns`, deny keeps it private, withdraw lets it follow the account again.
-    """
-
-    kind: Kind
-    recipient: str | None = None
-    conversation: str | None = None
-    turns: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One event of the ledger. `hash` covers every other field; `previous`: the hash of the one before in its chain."""
-
-    id: str
-    subject: str
-    replica: str
-    number: int
-    at: float
-    kind: Kind
-    scope: Literal["account", "conversation"]
-    conversation: str | None
-    recipient: str | None
-    turns: tuple[str, ...]
-    purposes: tuple[str, ...]
-    policy_version: str
-    text_hash: str
-    language: str
-    surface: str
-    age_affirmed: bool
-    previous: str
-    hash: str = ""
-
-    def digest(self) -> str:
-        content = {name: value for name, value in asdict(self).items() if name != "hash"}
-        text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,144 +60,16 @@ class Yes:
         return self.event.at
 
 
-# -- writing ----------------------------------------------------------------------------------------------------------
-
-
-def subjects_of(db: sqlite3.Connection, owner: str) -> tuple[str, ...]:
-    """All subjects of an owner, the one that spoke first foremost. Several: owners that turned out to be one."""
-    rows = db.execute(
-        "SELECT subject FROM subjects AS s WHERE owner = ? ORDER BY"
-        " (SELECT min(at) FROM consent_events WHERE subject = s.subject) NULLS LAST, subject",
-        (owner,),
-    )
-    return tuple(row["subject"] for row in rows)
-
-
-def subject_of(db: sqlite3.Connection, owner: str) -> str | None:
-    """The subject that new events of an owner name."""
-    return next(iter(subjects_of(db, owner)), None)
-
-
-def record(db: sqlite3.Connection, owner: str, choice: Choice, shown: Shown, now: float) -> Event:
-    """Append what `owner` chose. Raises `ConsentRefused` where a yes would not be valid; a no is always taken."""
-    if choice.kind == "grant":
-        _refuse_invalid(db, owner, choice, shown)
-    subjects = subjects_of(db, owner)
-    subject = subjects[0] if subjects else secrets.token_hex(16)
-    if not subjects:
-        db.execute("INSERT INTO subjects (owner, subject) VALUES (?, ?)", (owner, subject))
-    replica = db.execute("SELECT id FROM replica").fetchone()["id"]
-    last = db.execute(
-        "SELECT number, at, hash FROM consent_events WHERE subject = ? AND replica = ? ORDER BY number DESC LIMIT 1",
-        (subject, replica),
-    ).fetchone()
-    latest = db.execute(
-        "SELECT max(at) FROM consent_events WHERE replica = ? AND subject IN (SELECT value FROM json_each(?))",
-        (replica, json.dumps(subjects)),
-    ).fetchone()[0]
-    event = Event(
-        id=secrets.token_hex(16),
-        subject=subject,
-        replica=replica,
-        number=last["number"] + 1 if last else 1,
-        at=max(float(now), latest + TICK) if latest is not None else float(now),
-        kind=choice.kind,
-        scope="account" if choice.conversation is None else "conversation",
-        conversation=choice.conversation,
-        recipient=choice.recipient,
-        turns=tuple(choice.turns),
-        purposes=tuple(shown.purposes),
-        policy_version=shown.policy_version,
-        text_hash=shown.text_hash,
-        language=shown.language,
-        surface=shown.surface,
-        age_affirmed=shown.age_affirmed,
-        previous=last["hash"] if last else "",
-    )
-    return append(db, event)
-
-
-def append(db: sqlite3.Connection, event: Event) -> Event:
-    """Write an event down (a restored one keeps its hash) and return it. The database refuses what breaks a chain."""
-    row = {**asdict(event), "hash": event.hash or event.digest()}
-    names = ", ".join(f":{name}" for name in row)  # the fields of Event are the columns, in the same order
-    values = {name: json.dumps(value) if isinstance(value, tuple) else value for name, value in row.items()}
-    db.execute(f"INSERT INTO consent_events VALUES ({names})", values)
-    return _event(row)
-
-
-def _refuse_invalid(db: sqlite3.Connection, owner: str, choice: Choice, shown: Shown) -> None:
-    standing = _standing(db, owner)
-    if standing == "anonymous":
-        raise ConsentRefused("Sign in to share: without an account you could not take it back.")
-    if standing == "managed":
-        raise ConsentRefused("Your account belongs to a team or enterprise organisation, which has opted you out.")
-    if shown.age_affirmed is not True:
-        raise ConsentRefused("Sharing has a minimum age: say first that you have reached it.")
-    if not choice.recipient or not shown.purposes:
-        raise ConsentRefused("A yes names who may read, and what for.")
-    if choice.conversation is not None and not choice.turns:
-        raise ConsentRefused("Sharing a conversation names the turns that its preview showed.")
-
-
-def erase_subject(db: sqlite3.Connection, owner: str) -> None:
-    """Forget whose subject it was. The events stay and speak of nobody; what they covered is planned out."""
-    db.execute("DELETE FROM subjects WHERE owner = ?", (owner,))
-
-
-# -- reading ----------------------------------------------------------------------------------------------------------
-
-
-def events_of(db: sqlite3.Connection, *subjects: str) -> list[Event]:
-    """The events of one person's subjects over all replicas, in the order in which they count."""
-    sql = "SELECT * FROM consent_events WHERE subject IN (SELECT value FROM json_each(?))"
-    return in_order(_event(row) for row in db.execute(sql, (json.dumps(subjects),)))
-
-
-def event_of(db: sqlite3.Connection, id: str) -> Event:
-    return _event(db.execute("SELECT * FROM consent_events WHERE id = ?", (id,)).fetchone())
-
-
-def in_order(events: Iterable[Event]) -> list[Event]:
-    return sorted(events, key=lambda event: (event.at, SEVERITY[event.kind], event.replica, event.number))
-
-
-def verify_chains(db: sqlite3.Connection) -> list[str]:
-    """What is wrong with the ledger, a sentence each; empty: every event follows from the one before it."""
-    wrong: list[str] = []
-    last: Event | None = None
-    for row in db.execute("SELECT * FROM consent_events ORDER BY subject, replica, number"):
-        event = _event(row)
-        if last is None or (last.subject, last.replica) != (event.subject, event.replica):
-            last = None
-        if event.number != (last.number + 1 if last else 1) or event.previous != (last.hash if last else ""):
-            wrong.append(f"Event {event.id} does not follow the one before it.")
-        if last is not None and event.at <= last.at:
-            wrong.append(f"Event {event.id} is not later than the one before it.")
-        if event.hash != event.digest():
-            wrong.append(f"Event {event.id} is not what was written.")
-        last = event
-    return wrong
-
-
-def heads_hash(db: sqlite3.Connection) -> str:
-    """SHA-256, hex, over the last hash of every chain: one line that pins the whole ledger."""
-    rows = db.execute(
-        "SELECT hash FROM consent_events AS e WHERE number ="
-        " (SELECT max(number) FROM consent_events WHERE subject = e.subject AND replica = e.replica) ORDER BY hash"
-    )
-    return hashlib.sha256("\n".join(row["hash"] for row in rows).encode()).hexdigest()
-
-
 class Standpoint:
     """What one owner's events say at the moment `now`. A value of one transaction: build it anew, do not keep it."""
 
     def __init__(self, db: sqlite3.Connection, owner: str, terms: Terms, now: float) -> None:
         self.subjects = subjects_of(db, owner)
         self.subject = next(iter(self.subjects), None)
-        self.standing = _standing(db, owner)
+        self.standing = standing_of(db, owner)
         self._db, self._terms, self._now = db, terms, now
         self._events = events_of(db, *self.subjects)
+        self._unread = unread_spans(db)
         self._conversations: dict[str, list[Event]] = {}
 
     def account_state(self, recipient: str) -> AccountState:
@@ -293,7 +113,7 @@ class Standpoint:
         if surface != "page":
             return None
         since, frozen = self._follows_account(conversation)
-        if asked_at > frozen:
+        if asked_at > frozen or self.was_unread(asked_at):
             return None
         grants = self._grants(recipient)
         ends = [*(grant.at for grant in grants[1:]), float("inf")]
@@ -305,6 +125,10 @@ class Standpoint:
                 fresh = self._yes(grants[-1])
                 return fresh and Yes(grant, fresh.fresh)
         return None
+
+    def was_unread(self, at: float) -> bool:
+        """Whether at that time it was not known what the owner had said: an older yes does not cover what came then."""
+        return any(begun <= at <= ended for begun, ended in self._unread)
 
     def _about(self, recipient: str) -> list[Event]:
         return [
@@ -331,7 +155,7 @@ class Standpoint:
                 (conversation, json.dumps(self.subjects)),
             )
             own = [e for e in self._events if e.conversation == conversation]
-            found = self._conversations[conversation] = in_order([*(_event(row) for row in others), *own])
+            found = self._conversations[conversation] = in_order([*(event_from(row) for row in others), *own])
         return found
 
     def _shares(self, conversation: str, recipient: str) -> list[Event]:
@@ -395,16 +219,3 @@ class Consent:
 
     def _standpoint(self, db: sqlite3.Connection, owner: str) -> Standpoint:
         return Standpoint(db, owner, self._terms, self._clock())
-
-
-def _standing(db: sqlite3.Connection, owner: str) -> str:
-    row = db.execute("SELECT standing FROM owner_standing WHERE owner = ?", (owner,)).fetchone()
-    return row["standing"] if row else "anonymous"
-
-
-def _event(row: sqlite3.Row | Mapping) -> Event:
-    values = dict(row)
-    for name in ("turns", "purposes"):
-        given = values[name]
-        values[name] = tuple(json.loads(given) if isinstance(given, str) else given)
-    return Event(**{**values, "age_affirmed": bool(values["age_affirmed"])})

@@ -19,7 +19,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from chat.db import Database
-from privacy.consent import Standpoint, Yes, event_of
+from privacy.consent import Standpoint, Yes
+from privacy.ledger import event_of
+from privacy.notes import CONFIRMED, HELD, note, set_note
 from privacy.rows import OTHER, Prepared, Rules, dataset_id, prepare, row_hash
 from privacy.segments import Segment, Turn, conversations_of, cut, find
 
@@ -28,8 +30,9 @@ UNEXPLAINED_ROWS, UNEXPLAINED_SHARE = 20, 0.01  # retractions without an event, 
 
 RESTORING = "The conversations are still being restored: nothing is shared or taken back until they are here."
 UNEXPLAINED = (
-    "{} of {} shared rows would be taken back and no withdrawal, deletion or change explains it. Nothing was planned:"
-    " check that the store is complete, then confirm."
+    "{} of {} shared rows would be taken back and no withdrawal, deletion or change explains it. They stay, and nothing new"
+    " is shared, until you have looked: is everything here that was kept? If they shall leave, run"
+    " `python -m privacy.confirm DATA_DIR`. What somebody took back leaves meanwhile."
 )
 
 LIVE = "SELECT * FROM outbox WHERE state IN ('publish', 'published', 'quarantined') ORDER BY row_id"
@@ -37,26 +40,32 @@ LIVE = "SELECT * FROM outbox WHERE state IN ('publish', 'published', 'quarantine
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a plan wrote down. `stopped`: why it wrote nothing. `problems`: what it left out. Both for the operator."""
+    """What a plan wrote down. `stopped`: why it wrote nothing. `problems`: what it left out. Both for the operator.
+    `held`: rows that should leave and stay, since nothing explains it; nothing new is to leave meanwhile."""
 
     publish: int = 0
     retract: int = 0
     quarantined: int = 0
     forgotten: int = 0
+    held: int = 0
     stopped: str | None = None
     problems: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class Comparison:
-    """The difference between the outbox and what consent allows. `refill`: rows whose text is to be made again."""
+    """The difference between the outbox and what consent allows. `refill`: rows whose text is to be made again.
+    `unexplained`: rows to retract for no reason that anybody gave."""
 
     new: list[tuple[str, Segment[Yes]]] = field(default_factory=list)
     refill: list[tuple[sqlite3.Row, Segment[Yes]]] = field(default_factory=list)
     retract: list[str] = field(default_factory=list)
     forget: list[str] = field(default_factory=list)
-    unexplained: int = 0
+    unexplained: list[str] = field(default_factory=list)
     kept: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.new or self.refill or self.retract or self.forget or self.unexplained)
 
 
 Key = tuple[str, str]  # the segment's digest, the event that covers it
@@ -66,13 +75,14 @@ async def plan(db: Database, rules: Rules, *, now: float, restored: bool, mass: 
     """Compare, and write the difference to the outbox, in one transaction. Repeatable.
 
     `restored`: ledger, tombstones, outbox and the conversations of every published row are here; without it nothing is
-    decided. `mass`: an operator has looked, and lets a retraction pass that no events explain. Text is redacted before
-    the transaction, so that no turn waits for it; what changes meanwhile is left for the next plan.
+    decided. Many rows that leave for no reason are held back, while those with a reason leave; `mass`: an operator has
+    looked, and lets them pass. Text is redacted before the transaction, so that no turn waits for it; what changes
+    meanwhile is left for the next plan.
     """
     if not restored:
         return Plan(stopped=RESTORING)
-    wanted = await db.read(lambda connection: compare(connection, rules, now))
-    if not (wanted.new or wanted.refill or wanted.retract or wanted.forget):
+    wanted, held = await db.read(lambda connection: (compare(connection, rules, now), note(connection, HELD)))
+    if not (wanted or held):
         return Plan()  # the usual case, in which no turn waits for a comparison in the writer
     prepared = await asyncio.to_thread(_prepare, wanted, rules)
     return await db.write(lambda connection: _apply(connection, rules, now, prepared, mass))
@@ -174,8 +184,7 @@ def _take_back(found: Comparison, row: sqlite3.Row, explain: _Explained, changed
     if row["shard"] is None:
         found.forget.append(row["row_id"])
     else:
-        found.retract.append(row["row_id"])
-        found.unexplained += not explain(row, changed_at)
+        (found.retract if explain(row, changed_at) else found.unexplained).append(row["row_id"])
 
 
 class _Explained:
@@ -215,15 +224,13 @@ def _prepare(wanted: Comparison, rules: Rules) -> dict[Key, Prepared]:
 
 def _apply(db: sqlite3.Connection, rules: Rules, now: float, prepared: Mapping[Key, Prepared], mass: bool) -> Plan:
     found = compare(db, rules, now)
-    public = found.kept + len(found.retract)
-    if not mass and found.unexplained > max(UNEXPLAINED_ROWS, UNEXPLAINED_SHARE * public):
-        return Plan(stopped=UNEXPLAINED.format(found.unexplained, public))
+    held, sentence = _hold_back(db, found, mass)
     db.executemany(
         "UPDATE outbox SET state = 'retract', row = NULL, retract_at = ? WHERE row_id = ?",
         [(now, row_id) for row_id in found.retract],
     )
     db.executemany("DELETE FROM outbox WHERE row_id = ?", [(row_id,) for row_id in found.forget])
-    problems: set[str] = set()
+    problems = {sentence} if sentence else set()
     for row, segment in found.refill:
         _refill(db, row, prepared.get((segment.digest(), row["event"])), now)
     added: list[tuple[str, str, str, Segment[Yes], Prepared]] = []
@@ -237,8 +244,30 @@ def _apply(db: sqlite3.Connection, rules: Rules, now: float, prepared: Mapping[K
         _insert(db, rules, now, row_id, dataset, subject, segment, ready, labels[row_id])
     kept_back = sum(ready.content is None for *_, ready in added)
     return Plan(
-        len(added) - kept_back, len(found.retract), kept_back, len(found.forget), problems=tuple(sorted(problems))
+        len(added) - kept_back,
+        len(found.retract),
+        kept_back,
+        len(found.forget),
+        held,
+        problems=tuple(sorted(problems)),
     )
+
+
+def _hold_back(db: sqlite3.Connection, found: Comparison, mass: bool) -> tuple[int, str | None]:
+    """Take what nobody explains, where it is much, out of `found`, with everything new; how much that is, and the sentence
+    about it. An operator's confirmation lets as many pass as were held back when they looked, once."""
+    count = len(found.unexplained)
+    public = found.kept + len(found.retract) + count
+    confirmed = int(note(db, CONFIRMED) or 0)
+    if not mass and count > max(UNEXPLAINED_ROWS, UNEXPLAINED_SHARE * public, confirmed):
+        found.new.clear()
+        set_note(db, HELD, str(count))
+        return count, UNEXPLAINED.format(count, public)
+    found.retract += found.unexplained
+    set_note(db, HELD, None)
+    if count:
+        set_note(db, CONFIRMED, None)
+    return 0, None
 
 
 def _insert(

@@ -8,9 +8,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from privacy.consent import Event, append
+from privacy.ledger import Event, append
 
 SUBJECTS, DATASETS = "consent/subjects.jsonl", "sharing/datasets.jsonl"
+UNREAD, STRAYS, UNSQUASHED = "consent/unread.jsonl", "sharing/strays.jsonl", "sharing/unsquashed.jsonl"
 LEDGER, OUTBOX = "consent/ledger-", "sharing/outbox-"
 
 
@@ -21,6 +22,9 @@ def files(db: sqlite3.Connection) -> dict[str, bytes]:
     for row in db.execute("SELECT * FROM consent_events ORDER BY replica, subject, number"):
         event = {**dict(row), "turns": json.loads(row["turns"]), "purposes": json.loads(row["purposes"])}
         found[f"{LEDGER}{row['replica']}.jsonl"].append(event)
+    found[UNREAD] = [dict(row) for row in db.execute("SELECT * FROM unread ORDER BY begun_at, replica")]
+    found[STRAYS] = [dict(row) for row in db.execute("SELECT * FROM strays ORDER BY dataset, row_id")]
+    found[UNSQUASHED] = [dict(row) for row in db.execute("SELECT * FROM unsquashed ORDER BY dataset")]
     found[DATASETS] = [dict(row) for row in db.execute("SELECT * FROM sharing_datasets ORDER BY id")]
     for row in db.execute("SELECT * FROM outbox WHERE shard IS NOT NULL ORDER BY row_id"):
         line = {name: value for name, value in dict(row).items() if name != "row"}
@@ -55,8 +59,18 @@ def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
     for path in sorted(path for path in found if path.startswith(OUTBOX)):
         for row in _rows(found, path):
             db.execute(_INTO_OUTBOX, row)
+    for row in _rows(found, UNREAD):
+        db.execute(_INTO_UNREAD, row)
+    for row in _rows(found, STRAYS):
+        db.execute("INSERT OR IGNORE INTO strays VALUES (:dataset, :row_id, :found_at, :gone_at)", row)
+    for row in _rows(found, UNSQUASHED):
+        db.execute("INSERT OR IGNORE INTO unsquashed VALUES (:dataset)", row)
 
 
+_INTO_UNREAD = """
+    INSERT INTO unread VALUES (:replica, :begun_at, :ended_at)
+    ON CONFLICT (replica, begun_at) DO UPDATE SET ended_at = excluded.ended_at WHERE unread.ended_at IS NULL
+"""
 _INTO_OUTBOX = """
     INSERT INTO outbox (row_id, dataset, recipient, subject, event, conversation, answers, segment_hash, row_hash,
         state, shard, redaction, language, month, planned_at, published_at, published_in, retract_at, retracted_at,

@@ -62,6 +62,15 @@ def read_rows(file: BinaryIO) -> list[dict[str, Any]]:
     return pq.read_table(file).to_pylist()
 
 
+def rows_in(content: bytes) -> list[dict[str, Any]] | None:
+    """The rows of a file that anybody may have written; None where it is no Parquet, or its rows have no id."""
+    try:
+        rows = read_rows(io.BytesIO(content))
+    except (pa.ArrowException, OSError, ValueError):
+        return None
+    return rows if all("row_id" in row for row in rows) else None
+
+
 def _parquet(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> bytes:
     if not rows:
         raise ValueError("A Parquet file without a row breaks load_dataset: delete the file instead.")

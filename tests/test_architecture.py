@@ -29,12 +29,23 @@ ALLOWED = {
         *(f"chat/backup_{name}.py" for name in ("rows", "outgoing", "incoming", "reader")),
         *(
             f"privacy/{name}.py"
-            for name in ("audit", "consent", "extra", "mine", "outbox", "saved", "segments", "sharing")
+            for name in (
+                *("audit", "confirm", "consent", "extra", "head", "ledger", "mine", "notes", "outbox", "push", "saved"),
+                *("segments", "snapshot", "unread"),
+            )
         ),
     ),
     "datasets": (),
     # A sharing dataset is written by `push()` alone, and read by the audit.
-    "chat.dataset_repo": ("app.py", "chat/", "privacy/sharing.py", "privacy/audit.py"),
+    "chat.dataset_repo": (
+        "app.py",
+        "chat/",
+        "privacy/sharing.py",
+        "privacy/push.py",
+        "privacy/head.py",
+        "privacy/snapshot.py",
+        "privacy/audit.py",
+    ),
     "chat.hub": ("app.py", "privacy/audit.py"),
     "pyarrow": ("privacy/shards.py",),
     "re2": ("privacy/detectors.py",),

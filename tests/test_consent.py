@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from privacy.consent import ASKING, Choice, Consent, ConsentRefused, Shown, Standpoint, Terms, record, verify_chains
+from privacy.consent import ASKING, Consent, Standpoint, Terms
+from privacy.ledger import Choice, ConsentRefused, Shown, record, verify_chains
 from tests.support.sharing_world import DAY, World, shown
 
 pytestmark = pytest.mark.anyio

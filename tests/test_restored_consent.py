@@ -12,7 +12,8 @@ from chat.dataset_repo import FolderRepo
 from chat.db import MIGRATIONS, Database
 from chat.store import Store
 from privacy import MIGRATIONS as PRIVACY_MIGRATIONS
-from privacy.consent import Choice, Consent, Terms
+from privacy.consent import Consent, Terms
+from privacy.ledger import Choice
 from privacy.extra import saved_parts
 from privacy.mine import shared_rows
 from tests.support.fakes import TickingClock

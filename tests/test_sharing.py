@@ -9,12 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from chat.dataset_repo import Conflict, Doubtful, Unreachable
-from privacy.consent import Choice, Terms, record
+from privacy.confirm import main as confirm
+from privacy.consent import Terms
+from privacy.ledger import Choice, record
 from privacy.mine import outlook, preview, recipients, shared_rows
 from privacy.outbox import UNEXPLAINED_ROWS, plan
 from privacy.rows import Redaction
 from privacy.saved import files as saved_files
-from privacy.saved import restore
 from privacy.shards import SCHEMA
 from tests.support.memory_repo import Crash, Faulty
 from tests.support.sharing_world import ALPHA, BETA, DAY, QUIET, World, redact, shown
@@ -411,20 +412,57 @@ async def test_nothing_is_decided_before_everything_is_restored(world):
     assert await world.states() == ["published"]
 
 
-async def test_a_mass_retraction_without_events_stops_and_one_with_an_event_does_not(world):
-    _owner, chats = await published(world, *(f"word {n}" for n in range(UNEXPLAINED_ROWS + 1)))
+def lost(owner):
+    """As after a restore that did not bring everything."""
+    return lambda db: db.execute("DELETE FROM conversations WHERE owner = ?", (owner,))
 
-    def lose(db):  # as a restore that did not bring everything
-        db.execute("DELETE FROM conversations")
 
-    keep = await world.db.read(lambda db: [dict(row) for row in db.execute("SELECT * FROM conversations")])
-    assert len(keep) == len(chats)
-    await world.db.write(lose)
-    planned, pushed = await world.turn(0)
-    assert "21 of 21" in planned.stopped
-    assert not pushed.commits and "word 0" in texts(world)
+async def test_a_mass_loss_that_nobody_explains_stays_public_and_nothing_new_leaves(world):
+    owner, chats = await published(world, *(f"word {n}" for n in range(UNEXPLAINED_ROWS + 1)))
+    other = await agreed(world)
+    await world.say(other, "unsaid")
+    await world.db.write(lost(owner))
+    planned, pushed = await world.turn()
+    assert "21 of 21" in planned.problems[0] and planned.held == len(chats)
+    assert not pushed.commits and "word 0" in texts(world) and not dug_up(world, "unsaid")
     let_pass = await plan(world.db, world.rules, now=world.clock(), restored=True, mass=True)
     assert let_pass.retract == len(chats)
+
+
+async def test_a_mass_loss_of_one_holds_up_nobody_elses_withdrawal(world):
+    owner, _ = await published(world, *(f"word {n}" for n in range(UNEXPLAINED_ROWS + 1)))
+    other = await agreed(world)
+    await world.say(other, "taken back")
+    await world.turn()
+    await world.db.write(lost(owner))
+    await world.choose(other, "withdraw")
+    planned, _ = await world.turn(0)
+    assert (planned.retract, planned.held) == (1, UNEXPLAINED_ROWS + 1)
+    assert not dug_up(world, "taken back") and "word 0" in texts(world)
+
+
+async def test_an_operator_lets_a_mass_loss_pass_once_and_only_as_much_as_they_saw(world, capsys):
+    owner, _ = await published(world, *(f"word {n}" for n in range(UNEXPLAINED_ROWS + 1)))
+    other = await agreed(world)
+    for n in range(UNEXPLAINED_ROWS + 1):
+        await world.say(other, f"letter {n}")
+    await world.turn()
+    assert confirm([str(world.folder)], {}) == 1, "nothing is held back yet"
+    await world.db.write(lost(owner))
+    await world.turn(0)
+    assert "word 0" in texts(world)
+    assert confirm([str(world.folder)], {}) == 0
+    assert "21 rows" in capsys.readouterr().out
+    await world.db.write(lost(other))
+    await world.turn(0)
+    assert "word 0" in texts(world), "more would leave than was looked at"
+    assert confirm([], {"DATA_DIR": str(world.folder)}) == 0
+    await world.turn(0)
+    assert not texts(world)
+    third, _ = await published(world, *(f"number {n}" for n in range(2 * UNEXPLAINED_ROWS)))
+    await world.db.write(lost(third))
+    planned, _ = await world.turn(0)
+    assert planned.held and confirm([str(world.folder / "nowhere")], {}) == 2
 
 
 async def test_one_withdrawal_explains_every_row_of_its_subject(world):
@@ -453,7 +491,7 @@ async def test_without_the_private_backup_nothing_becomes_public(world):
         raise Unreachable("The Hub is down.")
 
     with pytest.raises(Unreachable):
-        await world.sharing(before_public=fails).turn(restored=True)
+        await world.sharing(before_public=fails).turn(restored=lambda: True)
     assert not world.repos
     await world.turn(0)
     assert "one" in texts(world)
@@ -473,7 +511,7 @@ async def test_what_is_taken_back_while_the_backup_is_on_its_way_is_not_sent(wor
         sent.append(name == "commit" and not before and bool(dug_up(world, "secret")))
 
     world.open_repo = lambda id: Faulty(world.in_memory(id), strike)
-    await world.sharing(before_public=meanwhile).turn(restored=True)
+    await world.sharing(before_public=meanwhile).turn(restored=lambda: True)
     assert sent and not any(sent) and not dug_up(world, "secret")
     assert await world.states() == ["retracted"]
 
@@ -486,8 +524,8 @@ async def test_a_store_that_is_found_incomplete_while_the_backup_is_on_its_way_s
     async def meanwhile():
         await world.db.write(lambda db: db.execute("DELETE FROM conversations"))
 
-    planned, pushed = await world.sharing(before_public=meanwhile).turn(restored=True)
-    assert planned.stopped and not pushed.commits
+    _, pushed = await world.sharing(before_public=meanwhile).turn(restored=lambda: True)
+    assert "nothing new" in pushed.problems[0]
     assert not dug_up(world, "more") and "word 0" in texts(world)
 
 
@@ -495,7 +533,7 @@ async def test_only_the_holder_of_the_lease_pushes(world):
     owner = await agreed(world)
     await world.say(owner, "one")
     world.clock.now += QUIET
-    await world.sharing(holds_lease=lambda: False).turn(restored=True)
+    await world.sharing(holds_lease=lambda: False).turn(restored=lambda: True)
     assert not world.repos
     assert (await world.outbox())[0]["shard"] is None
 
@@ -565,8 +603,8 @@ def final(world):
     }
 
 
-async def story(world, strike=None, go_on=None):
-    """One row stays, one is taken back, one is new; `strike` may end the second push, then `go_on` restarts."""
+async def beginning_of_the_story(world):
+    """One row stays, one is taken back, one is new, and one is the first of its dataset."""
     owner = await agreed(world, "acme", "globex")
     await world.say(owner, "stays")
     goes = await world.say(owner, "taken back")
@@ -574,6 +612,11 @@ async def story(world, strike=None, go_on=None):
     await world.store.delete(owner, goes)
     await world.say(owner, "new")
     await world.say(owner, "elsewhere", BETA)
+
+
+async def story(world, strike=None, go_on=None):
+    """The beginning and the push that follows; `strike` may end that push, then `go_on` restarts."""
+    await beginning_of_the_story(world)
     if strike is not None and go_on is not None:
         world.open_repo = lambda id: Faulty(world.in_memory(id), strike)
         with pytest.raises(Crash):
@@ -602,13 +645,7 @@ async def calls_of_a_push(folder):
     world = World(folder)
     counted = []
     world.open_repo = lambda id: Faulty(world.in_memory(id), crash_at(-1, counted))
-    owner = await agreed(world, "acme", "globex")
-    await world.say(owner, "stays")
-    goes = await world.say(owner, "taken back")
-    await world.turn()
-    await world.store.delete(owner, goes)
-    await world.say(owner, "new")
-    await world.say(owner, "elsewhere", BETA)
+    await beginning_of_the_story(world)
     counted.clear()
     await world.turn()
     world.close()
@@ -631,6 +668,34 @@ async def test_a_crash_before_or_after_any_call_ends_in_the_same_state_as_none(t
 
         assert await story(world, crash_at(number), go_on) == expected, where
         world.close()
+
+
+async def test_a_crash_before_or_after_any_call_with_the_disk_lost_ends_in_the_same_state_as_none(tmp_path):
+    """All that is left is what the private dataset was told before the first commit."""
+    counted = await calls_of_a_push(tmp_path / "counting")
+    whole = World(tmp_path / "whole")
+    expected = await story(whole)
+    whole.close()
+    for number, where in enumerate(counted):
+        world, saved = World(tmp_path / str(number)), {}
+
+        async def back_up(world=world, saved=saved):
+            saved.clear()
+            saved.update(await world.db.read(saved_files))
+
+        await beginning_of_the_story(world)
+        strike = crash_at(number)
+        world.open_repo = lambda id, world=world, strike=strike: Faulty(world.in_memory(id), strike)
+        world.clock.now += QUIET
+        with pytest.raises(Crash):
+            await world.sharing(before_public=back_up).turn(restored=lambda: True)
+        other = await world.elsewhere(tmp_path / f"{number} elsewhere", saved)
+        await other.turn(0)
+        assert (final(other), await other.states()) == expected, where
+        planned, pushed = await other.turn(0)
+        assert not pushed.commits and not planned.publish, where
+        world.close()
+        other.close()
 
 
 @pytest.mark.parametrize("call", ["commit", "squash", "create"])
@@ -687,6 +752,52 @@ async def test_a_dataset_that_never_settles_is_given_up_for_now(world):
     assert await world.states() == ["publish"]
 
 
+def withdraws(world, owner):
+    """As from another thread, while a call to the Hub is on its way."""
+    world.clock.now += 1
+    return world.db.submit(lambda db: record(db, owner, Choice("withdraw"), shown(), world.clock())).result()
+
+
+@pytest.mark.parametrize("error", [Conflict, Doubtful])
+async def test_what_is_taken_back_between_two_tries_of_a_commit_is_not_sent(world, error):
+    owner = await agreed(world)
+    await world.say(owner, "secret")
+    tries = []
+
+    def strike(name, before):
+        if name == "commit" and before:
+            tries.append(name)
+            if len(tries) == 1:
+                withdraws(world, owner)
+                raise error("Once more.")
+        if name == "commit" and not before:
+            assert not dug_up(world, "secret")
+
+    world.open_repo = lambda id: Faulty(world.in_memory(id), strike)
+    await world.turn()
+    assert tries and not dug_up(world, "secret") and await world.states() == ["retracted"]
+
+
+async def test_what_is_taken_back_while_another_dataset_is_written_is_not_sent(world):
+    owner, other = await agreed(world, "acme"), await agreed(world, "globex")
+    await world.say(owner, "goes out")
+    await world.say(other, "secret", BETA)
+
+    def open_repo(id):
+        def strike(name, before):
+            if id == DATASET and name == "commit" and not before:
+                withdraws(world, other)
+            if id == OTHER_DATASET and name == "commit" and not before:
+                assert not dug_up(world, "secret")
+
+        return Faulty(world.in_memory(id), strike)
+
+    world.open_repo = open_repo
+    await world.turn()
+    assert "goes out" in texts(world) and not dug_up(world, "secret")
+    assert await world.states() == ["published", "retracted"]
+
+
 async def test_a_withdrawal_while_a_push_is_on_its_way_is_seen_by_the_next(world):
     owner = await agreed(world)
     await world.say(owner, "secret")
@@ -715,25 +826,7 @@ async def on_a_new_machine(world, folder):
     """Another World on an empty disk, with what the private dataset held, conversations included."""
     found = await world.db.read(saved_files)
     assert "taken back" not in repr(found) and "stays" not in repr(found), "no text in ledger or outbox files"
-    other = World(folder)
-    other.clock, other.repos = world.clock, world.repos
-    tables = ("owners", "accounts", "conversations", "messages", "tombstones")
-    copy = await world.db.read(
-        lambda db: {table: [dict(row) for row in db.execute(f"SELECT * FROM {table}")] for table in tables}
-    )
-
-    def write(db):
-        for table, all_rows in copy.items():
-            for row in all_rows:
-                row.pop("rowid", None)
-                db.execute(
-                    f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", list(row.values())
-                )
-        restore(db, found)
-        restore(db, found)
-
-    await other.db.write(write)
-    return other
+    return await world.elsewhere(folder, found)
 
 
 async def test_on_a_new_machine_everything_can_still_be_taken_back_and_nothing_is_published_twice(world, tmp_path):
@@ -770,7 +863,7 @@ async def test_a_disk_lost_between_intent_and_commit_leaves_a_row_that_still_lea
         world.in_memory(id), lambda call, before: _crash(call == "commit" and not before)
     )
     with pytest.raises(Crash):
-        await world.sharing(before_public=back_up).turn(restored=True)
+        await world.sharing(before_public=back_up).turn(restored=lambda: True)
     assert dug_up(world, "taken back"), "it is public, and nothing but the backup knows"
     world.open_repo = world.in_memory
     other = await on_a_new_machine(world, tmp_path / "other")
@@ -788,21 +881,20 @@ def _crash(now):
         raise Crash
 
 
-async def test_a_dataset_whose_rows_are_not_restored_yet_is_left_alone(world):
-    """A shard is rewritten whole, so while the text of one of its rows is missing it is not rewritten at all."""
+async def test_a_row_whose_text_is_not_restored_yet_does_not_keep_another_from_leaving(world):
+    """A shard is rewritten whole: a text that is missing here is taken from there, where it is the very row."""
     owner, chats = await published(world, *(f"word {n}" for n in range(20)))
     before = rows(world)
     await world.store.delete(owner, chats[0])
     await plan(world.db, world.rules, now=world.clock(), restored=True)
     await world.db.write(lambda db: db.execute("UPDATE outbox SET row = NULL"))
     goes = next(row for row in await world.outbox() if row["state"] == "retract")
-    crowded = sum(row["shard"] == goes["shard"] for row in await world.outbox()) > 1
+    assert sum(row["shard"] == goes["shard"] for row in await world.outbox()) > 1, "another row is in its shard"
     pushed = await world.push()
-    if crowded:
-        assert "not restored" in pushed.problems[0]
-        assert rows(world) == before
-    await world.turn(0)
-    assert not dug_up(world, "word 0 ") and len(rows(world)) == 19
+    assert not pushed.problems
+    left = sorted((row for row in before if row["row_id"] != goes["row_id"]), key=lambda row: row["row_id"])
+    assert sorted(rows(world), key=lambda row: row["row_id"]) == left
+    assert dug_up(world, "word 1") and not dug_up(world, "word 0'")
 
 
 # What its owner is shown

@@ -9,10 +9,11 @@ import pytest
 from huggingface_hub import HfApi
 
 from chat.hub import HubRepo
+from privacy.saved import files as saved_files
 from tests.support.hub import LoopbackHub
 from tests.support.hub.testing import UPLOAD_WARNING, ada_api, clean_hub, running_hub  # noqa: F401
-from tests.support.memory_repo import text_of
-from tests.support.sharing_world import ALPHA, BETA, World
+from tests.support.memory_repo import Crash, Faulty, text_of
+from tests.support.sharing_world import ALPHA, BETA, QUIET, World
 from tests.test_hub_loopback_clients import run_client
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings(UPLOAD_WARNING)]
@@ -138,6 +139,62 @@ async def test_a_hub_that_fails_once_only_delays(world, hub, ada, fault):
     assert struck.hits and not pushed.problems
     assert not dug_up(hub, DATASET, "take me back") and dug_up(hub, DATASET, "and here is more")
     assert await world.states() == ["published", "retracted"]
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize("call", ["create", "commit", "squash", "purge"])
+async def test_a_crash_with_the_disk_lost_leaves_nothing_of_what_was_taken_back(
+    world, hub, ada, tmp_path, call, before
+):
+    owner = await agreed(world, "acme", "globex")
+    chat = await world.say(owner, "take me back")
+    await world.say(owner, "leave me here")
+    await world.turn()
+    await world.store.delete(owner, chat)
+    await world.say(owner, "the first of its dataset", BETA)
+    saved: dict[str, bytes] = {}
+
+    async def back_up():
+        saved.clear()
+        saved.update(await world.db.read(saved_files))
+
+    def strike(name, is_before):
+        if (name, is_before) == (call, before):
+            raise Crash
+
+    plain = world.open_repo
+    world.open_repo = lambda id: Faulty(plain(id), strike)
+    world.clock.now += QUIET
+    with pytest.raises(Crash):
+        await world.sharing(before_public=back_up).turn(restored=lambda: True)
+    world.open_repo = plain
+    other = await world.elsewhere(tmp_path / "other", saved)
+    try:
+        _, pushed = await other.turn(0)
+        assert not pushed.problems and await other.states() == ["published", "published", "retracted"]
+        assert not dug_up(hub, DATASET, "take me back") and dug_up(hub, DATASET, "leave me here")
+        assert dug_up(hub, OTHER_DATASET, "the first of its dataset")
+        gone = next(row for row in await other.outbox() if row["state"] == "retracted")
+        assert dug_up(hub, DATASET, gone["row_id"]), "its tombstone"
+        assert git(hub, DATASET, "rev-list", "--count", "--all").strip() == b"1"
+    finally:
+        other.close()
+
+
+async def test_a_gate_that_opens_by_itself_is_no_gate(world, hub, ada):
+    owner = await agreed(world, "acme")
+    await world.say(owner, "for acme alone")
+    await world.turn()
+    ada.update_repo_settings(DATASET, repo_type="dataset", private=False, gated="auto")
+    repo = HubRepo(hub.endpoint, str(ada.token), DATASET)
+    assert repo.visibility() == "public"
+    await world.say(owner, "not for everybody")
+    _, pushed = await world.turn()
+    assert "open to everyone" in pushed.problems[0] and not dug_up(hub, DATASET, "not for everybody")
+    ada.update_repo_settings(DATASET, repo_type="dataset", gated="manual")
+    assert repo.visibility() == "gated"
+    await world.turn(0)
+    assert dug_up(hub, DATASET, "not for everybody")
 
 
 async def test_a_name_that_is_somebody_elses_and_a_token_without_rights_are_told_and_lose_nothing(world, hub, ada):

@@ -17,7 +17,8 @@ from chat.visitors.asking import visitor_of
 from chat.visitors.visitor import Account, Forbidden, NotSignedIn, NotThere, Refused
 from chat.web.render import render
 from privacy import policy
-from privacy.consent import Choice, Consent, ConsentRefused, Shown
+from privacy.consent import Consent
+from privacy.ledger import Choice, ConsentRefused, Shown
 from privacy.mine import (
     PreviewRow,
     SharedRow,

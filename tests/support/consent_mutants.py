@@ -15,7 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-TESTS = {"privacy/consent.py": ("test_consent.py", "test_sharing.py"), "privacy/segments.py": ("test_segments.py",)}
+TESTS = {
+    "privacy/consent.py": ("test_consent.py", "test_sharing.py", "test_unread.py"),
+    "privacy/ledger.py": ("test_consent.py", "test_sharing.py"),
+    "privacy/segments.py": ("test_segments.py",),
+    "chat/hub.py": ("test_sharing_hub.py",),
+}
+DEFAULT = ("test_sharing.py", "test_strays.py", "test_unread.py")
 
 
 @dataclass(frozen=True)
@@ -38,8 +44,8 @@ MUTANTS = (
     Mutant(
         "unset is not a yes",
         "privacy/consent.py",
-        "        return None\n\n    def _about",
-        "        return Yes(self._events[0], True) if self._events else None\n\n    def _about",
+        "        return None\n\n    def was_unread",
+        "        return Yes(self._events[0], True) if self._events else None\n\n    def was_unread",
     ),
     Mutant(
         "private wins",
@@ -71,7 +77,7 @@ MUTANTS = (
     ),
     Mutant(
         "an event follows the one before whatever the clock does",
-        "privacy/consent.py",
+        "privacy/ledger.py",
         "at=max(float(now), latest + TICK) if latest is not None else float(now),",
         "at=float(now),",
     ),
@@ -84,7 +90,7 @@ MUTANTS = (
     ),
     Mutant(
         "the age is affirmed by True alone",
-        "privacy/consent.py",
+        "privacy/ledger.py",
         "if shown.age_affirmed is not True:",
         "if not shown.age_affirmed:",
     ),
@@ -103,7 +109,7 @@ MUTANTS = (
     Mutant(
         "a former owner's no stays",
         "privacy/consent.py",
-        "self._conversations[conversation] = in_order([*(_event(row) for row in others), *own])",
+        "self._conversations[conversation] = in_order([*(event_from(row) for row in others), *own])",
         "self._conversations[conversation] = in_order(own)",
     ),
     Mutant(
@@ -152,8 +158,8 @@ MUTANTS = (
     Mutant(
         "a mass retraction stops",
         "privacy/outbox.py",
-        "if not mass and found.unexplained >",
-        "if False and found.unexplained >",
+        "if not mass and count >",
+        "if False and count >",
     ),
     Mutant(
         "rows that were not sent yet are due again when something changes",
@@ -164,29 +170,66 @@ MUTANTS = (
     Mutant("small cells are not labelled", "privacy/outbox.py", "SMALLEST_CELL = 10", "SMALLEST_CELL = 1"),
     Mutant(
         "the history is squashed",
-        "privacy/sharing.py",
-        '        head = await threads.run(repo.squash, "Rows were withdrawn; the history is rewritten without them")\n',
+        "privacy/push.py",
+        '        id = await threads.run(repo.squash, "Rows were withdrawn; the history is rewritten without them")\n',
         "",
     ),
-    Mutant("what squashing leaves is purged", "privacy/sharing.py", "        await threads.run(repo.purge)\n", ""),
+    Mutant("what squashing leaves is purged", "privacy/push.py", "        await threads.run(repo.purge)\n", ""),
     Mutant(
         "retracted only after the squash",
-        "privacy/sharing.py",
-        "    if snapshot.gone:\n        head =",
-        "    await db.write(lambda c: _settle(c, snapshot, head, clock()))\n    if snapshot.gone:\n        head =",
+        "privacy/push.py",
+        "    if snapshot.squash:\n        id =",
+        "    await db.write(lambda c: _settle(c, snapshot, id, 0.0))\n    if snapshot.squash:\n        id =",
     ),
-    Mutant("the private backup comes first", "privacy/sharing.py", "    await before_public()\n", ""),
+    Mutant("the private backup comes first", "privacy/push.py", "    await tools.before_public()\n    commits", "    commits"),
     Mutant(
-        "what is taken back while the backup is on its way is not sent",
-        "privacy/sharing.py",
-        "            await self._before_public()\n            # The backup",
-        "            await self._before_public()\n            return\n            # The backup",
+        "what is taken back before the very commit is not sent",
+        "privacy/push.py",
+        "may_publish = await tools.look_again() and publish",
+        "may_publish = publish",
     ),
+    Mutant(
+        "an older yes does not cover what was written before all was read",
+        "privacy/consent.py",
+        "if asked_at > frozen or self.was_unread(asked_at):",
+        "if asked_at > frozen:",
+    ),
+    Mutant(
+        "it is not covered on another disk either",
+        "privacy/saved.py",
+        "        db.execute(_INTO_UNREAD, row)\n",
+        "        pass\n",
+    ),
+    Mutant(
+        "what is held back lets nothing new leave",
+        "privacy/sharing.py",
+        "pushed = await push(tools, publish=not planned.held)",
+        "pushed = await push(tools)",
+    ),
+    Mutant(
+        "what somebody took back leaves while a mass loss is held back",
+        "privacy/outbox.py",
+        "        found.new.clear()\n",
+        "        found.new.clear()\n        found.retract.clear()\n",
+    ),
+    Mutant(
+        "what no outbox explains is squashed",
+        "privacy/push.py",
+        '    db.execute("INSERT OR IGNORE INTO unsquashed VALUES (?)", (dataset,))\n',
+        "",
+    ),
+    Mutant(
+        "what no outbox explains gets a tombstone",
+        "privacy/snapshot.py",
+        "removed = _strays(db, dataset)",
+        "removed = {}",
+    ),
+    Mutant("a gate that opens by itself is none", "chat/hub.py", 'if info.gated == "manual"', "if info.gated"),
     Mutant(
         "after a share of a conversation nothing that follows leaves by the account",
         "privacy/consent.py",
-        "if asked_at > frozen:",
-        "if False:",
+        "if asked_at > frozen or",
+        "if",
     ),
     Mutant(
         "the shard is chosen before the backup",
@@ -196,24 +239,24 @@ MUTANTS = (
     ),
     Mutant(
         "a push does not overwrite what was decided meanwhile",
-        "privacy/sharing.py",
+        "privacy/push.py",
         "WHERE row_id = ? AND state = 'publish'",
         "WHERE row_id = ?",
     ),
     Mutant(
         "a shard is rewritten whole",
-        "privacy/sharing.py",
-        'if row["state"] in ("publish", "published"):\n            if row["state"] == "published" or publish:',
-        'if row["state"] in ("publish", "published"):\n            if row["state"] == "publish" and publish:',
+        "privacy/snapshot.py",
+        'if row["state"] == "published" or (row["state"] == "publish" and publish):',
+        'if row["state"] == "publish" and publish:',
     ),
     Mutant(
         "only the holder of the lease pushes",
-        "privacy/sharing.py",
-        "    if not holds_lease():\n        return Pushed()\n    datasets",
+        "privacy/push.py",
+        "    if not tools.holds_lease():\n        return Pushed()\n    datasets",
         "    datasets",
     ),
-    Mutant("a dataset open to all gets nothing new", "privacy/sharing.py", "publish=not opened", "publish=True"),
-    Mutant("a dataset that was deleted is written whole", "privacy/sharing.py", "every=seen_by is None", "every=False"),
+    Mutant("a dataset open to all gets nothing new", "privacy/push.py", "publish and not opened)", "publish)"),
+    Mutant("a dataset that was deleted is written whole", "privacy/push.py", "EVERY_SHARD if head.id is None else", ""),
     Mutant(
         "a failed redaction keeps the row back",
         "privacy/rows.py",
@@ -251,7 +294,7 @@ def survives(mutant: Mutant) -> bool:
         text = (copy / mutant.path).read_text()
         (copy / mutant.path).write_text(text.replace(mutant.old, mutant.new))
         command = [sys.executable, "-B", "-m", "pytest", "-x", "-p", "no:cacheprovider"]
-        command += [f"tests/{name}" for name in TESTS.get(mutant.path, ("test_sharing.py",))]
+        command += [f"tests/{name}" for name in TESTS.get(mutant.path, DEFAULT)]
         return subprocess.run(command, cwd=copy, capture_output=True, timeout=600).returncode == 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,10 +14,13 @@ from chat.conversation import SamplingParams
 from chat.dataset_repo import DatasetRepo, Threads
 from chat.db import MIGRATIONS, Database
 from chat.store import Author, Store, new_id
-from privacy.consent import Choice, Event, Shown, Terms, record
+from privacy.consent import Terms
+from privacy.ledger import Choice, Event, Shown, record
 from privacy.outbox import Plan
+from privacy.push import Pushed, Tools, push
 from privacy.rows import Redaction, Rules
-from privacy.sharing import Pushed, Sharing, push
+from privacy.saved import restore
+from privacy.sharing import Sharing
 from tests.support.hub.testing import Clock
 from tests.support.memory_repo import MemoryRepo
 
@@ -61,11 +64,16 @@ class World:
     """`open_repo` gives the sharing datasets (default: in memory, in `repos`); `backups` counts the private backups."""
 
     def __init__(
-        self, folder: Path, open_repo: Callable[[str], DatasetRepo] | None = None, rules: Rules = RULES
+        self,
+        folder: Path,
+        open_repo: Callable[[str], DatasetRepo] | None = None,
+        rules: Rules = RULES,
+        beside: World | None = None,
     ) -> None:
+        """`beside`: another one whose clock, and whose datasets in memory, this one has too."""
         self.folder = folder
-        self.clock = Clock()
-        self.repos: dict[str, MemoryRepo] = {}
+        self.clock = beside.clock if beside else Clock()
+        self.repos: dict[str, MemoryRepo] = beside.repos if beside else {}
         self.rules = rules
         self.backups = 0
         self.open_repo = open_repo or self.in_memory
@@ -153,7 +161,7 @@ class World:
     async def turn(self, after: float = QUIET, restored: bool = True) -> tuple[Plan, Pushed]:
         """A plan and a push, `after` seconds from now."""
         self.clock.now += after
-        return await self.sharing().turn(restored=restored)
+        return await self.sharing().turn(restored=lambda: restored)
 
     async def push(self) -> Pushed:
         """A push without a plan before it."""
@@ -161,15 +169,31 @@ class World:
         async def back_up() -> None:
             self.backups += 1
 
-        return await push(
-            self.db,
-            self.open_repo,
-            self.rules,
-            clock=self.clock,
-            before_public=back_up,
-            holds_lease=lambda: True,
-            threads=Threads(1),
+        async def look() -> bool:
+            return True
+
+        threads = Threads(1)
+        return await push(Tools(self.db, self.open_repo, self.rules, self.clock, back_up, look, lambda: True, threads))
+
+    async def elsewhere(self, folder: Path, saved: Mapping[str, bytes]) -> World:
+        """The same people and their conversations on an empty disk; of ledger and outbox only what was `saved`."""
+        other = World(folder, None if self.repos else self.open_repo, self.rules, beside=self)
+        tables = ("owners", "accounts", "conversations", "messages", "tombstones")
+        copy = await self.db.read(
+            lambda db: {table: [dict(row) for row in db.execute(f"SELECT * FROM {table}")] for table in tables}
         )
+
+        def write(db):
+            for table, all_rows in copy.items():
+                for row in all_rows:
+                    row.pop("rowid", None)
+                    names, values = ", ".join(row), ", ".join("?" * len(row))
+                    db.execute(f"INSERT INTO {table} ({names}) VALUES ({values})", list(row.values()))
+            restore(db, saved)
+            restore(db, saved)
+
+        await other.db.write(write)
+        return other
 
     async def outbox(self) -> list[dict]:
         return await self.db.read(

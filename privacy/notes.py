@@ -1,0 +1,20 @@
+"""What the comparison remembers from one time to the next: a value by name."""
+
+from __future__ import annotations
+
+import sqlite3
+
+HELD = "held"  # how many rows the last plan held back, because nothing explains that they should leave
+CONFIRMED = "confirmed"  # how many of them an operator lets leave, once
+
+
+def note(db: sqlite3.Connection, name: str) -> str | None:
+    row = db.execute("SELECT value FROM sharing_notes WHERE name = ?", (name,)).fetchone()
+    return row["value"] if row else None
+
+
+def set_note(db: sqlite3.Connection, name: str, value: str | None) -> None:
+    if value is None:
+        db.execute("DELETE FROM sharing_notes WHERE name = ?", (name,))
+    else:
+        db.execute("INSERT OR REPLACE INTO sharing_notes VALUES (?, ?)", (name, value))

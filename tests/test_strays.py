@@ -1,0 +1,176 @@
+"""What stands in a sharing dataset and in no outbox leaves head and history, with a tombstone, and is told."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from huggingface_hub import CommitOperationAdd, HfApi
+
+from chat.hub import HubRepo
+from privacy.audit import audit
+from privacy.saved import files as saved_files
+from privacy.shards import SHARDS, shard_bytes, shard_path
+from tests.support.hub import LoopbackHub
+from tests.support.hub.testing import UPLOAD_WARNING, ada_api, clean_hub, running_hub  # noqa: F401
+from tests.support.memory_repo import Crash, Faulty
+from tests.support.sharing_world import World
+from tests.test_sharing import agreed, dug_up, published, rows, texts, tombstones
+from tests.test_sharing_hub import dug_up as dug_up_in_git
+from tests.test_sharing_hub import git
+
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings(UPLOAD_WARNING)]
+
+DATASET = "ada/parley-acme__alpha"
+
+
+@pytest.fixture
+def world(tmp_path):
+    world = World(tmp_path / "data")
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def on_hub(tmp_path, hub: LoopbackHub, ada: HfApi):
+    world = World(tmp_path / "data", lambda id: HubRepo(hub.endpoint, str(ada.token), id))
+    yield world
+    world.close()
+
+
+def stray(row: dict, row_id: str, text: str) -> dict:
+    return {**row, "row_id": row_id, "messages": [{**row["messages"][0], "content": text}]}
+
+
+def taken(files: dict[str, bytes]) -> tuple[str, list[dict]]:
+    path = next(path for path in sorted(files) if path.startswith("data/"))
+    return path, pq.read_table(io.BytesIO(files[path])).to_pylist()
+
+
+async def test_a_foreign_row_beside_ours_is_in_no_object_of_the_repository_after_a_push(on_hub, hub, ada):
+    """By another hand, into a shard of ours that the push has another reason to write, or none."""
+    owner = await agreed(on_hub)
+    await on_hub.say(owner, "ours")
+    await on_hub.turn()
+    path = next(path for path in ada.list_repo_files(DATASET, repo_type="dataset") if path.startswith("data/"))
+    repo = HubRepo(hub.endpoint, str(ada.token), DATASET)
+    (row,) = pq.read_table(io.BytesIO(repo.read(path, repo.head()))).to_pylist()
+    added = shard_bytes([row, stray(row, "f" * 32, "from another hand")])
+    ada.create_commit(DATASET, [CommitOperationAdd(path, added)], commit_message="by hand", repo_type="dataset")
+    assert dug_up_in_git(hub, DATASET, "from another hand")
+    await on_hub.say(owner, "and more")
+    _, pushed = await on_hub.turn()
+    assert "1 row that nothing here explains" in pushed.problems[0]
+    assert not dug_up_in_git(hub, DATASET, "from another hand")
+    assert dug_up_in_git(hub, DATASET, "ours") and dug_up_in_git(hub, DATASET, "and more")
+    assert dug_up_in_git(hub, DATASET, "f" * 32), "its tombstone"
+    assert git(hub, DATASET, "rev-list", "--count", "--all").strip() == b"1"
+    await on_hub.say(owner, "and still more")
+    _, pushed = await on_hub.turn()
+    assert not pushed.problems, "told once"
+    assert dug_up_in_git(hub, DATASET, "f" * 32), "and remembered"
+
+
+async def test_rows_of_a_lost_outbox_leave_with_a_tombstone_each(world, tmp_path):
+    owner, _ = await published(world, "nobody knows", "who wrote these")
+    old = {row["row_id"] for row in rows(world)}
+    other = World(tmp_path / "other", beside=world)
+    try:
+        owner = await agreed(other)
+        await other.say(owner, "written later")
+        _, pushed = await other.turn()
+        assert "2 rows that nothing here explains" in pushed.problems[0]
+        assert not dug_up(other, "nobody knows") and not dug_up(other, "who wrote these")
+        assert set(tombstones(other)) == old and "written later" in texts(other)
+        assert await other.db.read(lambda db: audit(db, other.in_memory, other.rules, other.clock())) == []
+    finally:
+        other.close()
+
+
+async def test_a_changed_text_of_a_known_row_and_a_file_of_another_name_leave_too(world):
+    owner, _ = await published(world, "as it was")
+    repo = world.repos[DATASET]
+    path, found = taken(repo.now())
+    changed = shard_bytes([{**found[0], "messages": [{**found[0]["messages"][0], "content": "put into a mouth"}]}])
+    beside = shard_bytes([stray(found[0], "e" * 32, "beside it")])
+    repo.commit({path: changed, "data/more.parquet": beside, "data/notes.parquet": b"PAR1 no"}, (), None, "by hand")
+    await world.say(owner, "and more")
+    await world.turn()
+    for text in ("put into a mouth", "beside it", "PAR1 no"):
+        assert not dug_up(world, text), text
+    assert "as it was" in texts(world) and tombstones(world) == ["e" * 32]
+    assert all(path in {shard_path(n) for n in range(SHARDS)} for path in repo.now() if path.startswith("data/"))
+
+
+async def test_a_row_that_somebody_put_back_leaves_again(world):
+    owner, (chat, _) = await published(world, "taken back", "stays")
+    repo = world.repos[DATASET]
+    before = repo.now()
+    await world.store.delete(owner, chat)
+    await world.turn(0)
+    repo.commit({path: content for path, content in before.items() if path.startswith("data/")}, (), None, "revert")
+    assert dug_up(world, "taken back")
+    await world.say(owner, "more")
+    await world.turn()
+    assert not dug_up(world, "taken back") and len(tombstones(world)) == 1
+
+
+async def strayed(world):
+    """A stray is there, and a push is due."""
+    owner, _ = await published(world, "stays")
+    repo = world.repos[DATASET]
+    path, found = taken(repo.now())
+    repo.commit({path: shard_bytes([*found, stray(found[0], "f" * 32, "strange")])}, (), None, "by hand")
+    await world.say(owner, "more")
+
+
+@pytest.mark.parametrize("call", ["commit", "squash", "purge"])
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+async def test_a_stray_leaves_though_a_push_crashes_on_the_way_and_its_disk_is_lost(world, tmp_path, call, before):
+    """What the private dataset was told before the commit is enough."""
+    saved: dict[str, bytes] = {}
+    await strayed(world)
+
+    def strike(name, is_before):
+        if (name, is_before) == (call, before):
+            raise Crash
+
+    async def back_up():
+        saved.clear()
+        saved.update(await world.db.read(saved_files))
+
+    world.open_repo = lambda id: Faulty(world.in_memory(id), strike)
+    world.clock.now += 80 * 3600
+    with pytest.raises(Crash):
+        await world.sharing(before_public=back_up).turn(restored=lambda: True)
+    other = await world.elsewhere(tmp_path / "other", saved)
+    try:
+        _, pushed = await other.turn(0)
+        assert not dug_up(other, "strange") and "stays" in texts(other)
+        assert tombstones(other) == ["f" * 32], pushed.problems
+    finally:
+        other.close()
+
+
+async def test_a_tombstone_that_no_outbox_knows_is_kept(world, tmp_path):
+    owner, (chat,) = await published(world, "gone")
+    await world.store.delete(owner, chat)
+    await world.turn(0)
+    (gone,) = tombstones(world)
+    other = World(tmp_path / "other", beside=world)
+    try:
+        await other.say(await agreed(other), "new")
+        await other.turn()
+        assert tombstones(other) == [gone]
+    finally:
+        other.close()
+
+
+async def test_nothing_of_a_stray_is_told_but_how_many(world):
+    await strayed(world)
+    _, pushed = await world.turn()
+    assert "strange" not in json.dumps(pushed.problems)
+    assert pa.Table.from_pylist(rows(world)).num_rows == 2

@@ -1,0 +1,106 @@
+"""What is written while it is not known what somebody took back is covered by no older yes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from privacy.mine import outlook
+from privacy.saved import files as saved_files
+from privacy.unread import close_unread, open_unread
+from tests.support.sharing_world import ALPHA, World
+from tests.test_sharing import agreed, dug_up, texts
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def world(tmp_path):
+    world = World(tmp_path / "data")
+    yield world
+    world.close()
+
+
+async def unread(world):
+    await world.db.write(lambda db: open_unread(db, world.clock()))
+
+
+async def read(world):
+    world.clock.now += 10
+    await world.db.write(lambda db: close_unread(db, world.clock()))
+
+
+async def next_turn(world, owner):
+    return (await world.db.read(lambda db: outlook(db, owner, None, ALPHA, world.rules, world.clock()))).next_turn
+
+
+async def test_an_older_yes_covers_what_came_before_and_after_but_not_what_came_meanwhile(world):
+    owner = await agreed(world)
+    chat = await world.say(owner, "before")
+    await unread(world)
+    assert not await next_turn(world, owner)
+    await world.say(owner, "meanwhile", conversation=chat)
+    await read(world)
+    world.clock.now += 1
+    assert await next_turn(world, owner)
+    await world.say(owner, "after", conversation=chat)
+    await world.turn()
+    assert [text for text in texts(world) if "answers" not in text] == ["after", "before"]
+    assert not dug_up(world, "meanwhile")
+
+
+async def test_a_share_of_what_was_written_meanwhile_covers_it(world):
+    owner = await world.person()
+    await unread(world)
+    chat = await world.say(owner, "meanwhile")
+    await read(world)
+    await world.choose(owner, "grant", "acme", chat, await world.answers(owner, chat))
+    await world.turn()
+    assert "meanwhile" in texts(world)
+
+
+async def test_on_yet_another_disk_it_is_still_not_covered(world, tmp_path):
+    """The first machine ended while nothing was known; what was written there came back with the conversations."""
+    owner = await agreed(world)
+    await unread(world)
+    await world.say(owner, "meanwhile")
+    saved = await world.db.read(saved_files)
+    other = await world.elsewhere(tmp_path / "other", saved)
+    try:
+        await unread(other)
+        await other.say(owner, "and on the second")
+        await read(other)
+        await other.say(owner, "known")
+        await other.turn()
+        assert not dug_up(other, "meanwhile") and not dug_up(other, "and on the second") and "known" in texts(other)
+        third = await other.elsewhere(tmp_path / "third", await other.db.read(saved_files))
+        assert not third.repos["ada/parley-acme__alpha"].limbo
+        await third.turn(0)
+        assert not dug_up(third, "meanwhile") and "known" in texts(third)
+        third.close()
+    finally:
+        other.close()
+
+
+async def test_the_round_notes_by_itself_from_when_until_when(world):
+    """From the start, before anybody is served, until everything is restored; and again when it no longer is."""
+    owner = await agreed(world)
+    sharing, restored = world.sharing(), asyncio.Event()
+    await sharing.begin()
+    await world.say(owner, "at the start")
+    task = asyncio.create_task(sharing.run(restored, 3600.0, lambda _: None))
+    await asyncio.sleep(0.05)
+    assert not await next_turn(world, owner)
+    world.clock.now += 1
+    restored.set()
+    for _ in range(200):
+        await asyncio.sleep(0.01)
+        if await next_turn(world, owner):
+            break
+        world.clock.now += 1
+    await world.say(owner, "known")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await world.turn()
+    assert "known" in texts(world) and not dug_up(world, "at the start")
