@@ -10,7 +10,7 @@ import { Readers } from "./readers.js";
 import { Settings, baseOf } from "./settings.js";
 import { Side } from "./side.js";
 import { theme } from "./theme.js";
-import { Thread } from "./thread.js";
+import { Thread, copyAnswer } from "./thread.js";
 
 const STATUS_MS = 2000;
 const LIST_MS = 5000;
@@ -24,10 +24,11 @@ class Page {
 		this.settings = new Settings();
 		this.readers = new Readers();
 		this.composer = new Composer({ send: () => this.send(), stop: () => this.stop() });
-		this.thread = new Thread((name) => this.models.label(name), {
-			retry: (id) => this.retry(id),
-			ended: (message) => this.ended(message),
-		});
+		this.thread = new Thread(
+			(name) => this.models.label(name),
+			{ retry: (id) => this.retry(id), ended: (message) => this.ended(message) },
+			[copyAnswer],
+		);
 		const problem = (sentence) => this.composer.problem(sentence);
 		this.side = new Side({
 			problem,

@@ -9,10 +9,14 @@ const AT_BOTTOM = 48; // pixels
 const SPOKEN = 1500; // characters of a finished answer that are announced
 
 export class Thread {
-	/** `labels(model)` gives a model's name for people; `on.retry(id)`, `on.ended(message)` are called. */
-	constructor(labels, on) {
+	/**
+	 * `labels(model)` gives a model's name for people; `on.retry(id)`, `on.ended(message)` are called. `actions` are what
+	 * stands under a settled answer: each is called with the message and its element and returns a button, or null.
+	 */
+	constructor(labels, on, actions = [copyAnswer]) {
 		this.labels = labels;
 		this.on = on;
+		this.actions = actions;
 		this.list = $("p-thread");
 		this.scroller = $("p-scroll");
 		this.sticks = true;
@@ -92,7 +96,7 @@ export class Thread {
 		decorate(body);
 		const sentence = problemOf(message);
 		if (sentence) item.append(this.problem(message, sentence));
-		item.append(this.foot(message));
+		item.append(this.foot(message, item));
 	}
 
 	problem(message, sentence) {
@@ -106,13 +110,8 @@ export class Thread {
 		);
 	}
 
-	foot(message) {
-		const foot = h("div", { class: "foot" });
-		if (message.text) {
-			const copy = h("button", { class: "bare", type: "button", "aria-label": "Copy the answer", title: "Copy" }, icon("copy"));
-			copy.addEventListener("click", () => copied(copy, message.text));
-			foot.append(copy);
-		}
+	foot(message, item) {
+		const foot = h("div", { class: "foot" }, ...this.actions.map((action) => action(message, item)));
 		const params = Object.entries(message.params ?? {}).filter(([, value]) => value !== null);
 		const how = params.map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`).join(", ");
 		foot.append(h("span", { class: "who", title: how || null, text: this.labels(message.model) }));
@@ -201,6 +200,14 @@ const waiting = (text) => setWaiting(h("p", { class: "waiting" }), text);
 function setWaiting(element, text) {
 	element.replaceChildren(h("span", { class: "pulse", "aria-hidden": "true" }), h("span", { text }));
 	return element;
+}
+
+/** An action: the button that copies the answer as it was written. */
+export function copyAnswer(message) {
+	if (!message.text) return null;
+	const copy = h("button", { class: "bare", type: "button", "aria-label": "Copy the answer", title: "Copy" }, icon("copy"));
+	copy.addEventListener("click", () => copied(copy, message.text));
+	return copy;
 }
 
 /** Copy buttons lie over their code block, so adding them moves nothing. */
