@@ -1,102 +1,38 @@
 """Conversations in SQLite. Every method names the owner it works for; another owner's conversation does not exist for it.
 
 A turn is a prompt (a user message) and one or more answers (assistant messages whose parent it is); a branch is a path of
-parents. `Conversation.leaf` ends the kept branch.
+parents. `Conversation.leaf` ends the kept branch. What is done with whole conversations stands in `chat/lists.py`.
 """
 
 from __future__ import annotations
 
-import json
-import secrets
 import sqlite3
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
-from chat.conversation import Message, Role, SamplingParams
-from chat.db import Database
+from chat.conversation import Message
+from chat.lists import Lists
+from chat.stored import (
+    ANCESTORS,
+    AnswerRunning,
+    Author,
+    NotFound,
+    State,
+    StoredConversation,
+    StoredMessage,
+    Surface,
+    as_message,
+    dump,
+    new_id,
+    one_conversation,
+    one_message,
+    siblings_of,
+)
 
-State = Literal["running", "done", "stopped", "interrupted", "failed"]
-Surface = Literal["page", "api", "import"]
-
-PAGE_OF_CONVERSATIONS = 50
 PAGE_OF_MESSAGES = 40
 
 
-class NotFound(Exception):
-    """No such conversation or message, or it is another owner's: the caller cannot tell which."""
-
-
-class AnswerRunning(Exception):
-    """The conversation already has an answer being written."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredConversation:
-    id: str
-    owner: str
-    title: str
-    model: str
-    system_prompt: str
-    params: SamplingParams
-    leaf: str | None
-    revision: int
-    created_at: float
-    updated_at: float
-    saved_revision: int = 0
-    part: int | None = None
-    running: str | None = None
-
-    @property
-    def saved(self) -> bool:
-        """Whether all of it, as it is now, is in the private dataset; else it is kept here alone."""
-        return self.saved_revision >= self.revision
-
-
-@dataclass(frozen=True, slots=True)
-class StoredMessage:
-    """One message. `model` to `error` are None on a prompt, `surface` on an answer. `kept`: on the kept branch. `depth`:
-    messages above it on its branch. `siblings`: ids, oldest first, itself among them."""
-
-    id: str
-    conversation: str
-    parent: str | None
-    role: Role
-    content: str
-    created_at: float
-    surface: Surface | None = None
-    model: str | None = None
-    model_revision: str | None = None
-    params: SamplingParams | None = None
-    state: State | None = None
-    finish_reason: str | None = None
-    error: str | None = None
-    kept: bool = True
-    depth: int = 0
-    settled_at: float | None = None
-    siblings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Author:
-    """Who writes an answer: model, its revision, and how it draws."""
-
-    model: str
-    revision: str | None
-    params: SamplingParams
-
-
-def new_id() -> str:
-    """128 random bits as 32 hex digits. Never reused, and tells nothing about time or order."""
-    return secrets.token_hex(16)
-
-
-class Store:
-    """`clock` gives Unix seconds."""
-
-    def __init__(self, db: Database, clock: Callable[[], float]) -> None:
-        self.db = db
-        self.clock = clock
+class Store(Lists):
+    """The turns of conversations, beside what `Lists` does with whole ones."""
 
     # -- turns ------------------------------------------------------------------------------------------------------
 
@@ -115,9 +51,9 @@ class Store:
                 db.execute(
                     "INSERT INTO conversations (id, owner, title, model, system_prompt, params, created_at, updated_at)"
                     " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (id, owner, title_from(text), author.model, system_prompt, _dump(author.params), now, now),
+                    (id, owner, title_from(text), author.model, system_prompt, dump(author.params), now, now),
                 )
-            found = _conversation(db, owner, id)
+            found = one_conversation(db, owner, id)
             prompt = StoredMessage(
                 new_id(), id, found.leaf, "user", text, now, surface, depth=_depth_below(db, found.leaf)
             )
@@ -137,11 +73,11 @@ class Store:
         now = self.clock()
 
         def write(db: sqlite3.Connection):
-            old = _message(db, owner, answer)
+            old = one_message(db, owner, answer)
             if old.role != "assistant":
                 raise NotFound
-            found = _conversation(db, owner, old.conversation)
-            prompt = _message(db, owner, old.parent)
+            found = one_conversation(db, owner, old.conversation)
+            prompt = one_message(db, owner, old.parent)
             new = _insert_answer(db, prompt, author, now)
             _keep_only_branch(db, found.id, new.id)
             return _advance(db, found, author, found.system_prompt, new.id, now), prompt, new
@@ -197,31 +133,8 @@ class Store:
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
-    async def conversations(
-        self, owner: str, before: str | None = None, limit: int = PAGE_OF_CONVERSATIONS
-    ) -> tuple[list[StoredConversation], str | None]:
-        """One page, newest first, and the key of the next (None: no more). `before` is such a key.
-
-        Raises `ValueError` when `before` is no key.
-        """
-        at, id = _page_key(before) if before else (float("inf"), "")
-
-        def read(db: sqlite3.Connection):
-            rows = db.execute(
-                f"{SELECT_CONVERSATION} WHERE owner = ? AND (updated_at, c.id) < (?, ?) "
-                "ORDER BY updated_at DESC, c.id DESC LIMIT ?",
-                (owner, at, id, limit + 1),
-            ).fetchall()
-            items = [_as_conversation(row) for row in rows[:limit]]
-            return items, f"{items[-1].updated_at!r}:{items[-1].id}" if len(rows) > limit else None
-
-        return await self.db.read(read)
-
-    async def conversation(self, owner: str, id: str) -> StoredConversation:
-        return await self.db.read(lambda db: _conversation(db, owner, id))
-
     async def message(self, owner: str, id: str) -> StoredMessage:
-        return await self.db.read(lambda db: _message(db, owner, id))
+        return await self.db.read(lambda db: one_message(db, owner, id))
 
     async def branch(
         self, owner: str, id: str, before: str | None = None, limit: int = PAGE_OF_MESSAGES
@@ -230,16 +143,16 @@ class Store:
         to ask for what stands above them (None: nothing)."""
 
         def read(db: sqlite3.Connection):
-            found = _conversation(db, owner, id)
+            found = one_conversation(db, owner, id)
             start = found.leaf
             if before is not None:
-                anchor = _message(db, owner, before)
+                anchor = one_message(db, owner, before)
                 if anchor.conversation != id:
                     raise NotFound
                 start = anchor.parent
             rows = db.execute(ANCESTORS, {"start": start, "limit": limit}).fetchall()
-            messages = [_as_message(row) for row in reversed(rows)]
-            messages = [replace(message, siblings=_siblings(db, message)) for message in messages]
+            messages = [as_message(row) for row in reversed(rows)]
+            messages = [replace(message, siblings=siblings_of(db, message)) for message in messages]
             return found, messages, messages[0].id if messages and messages[0].parent else None
 
         return await self.db.read(read)
@@ -269,113 +182,11 @@ class Store:
 
         return await self.db.read(read)
 
-    # -- changing ---------------------------------------------------------------------------------------------------
-
-    async def rename(self, owner: str, id: str, title: str) -> StoredConversation:
-        def write(db: sqlite3.Connection) -> StoredConversation:
-            db.execute(
-                "UPDATE conversations SET title = ?, revision = revision + 1 WHERE id = ? AND owner = ?",
-                (title, id, owner),
-            )
-            return _conversation(db, owner, id)
-
-        return await self.db.write(write)
-
-    async def delete(self, owner: str, id: str | None = None) -> tuple[int, list[str]]:
-        """Delete one conversation, or with None all of the owner's. A tombstone stands in its place for ever.
-
-        Returns how many there were and the ids of their running answers: from here on those can write nothing, and the
-        caller stops them. Raises `NotFound` where `id` is given and not the owner's.
-        """
-        now = self.clock()
-        which, values = "owner = ?", [owner]
-        if id is not None:
-            which, values = "owner = ? AND id = ?", [owner, id]
-
-        def write(db: sqlite3.Connection) -> tuple[int, list[str]]:
-            running = db.execute(
-                "SELECT id FROM messages WHERE state = 'running' AND "
-                f"conversation IN (SELECT id FROM conversations WHERE {which})",
-                values,
-            ).fetchall()
-            db.execute(
-                "INSERT INTO tombstones (conversation, owner, deleted_at)"
-                f" SELECT id, owner, ? FROM conversations WHERE {which}",
-                [now, *values],
-            )
-            deleted = db.execute(f"DELETE FROM conversations WHERE {which}", values).rowcount
-            if id is not None and not deleted:
-                raise NotFound
-            return deleted, [row["id"] for row in running]
-
-        return await self.db.write(write)
-
-
-SELECT_CONVERSATION = """
-    SELECT c.*, (SELECT id FROM messages WHERE conversation = c.id AND state = 'running') AS running
-    FROM conversations AS c
-"""
-
-# UNION ALL hands the rows on as it walks, so a reader that stops early has paid only for what it read.
-ANCESTORS = """
-    WITH RECURSIVE up AS (
-        SELECT * FROM messages WHERE id = :start
-        UNION ALL
-        SELECT messages.* FROM messages JOIN up ON messages.id = up.parent
-        LIMIT :limit
-    )
-    SELECT * FROM up
-"""
-
 
 def title_from(text: str, length: int = 60) -> str:
     """The first words of a prompt, in one line of at most `length` characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else line[:length].rsplit(" ", 1)[0] + "…"
-
-
-def _page_key(key: str) -> tuple[float, str]:
-    at, _, id = key.partition(":")
-    return float(at), id
-
-
-def _dump(params: SamplingParams) -> str:
-    return json.dumps(params.as_dict())
-
-
-def _as_conversation(row: sqlite3.Row) -> StoredConversation:
-    return StoredConversation(**{**dict(row), "params": SamplingParams(**json.loads(row["params"]))})
-
-
-def _as_message(row: sqlite3.Row) -> StoredMessage:
-    params = SamplingParams(**json.loads(row["params"])) if row["params"] else None
-    return StoredMessage(**{**dict(row), "params": params, "kept": bool(row["kept"])})
-
-
-def _conversation(db: sqlite3.Connection, owner: str, id: str) -> StoredConversation:
-    row = db.execute(f"{SELECT_CONVERSATION} WHERE c.id = ? AND owner = ?", (id, owner)).fetchone()
-    if row is None:
-        raise NotFound
-    return _as_conversation(row)
-
-
-def _message(db: sqlite3.Connection, owner: str, id: str | None) -> StoredMessage:
-    row = db.execute(
-        "SELECT m.* FROM messages AS m JOIN conversations AS c ON c.id = m.conversation WHERE m.id = ? AND c.owner = ?",
-        (id, owner),
-    ).fetchone()
-    if row is None:
-        raise NotFound
-    message = _as_message(row)
-    return replace(message, siblings=_siblings(db, message))
-
-
-def _siblings(db: sqlite3.Connection, message: StoredMessage) -> tuple[str, ...]:
-    rows = db.execute(
-        "SELECT id FROM messages WHERE conversation = ? AND parent IS ? ORDER BY created_at, rowid",
-        (message.conversation, message.parent),
-    )
-    return tuple(row["id"] for row in rows)
 
 
 def _insert(db: sqlite3.Connection, message: StoredMessage) -> None:
@@ -392,7 +203,7 @@ def _insert(db: sqlite3.Connection, message: StoredMessage) -> None:
             message.surface,
             message.model,
             message.model_revision,
-            _dump(message.params) if message.params else None,
+            dump(message.params) if message.params else None,
             message.state,
             message.depth,
         ),
@@ -419,7 +230,7 @@ def _insert_answer(db: sqlite3.Connection, prompt: StoredMessage, author: Author
         depth=prompt.depth + 1,
     )
     _insert(db, answer)
-    return replace(answer, siblings=_siblings(db, answer))
+    return replace(answer, siblings=siblings_of(db, answer))
 
 
 def _depth_below(db: sqlite3.Connection, parent: str | None) -> int:
@@ -443,6 +254,6 @@ def _advance(
     db.execute(
         "UPDATE conversations SET leaf = ?, model = ?, params = ?, system_prompt = ?, revision = revision + 1, updated_at = ?"
         " WHERE id = ?",
-        (leaf, author.model, _dump(author.params), system_prompt, now, found.id),
+        (leaf, author.model, dump(author.params), system_prompt, now, found.id),
     )
-    return _conversation(db, found.owner, found.id)
+    return one_conversation(db, found.owner, found.id)
