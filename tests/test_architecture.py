@@ -20,7 +20,8 @@ ALLOWED = {
     "vllm": (),
     "torch": (),
     "sqlite3": (
-        *(f"chat/{name}.py" for name in ("db", "store", "visitors/sessions", "backup", "backup_rows")),
+        *(f"chat/{name}.py" for name in ("db", "stored", "store", "lists", "search", "deletions", "retention")),
+        *(f"chat/{name}.py" for name in ("feedback", "visitors/sessions", "backup", "backup_rows")),
         *(
             f"privacy/{name}.py"
             for name in ("audit", "consent", "extra", "mine", "outbox", "saved", "segments", "sharing")
