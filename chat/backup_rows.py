@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from chat import formats
 from chat.dataset_repo import blob_id
-from chat.formats import SavedConversation, SavedMessage, SavedOwner, SavedTombstone
+from chat.formats import SavedConversation, SavedFeedback, SavedMessage, SavedOwner, SavedTombstone
 
 DAY = 86400.0
 BATCH_BYTES = 32_000_000  # of files in one commit, or one owner's where that is more
@@ -253,12 +253,33 @@ def conversation(db: sqlite3.Connection, id: str) -> SavedConversation | None:
     if row is None:
         return None
     rows = db.execute("SELECT * FROM messages WHERE conversation = ? ORDER BY created_at, depth, id", (id,))
-    names = SavedMessage.model_fields
+    names = SavedMessage.model_fields.keys() - {"feedback"}
+    given = _feedback(db, id)
     messages = tuple(
-        SavedMessage.model_construct(**{name: _plain(name, message[name]) for name in names}) for message in rows
+        SavedMessage.model_construct(
+            **{name: _plain(name, message[name]) for name in SavedMessage.model_fields if name in names},
+            feedback=given.get(message["id"]),
+        )
+        for message in rows
     )
     names = [name for name in SavedConversation.model_fields if name not in ("format", "messages")]
     return SavedConversation.model_construct(**{name: _plain(name, row[name]) for name in names}, messages=messages)
+
+
+def _feedback(db: sqlite3.Connection, conversation: str) -> dict[str, SavedFeedback]:
+    """What the owner thinks of the answers of a conversation, by the answer's id."""
+    rows = db.execute(
+        "SELECT f.* FROM feedback AS f JOIN messages AS m ON m.id = f.answer WHERE m.conversation = ?", (conversation,)
+    )
+    return {
+        row["answer"]: SavedFeedback(
+            rating=row["rating"],
+            reasons=tuple(json.loads(row["reasons"])),
+            comment=row["comment"],
+            given_at=row["given_at"],
+        )
+        for row in rows
+    }
 
 
 def _plain(name: str, value):
@@ -504,7 +525,7 @@ def _write(db: sqlite3.Connection, local: SavedConversation | None, merged: Save
     for message in merged.messages:
         if message != known.get(message.id):
             row = {
-                **message.model_dump(),
+                **message.model_dump(exclude={"feedback"}),
                 "params": json.dumps(message.params) if message.params is not None else None,
                 "conversation": merged.id,
                 "kept": message.id in branch,
@@ -516,6 +537,7 @@ def _write(db: sqlite3.Connection, local: SavedConversation | None, merged: Save
                 f" ON CONFLICT (id) DO UPDATE SET {pairs} WHERE conversation = excluded.conversation",
                 row,
             )
+            _write_feedback(db, message)
     db.executemany(
         "UPDATE messages SET kept = ? WHERE id = ? AND conversation = ?",
         [(message.id in branch, message.id, merged.id) for message in merged.messages if message.id in known],
@@ -524,3 +546,12 @@ def _write(db: sqlite3.Connection, local: SavedConversation | None, merged: Save
     if kept != len(merged.messages):
         # Found here, and not by the commit, which many writers share.
         raise sqlite3.IntegrityError("a message of this conversation has the id of another's")
+
+
+def _write_feedback(db: sqlite3.Connection, message: SavedMessage) -> None:
+    db.execute("DELETE FROM feedback WHERE answer = ?", (message.id,))
+    if given := message.feedback:
+        db.execute(
+            "INSERT INTO feedback (answer, rating, reasons, comment, given_at) VALUES (?, ?, ?, ?, ?)",
+            (message.id, given.rating, json.dumps(given.reasons), given.comment, given.given_at),
+        )

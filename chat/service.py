@@ -11,7 +11,7 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from chat.conversation import Message, SamplingParams
+from chat.conversation import Message, SamplingParams, Written
 from chat.engines.engine import Delta
 from chat.engines.errors import PromptTooLong
 from chat.engines.pool import EnginePool
@@ -109,7 +109,15 @@ class ChatService:
         message = await self.store.message(owner, answer)
         if message.state == "running" and generation and generation.ending:
             ending = generation.ending
-            message = replace(message, content=generation.text, state=ending.state, error=ending.error)
+            written = generation.written
+            message = replace(
+                message,
+                content=written.text,
+                reasoning=written.reasoning,
+                reasoning_seconds=written.reasoning_seconds,
+                state=ending.state,
+                error=ending.error,
+            )
         return message
 
     def ask(
@@ -164,8 +172,8 @@ class ChatService:
     def _answer(
         self, conversation: StoredConversation, prompt: StoredMessage, answer: StoredMessage, entry: ModelEntry
     ) -> Generation:
-        async def settle(text: str, ending: Ending) -> bool:
-            return await self.store.finish_turn(answer.id, text, ending.state, ending.finish_reason, ending.error)
+        async def settle(written: Written, ending: Ending) -> bool:
+            return await self.store.finish_turn(answer.id, written, ending.state, ending.finish_reason, ending.error)
 
         return self.generations.start(
             answer.id, lambda generation: self._deltas(generation, conversation, prompt, answer, entry), settle

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import replace
 
-from chat.conversation import Message
+from chat.conversation import Message, Written
 from chat.lists import Lists
 from chat.stored import (
     ANCESTORS,
@@ -84,26 +84,32 @@ class Store(Lists):
 
         return await self.db.write(write)
 
-    async def checkpoint(self, texts: dict[str, str]) -> None:
+    async def checkpoint(self, so_far: dict[str, Written]) -> None:
         """Keep what running answers (by id) have written so far, so that a crash loses a second of text at most."""
         await self.db.write(
             lambda db: db.executemany(
-                "UPDATE messages SET content = ? WHERE id = ? AND state = 'running'",
-                [(text, id) for id, text in texts.items()],
+                "UPDATE messages SET content = ?, reasoning = ?, reasoning_seconds = ? WHERE id = ? AND state = 'running'",
+                [(new.text, new.reasoning, new.reasoning_seconds, id) for id, new in so_far.items()],
             )
         )
 
     async def finish_turn(
-        self, answer: str, text: str, state: State, finish_reason: str | None = None, error: str | None = None
+        self,
+        answer: str,
+        written: str | Written,
+        state: State,
+        finish_reason: str | None = None,
+        error: str | None = None,
     ) -> bool:
         """Settle a running answer. False: it is no longer there (deleted meanwhile) or was settled before."""
         now = self.clock()
+        new = Written(written) if isinstance(written, str) else written
 
         def write(db: sqlite3.Connection) -> bool:
             changed = db.execute(
-                "UPDATE messages SET content = ?, state = ?, finish_reason = ?, error = ?, settled_at = ?"
-                " WHERE id = ? AND state = 'running'",
-                (text, state, finish_reason, error, now, answer),
+                "UPDATE messages SET content = ?, reasoning = ?, reasoning_seconds = ?, state = ?, finish_reason = ?,"
+                " error = ?, settled_at = ? WHERE id = ? AND state = 'running'",
+                (new.text, new.reasoning, new.reasoning_seconds, state, finish_reason, error, now, answer),
             ).rowcount
             if changed:
                 db.execute(

@@ -47,7 +47,8 @@ class StoredConversation:
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
     """One message. `model` to `error` are None on a prompt, `surface` on an answer. `kept`: on the kept branch. `depth`:
-    messages above it on its branch. `siblings`: ids, oldest first, itself among them."""
+    messages above it on its branch. `reasoning`: of an answer, apart from its content. `siblings`: ids, oldest first,
+    itself among them."""
 
     id: str
     conversation: str
@@ -65,6 +66,8 @@ class StoredMessage:
     kept: bool = True
     depth: int = 0
     settled_at: float | None = None
+    reasoning: str | None = None
+    reasoning_seconds: float | None = None
     siblings: tuple[str, ...] = ()
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from chat.conversation import Message, SamplingParams
+from chat.conversation import Message, SamplingParams, Written
 from chat.db import Database
 from chat.engines.errors import EngineUnavailable, PromptTooLong
 from chat.generation import Generations
@@ -246,7 +246,7 @@ async def test_a_title_that_cannot_be_is_refused(app, title, sentence):
 async def test_after_a_crash_the_running_answer_is_interrupted(app):
     app.engine.scripts.append(["so far", asyncio.Event()])
     _, _, running = await app.service.send(OWNER, None, "go")
-    await app.store.checkpoint({running.id: "so far"})
+    await app.store.checkpoint({running.id: Written("so far")})
     await app.service.start()
     answer = await app.store.message(OWNER, running.id)
     assert (answer.content, answer.state, answer.error) == ("so far", "interrupted", CRASHED)

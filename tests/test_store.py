@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from chat.conversation import Message, SamplingParams
+from chat.conversation import Message, SamplingParams, Written
 from chat.db import Database
 from chat.store import AnswerRunning, Author, NotFound, Store, title_from
 
@@ -84,13 +84,13 @@ async def test_the_settled_answer_is_settled_once(store):
     _, _, running = await store.begin_turn(OWNER, None, "one", AUTHOR, "", "page")
     assert await store.finish_turn(running.id, "shown", "stopped")
     assert not await store.finish_turn(running.id, "shown and more", "done")
-    await store.checkpoint({running.id: "shown and more"})
+    await store.checkpoint({running.id: Written("shown and more")})
     assert (await store.message(OWNER, running.id)).content == "shown"
 
 
 async def test_a_crash_leaves_the_text_logged_so_far_marked_interrupted(store):
     _, _, running = await store.begin_turn(OWNER, None, "one", AUTHOR, "", "page")
-    await store.checkpoint({running.id: "so far"})
+    await store.checkpoint({running.id: Written("so far")})
     assert await store.interrupt_running("The app was restarted.") == 1
     answer = await store.message(OWNER, running.id)
     assert (answer.content, answer.state, answer.error) == ("so far", "interrupted", "The app was restarted.")

@@ -40,6 +40,7 @@ MODELS: list[dict[str, Any]] = [
         "reasoning": False,
         "revision": None,
         "answered_by": None,
+        "continues": True,
         "training_data": "Text written in this repository.",
         "categories": {"language": ["en"], "domain": [], "style": [], "difficulty": ["easy"]},
         "available": True,
@@ -63,6 +64,7 @@ MODELS: list[dict[str, Any]] = [
         "reasoning": False,
         "revision": None,
         "answered_by": None,
+        "continues": True,
         "training_data": None,
         "categories": {"language": ["en", "pl"], "domain": ["verse"], "style": [], "difficulty": []},
         "available": True,
@@ -86,6 +88,7 @@ MODELS: list[dict[str, Any]] = [
         "reasoning": False,
         "revision": None,
         "answered_by": None,
+        "continues": True,
         "training_data": None,
         "categories": {"language": ["en"], "domain": [], "style": [], "difficulty": []},
         "available": False,
@@ -165,7 +168,8 @@ class FakeBackend:
         message = {
             "id": f"m{next(self._ids)}", "role": role, "text": text, "html": None, "state": None, "finish_reason": None,
             "error": None, "model": "starter" if role == "assistant" else None, "created_at": self.now, "siblings": [],
-            "params": MODELS[0]["defaults"] if role == "assistant" else None, **more,
+            "params": MODELS[0]["defaults"] if role == "assistant" else None, "reasoning": None,
+            "reasoning_seconds": None, "feedback": None, **more,
         }  # fmt: skip
         self.messages[id].append(message)
         return message
