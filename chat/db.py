@@ -18,6 +18,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from chat import words
+
 T = TypeVar("T")
 
 READERS = 4
@@ -188,6 +190,8 @@ def connect(path: Path | str) -> sqlite3.Connection:
         "cache_size = -16000",
     ):
         connection.execute(f"PRAGMA {pragma}")
+    # The schema's triggers take words out of the search by it.
+    connection.create_function("search_words", 2, words.tokens, deterministic=True)
     return connection
 
 

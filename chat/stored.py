@@ -12,6 +12,7 @@ from chat.conversation import Role, SamplingParams
 
 State = Literal["running", "done", "stopped", "interrupted", "failed"]
 Surface = Literal["page", "api", "import"]
+TitleBy = Literal["words", "model", "visitor"]  # the prompt's first words, the model, or its owner
 
 
 class NotFound(Exception):
@@ -20,6 +21,10 @@ class NotFound(Exception):
 
 class AnswerRunning(Exception):
     """The conversation already has an answer being written."""
+
+
+class CannotContinue(Exception):
+    """This answer cannot be gone on with; `str(error)` says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,9 @@ class StoredConversation:
     updated_at: float
     saved_revision: int = 0
     part: int | None = None
+    pinned: bool = False
+    archived: bool = False
+    title_by: TitleBy = "words"
     running: str | None = None
 
     @property
@@ -47,8 +55,7 @@ class StoredConversation:
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
     """One message. `model` to `error` are None on a prompt, `surface` on an answer. `kept`: on the kept branch. `depth`:
-    messages above it on its branch. `reasoning`: of an answer, apart from its content. `siblings`: ids, oldest first,
-    itself among them."""
+    messages above it on its branch. `reasoning`: of an answer, apart from its content. `siblings`: ids, oldest first, itself among them."""
 
     id: str
     conversation: str
@@ -68,6 +75,9 @@ class StoredMessage:
     settled_at: float | None = None
     reasoning: str | None = None
     reasoning_seconds: float | None = None
+    omitted: int = 0
+    continued: int = 0
+    left_at: int = 0
     siblings: tuple[str, ...] = ()
 
 
@@ -102,21 +112,31 @@ ANCESTORS = """
 """
 
 
+# Columns that only the list and the search go by.
+_OF_THE_LIST = ("deletion", "deletes_at", "title_entry")
+
+
 def dump(params: SamplingParams) -> str:
     return json.dumps(params.as_dict())
 
 
 def as_conversation(row: sqlite3.Row) -> StoredConversation:
-    return StoredConversation(**{**dict(row), "params": SamplingParams(**json.loads(row["params"]))})
+    values = {name: row[name] for name in row.keys() if name not in _OF_THE_LIST}  # noqa: SIM118
+    params = SamplingParams(**json.loads(row["params"]))
+    flags = {"pinned": bool(row["pinned"]), "archived": bool(row["archived"])}
+    return StoredConversation(**{**values, **flags, "params": params})
 
 
 def as_message(row: sqlite3.Row) -> StoredMessage:
     params = SamplingParams(**json.loads(row["params"])) if row["params"] else None
-    return StoredMessage(**{**dict(row), "params": params, "kept": bool(row["kept"])})
+    values = {name: row[name] for name in row.keys() if name != "search_entry"}  # noqa: SIM118
+    return StoredMessage(**{**values, "params": params, "kept": bool(row["kept"])})
 
 
 def one_conversation(db: sqlite3.Connection, owner: str, id: str) -> StoredConversation:
-    row = db.execute(f"{SELECT_CONVERSATION} WHERE c.id = ? AND owner = ?", (id, owner)).fetchone()
+    row = db.execute(
+        f"{SELECT_CONVERSATION} WHERE c.id = ? AND owner = ? AND deletes_at IS NULL", (id, owner)
+    ).fetchone()
     if row is None:
         raise NotFound
     return as_conversation(row)
@@ -124,7 +144,8 @@ def one_conversation(db: sqlite3.Connection, owner: str, id: str) -> StoredConve
 
 def one_message(db: sqlite3.Connection, owner: str, id: str | None) -> StoredMessage:
     row = db.execute(
-        "SELECT m.* FROM messages AS m JOIN conversations AS c ON c.id = m.conversation WHERE m.id = ? AND c.owner = ?",
+        "SELECT m.* FROM messages AS m JOIN conversations AS c ON c.id = m.conversation"
+        " WHERE m.id = ? AND c.owner = ? AND c.deletes_at IS NULL",
         (id, owner),
     ).fetchone()
     if row is None:
