@@ -59,6 +59,8 @@ class SavedMessage(_Line):
     settled_at: float | None
     reasoning: str | None = None
     reasoning_seconds: float | None = None
+    omitted: int = 0
+    continued: int = 0
     feedback: SavedFeedback | None = None
 
 
@@ -190,7 +192,7 @@ def merge(one: SavedConversation, other: SavedConversation) -> SavedConversation
 
 def _settled(message: SavedMessage) -> tuple[Any, ...]:
     return (
-        (_RANK[message.state], message.settled_at or 0.0, len(message.content), message.content)
+        (message.continued, _RANK[message.state], message.settled_at or 0.0, len(message.content), message.content)
         if message.state
         else ()
     )
@@ -269,6 +271,8 @@ _MESSAGE = [
     {"name": "settled_at", "dtype": "float64"},
     {"name": "reasoning", "dtype": "string"},
     {"name": "reasoning_seconds", "dtype": "float64"},
+    {"name": "omitted", "dtype": "int64"},
+    {"name": "continued", "dtype": "int64"},
     {"name": "feedback", "struct": _FEEDBACK},
 ]
 _FEATURES = [

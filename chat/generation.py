@@ -40,6 +40,7 @@ class Ending:
 Settle = Callable[[Written, Ending], Awaitable[bool]]
 
 INTERRUPTED = Ending("interrupted", None, BROKEN)
+NOTHING = Written("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +54,22 @@ class Piece:
 class Generation:
     """One answer being written: its log, its readers, its end."""
 
-    def __init__(self, id: str, monotonic: Callable[[], float], kept: bool) -> None:
+    def __init__(self, id: str, monotonic: Callable[[], float], kept: bool, begun: Written = NOTHING) -> None:
+        """`begun`: what stands there already, where a cut-off answer is gone on with. It is the beginning of the log."""
         self.id = id
         self.kept = kept
-        self.pieces: list[Piece] = []
+        parts = Piece(begun.reasoning or "", is_reasoning=True), Piece(begun.text)
+        self.pieces = [piece for piece in parts if piece.text]
+        self._begun = len(self.pieces)
+        # How many messages above it the model did not read; None: it was not asked yet.
+        self.omitted: int | None = None
         self.status: str | None = None
         self.ending: Ending | None = None
         self.readers = 0
         self.unread_since = monotonic()
         self._monotonic = monotonic
         self._reasons_since: float | None = None
-        self._reasoned_for: float | None = None
+        self._reasoned_for = begun.reasoning_seconds
         self._pending: list[Piece] = []
         self._timer: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
@@ -91,6 +97,12 @@ class Generation:
         if status != self.status:
             self.status = status
             self._announce()
+
+    def reads_without(self, omitted: int) -> None:
+        """The model is asked, without the first `omitted` messages of the branch."""
+        if omitted != (self.omitted or 0):
+            self._announce()
+        self.omitted = omitted
 
     async def changes(self, heartbeat: float = HEARTBEAT_SECONDS) -> AsyncIterator[None]:
         """Yield at once, then whenever there is more to read, at the latest each `heartbeat` seconds, last at the end."""
@@ -126,7 +138,7 @@ class Generation:
         elif not piece.is_reasoning and self._reasoned_for is None:
             self._reasoned_for = self.reasoning_seconds
         self._pending.append(piece)
-        if not self.pieces or (self.pieces[-1].is_reasoning and not piece.is_reasoning):
+        if len(self.pieces) == self._begun or (self.pieces[-1].is_reasoning and not piece.is_reasoning):
             # The first words are shown at once: that is the time a reader feels.
             self._flush()
         elif self._timer is None:
@@ -210,12 +222,13 @@ class Generations:
         id: str,
         source: Callable[[Generation], AsyncIterator[Delta]],
         settle: Settle | None = None,
+        begun: Written = NOTHING,
     ) -> Generation:
-        """Read `source` to its end in a task of the server's own.
+        """Read `source` to its end in a task of the server's own, after what is `begun`.
 
         `settle` keeps what was written and the ending; None: nothing of this answer is kept, while it runs or after.
         """
-        generation = Generation(id, self._monotonic, kept=settle is not None)
+        generation = Generation(id, self._monotonic, settle is not None, begun)
         self._running[id] = generation
         task = generation._begin(source(generation), self._insisting(generation, settle) if settle else _keep_nothing)
         task.add_done_callback(lambda _: self._forget(id))

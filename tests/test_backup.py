@@ -90,6 +90,8 @@ async def lived_in(world: World) -> Machine:
     _, messages, _ = await store.branch(owner, second.id)
     _, _, other = await store.begin_retry(owner, messages[-1].id, AUTHOR)
     await store.finish_turn(other.id, "Stopped her", "stopped")
+    await store.begin_continue(owner, other.id)
+    await store.finish_turn(other.id, "Stopped her, and went on", "stopped", omitted=1)
     book = FeedbackBook(machine.db, machine.clock)
     await book.give(owner, messages[-1].id, Feedback("down", ("wrong", "unclear"), "Not\tquite ząb"))
     _, _, thinker = await store.begin_turn(owner, second.id, "Think", AUTHOR, "", "page")
@@ -638,6 +640,25 @@ async def test_an_answer_that_was_running_comes_back_as_cut_off(world):
     assert await again.everything() == await machine.everything()
 
 
+async def test_an_answer_that_was_gone_on_with_and_cut_off_again_beats_the_copy_from_before(world):
+    """Cut off counts for less than stopped; having been gone on with counts for more."""
+    machine, owner = world.machine(), owner_of(1)
+    await machine.owner(owner)
+    _, _, answer = await machine.store.begin_turn(owner, None, "one", AUTHOR, "", "page")
+    await machine.store.finish_turn(answer.id, "so far", "stopped")
+    await machine.backup.flush()
+    await machine.store.begin_continue(owner, answer.id)
+    await machine.store.checkpoint({answer.id: Written("so far and more")})
+    await machine.store.interrupt_running("Restarted.")
+    old = await restored(world)
+    for each in (machine, old):
+        await each.backup.flush()
+        await each.backup.pull()
+    for each in (machine, old, await restored(world)):
+        found = await each.store.message(owner, answer.id)
+        assert (found.content, found.state) == ("so far and more", "interrupted")
+
+
 async def test_a_rating_that_was_changed_or_taken_back_comes_back_so(world):
     """Whichever copy holds more of the answer: the rating is that of the higher revision."""
     machine = world.machine()
@@ -665,7 +686,7 @@ async def test_a_file_from_before_ratings_and_reasoning_is_read(world):
     repo, path = world.repo(), formats.user_path(owner_of(2), 0)
     lines = [json.loads(line) for line in repo.read(path, repo.head()).split(b"\n") if line]
     for message in (message for line in lines for message in line["messages"]):
-        for name in ("reasoning", "reasoning_seconds", "feedback"):
+        for name in ("reasoning", "reasoning_seconds", "omitted", "continued", "feedback"):
             del message[name]
     repo.commit({path: formats.encode(lines)}, [], repo.head(), "As it was")
     assert await (await restored(world)).everything() == await machine.everything()
