@@ -174,6 +174,9 @@ class FakeBackend:
         self.messages[id].append(message)
         return message
 
+    def message(self, id: str) -> dict[str, Any]:
+        return next(message for messages in self.messages.values() for message in messages if message["id"] == id)
+
     def begin(self, turn: dict[str, Any]) -> dict[str, Any]:
         id = turn["conversation"] or self.conversation(turn["text"][:60])
         conversation = self.conversations[id]
@@ -309,6 +312,16 @@ def app(backend: FakeBackend) -> FastAPI:
         answer.stopped = True
         backend.end(answer, "stopped")
         return {"answer": answer.message}
+
+    @app.put("/api/answers/{id}/feedback")
+    async def rate(id: str, given: dict[str, Any]) -> Any:
+        backend.message(id)["feedback"] = given
+        return {"feedback": given}
+
+    @app.delete("/api/answers/{id}/feedback")
+    async def unrate(id: str) -> Any:
+        backend.message(id)["feedback"] = None
+        return {"feedback": None}
 
     @app.get("/api/conversations")
     async def conversations(before: str | None = None) -> Any:

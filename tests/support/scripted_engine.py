@@ -18,7 +18,8 @@ A scenario is the last user message when it begins with "/", else `server.scenar
     broken after=         ... then bytes that are not HTTP      odd json=    an event that is JSON of another shape
     overloaded            refuses as too busy
     split                 words with non-ASCII letters, cut between the bytes of a letter
-    reasoning field=      thoughts in that field of the delta, then the answer
+    reasoning field= thoughts= interval= stall=1 [TEXT]      thoughts (a_few_words) in that field of the delta, then TEXT;
+                          with `stall` nothing after the thoughts
     status code= message= that status with the server's usual body; every refusal quotes the last message, as vLLM's
                           validation errors do, so that a test can see that it goes no further
     too_long tokens= limit=          refuses as too long
@@ -446,8 +447,14 @@ class _Script:
 
     async def do_reasoning(self) -> None:
         self.begin()
-        self.connection.send(self.event({self.options.get("field", "reasoning"): "Let me think."}))
-        self.word("Thought.")
+        field, interval = self.options.get("field", "reasoning"), self.number("interval", 0)
+        for word in re.findall(r"\s*\S+", self.options.get("thoughts", "Let_me_think.").replace("_", " ")):
+            self.connection.send(self.event({field: word}))
+            await asyncio.sleep(interval)
+        if "stall" in self.options:
+            await asyncio.Event().wait()
+        self.text = "Thought." if self.text is SAYING else self.text
+        await self.words()
         self.close()
 
     async def do_status(self) -> None:

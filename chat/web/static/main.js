@@ -4,6 +4,7 @@ import { Account } from "./account.js";
 import { api } from "./api.js";
 import { Composer } from "./composer.js";
 import { $, phone, present, stored } from "./dom.js";
+import { Feedback } from "./feedback.js";
 import { draw } from "./icons.js";
 import { Models } from "./models.js";
 import { Readers } from "./readers.js";
@@ -27,9 +28,10 @@ class Page {
 		this.thread = new Thread(
 			(name) => this.models.label(name),
 			{ retry: (id) => this.retry(id), ended: (message) => this.ended(message) },
-			[copyAnswer],
+			[copyAnswer, (message, item) => this.feedback.action(message, item)],
 		);
 		const problem = (sentence) => this.composer.problem(sentence);
+		this.feedback = new Feedback(problem);
 		this.side = new Side({
 			problem,
 			renamed: (conversation) => this.renamed(conversation),

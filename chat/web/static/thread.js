@@ -3,6 +3,7 @@
 import { $, announce, h } from "./dom.js";
 import { icon } from "./icons.js";
 import { follow } from "./live.js";
+import { Reasoning } from "./reasoning.js";
 import { Tail } from "./tail.js";
 
 const AT_BOTTOM = 48; // pixels
@@ -88,6 +89,7 @@ export class Thread {
 	settle(item, message, already = null) {
 		item.querySelectorAll(".waiting, .problem, .foot").forEach((element) => element.remove());
 		const body = item.querySelector(".md") ?? item.appendChild(h("div", { class: "md" }));
+		if (message.reasoning) reasoningOf(item).end(message.reasoning_seconds, message.reasoning);
 		const html = message.html ?? "";
 		if (already?.html && html.startsWith(already.html)) {
 			already.tail.element.insertAdjacentHTML("beforebegin", html.slice(already.html.length));
@@ -151,6 +153,8 @@ export class Thread {
 		else if (event.status) status ? setWaiting(status, event.status) : item.append(waiting(event.status));
 		else {
 			status?.remove();
+			if (event.reasoning) reasoningOf(item).append(event.reasoning);
+			if (event.reasoning_seconds !== undefined) reasoningOf(item).end(event.reasoning_seconds);
 			if (event.html !== undefined) {
 				running.tail.element.insertAdjacentHTML("beforebegin", event.html);
 				running.html += event.html;
@@ -185,6 +189,18 @@ export class Thread {
 		const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
 		this.scroller.scrollTo({ top: this.scroller.scrollHeight, behavior: smooth && !calm ? "smooth" : "instant" });
 	}
+}
+
+const reasonings = new WeakMap();
+
+/** What was thought before the answer in `item`, which stands above it. */
+function reasoningOf(item) {
+	if (!reasonings.has(item)) {
+		const reasoning = new Reasoning();
+		reasonings.set(item, reasoning);
+		item.querySelector(".md").before(reasoning.element);
+	}
+	return reasonings.get(item);
 }
 
 function problemOf(message) {
