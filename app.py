@@ -20,6 +20,7 @@ from chat.dataset_repo import DatasetRepo, Denied, FolderRepo, RepoError
 from chat.db import MIGRATIONS, Database, DatabaseError
 from chat.engines.machine import Machine
 from chat.engines.pool import EnginePool, build_server
+from chat.feedback import FeedbackBook
 from chat.generation import Generations
 from chat.hub import HubRepo
 from chat.hush import hush
@@ -31,7 +32,7 @@ from chat.store import Store
 from chat.visitors.asking import WhoIsAsking, answer_refusals
 from chat.visitors.oauth import Provider, SignIn
 from chat.visitors.sessions import Sessions, hub_whoami
-from chat.web import api, page, pages, routes
+from chat.web import api, feedback, page, pages, routes
 from chat.web.account import account_routes
 from chat.web.live import LiveAnswers
 from privacy import MIGRATIONS as PRIVACY_MIGRATIONS
@@ -116,7 +117,9 @@ def build(
     answer_refusals(app)
     routes.answer_errors(app)
     app.include_router(account_routes(sessions, sign_in_of(settings, clock), settings.on_space, settings.space_host))
-    app.include_router(routes.router(service, LiveAnswers(generations)))
+    book = FeedbackBook(db, clock)
+    app.include_router(routes.router(service, LiveAnswers(generations), book))
+    app.include_router(feedback.feedback_routes(book))
     app.include_router(privacy_routes.router(desk))
     privacy_page.mount(app, facts_of(settings), keeping_of(settings), routes.models_as_json(service), desk.minimum_age)
     app.include_router(pages.router(lambda: routes.models_as_json(service), facts_of(settings)))

@@ -195,7 +195,7 @@ def _write(db: sqlite3.Connection, local: SavedConversation | None, merged: Save
     for message in merged.messages:
         if message != known.get(message.id):
             row = {
-                **message.model_dump(),
+                **message.model_dump(exclude={"feedback"}),
                 "params": json.dumps(message.params) if message.params is not None else None,
                 "conversation": merged.id,
                 "kept": message.id in branch,
@@ -207,6 +207,7 @@ def _write(db: sqlite3.Connection, local: SavedConversation | None, merged: Save
                 f" ON CONFLICT (id) DO UPDATE SET {pairs} WHERE conversation = excluded.conversation",
                 row,
             )
+            _write_feedback(db, message)
     db.executemany(
         "UPDATE messages SET kept = ? WHERE id = ? AND conversation = ?",
         [(message.id in branch, message.id, merged.id) for message in merged.messages if message.id in known],
@@ -215,3 +216,12 @@ def _write(db: sqlite3.Connection, local: SavedConversation | None, merged: Save
     if kept != len(merged.messages):
         # Found here, and not by the commit, which many writers share.
         raise sqlite3.IntegrityError("a message of this conversation has the id of another's")
+
+
+def _write_feedback(db: sqlite3.Connection, message: SavedMessage) -> None:
+    db.execute("DELETE FROM feedback WHERE answer = ?", (message.id,))
+    if given := message.feedback:
+        db.execute(
+            "INSERT INTO feedback (answer, rating, reasons, comment, given_at) VALUES (?, ?, ?, ?, ?)",
+            (message.id, given.rating, json.dumps(given.reasons), given.comment, given.given_at),
+        )

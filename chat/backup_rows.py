@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from chat.formats import SavedConversation, SavedMessage, SavedOwner, owner_and_part
+from chat.formats import SavedConversation, SavedFeedback, SavedMessage, SavedOwner, owner_and_part
 
 DAY = 86400.0
 
@@ -80,12 +80,33 @@ def conversation(db: sqlite3.Connection, id: str) -> SavedConversation | None:
     if row is None:
         return None
     rows = db.execute("SELECT * FROM messages WHERE conversation = ? ORDER BY created_at, depth, id", (id,))
-    names = SavedMessage.model_fields
+    names = SavedMessage.model_fields.keys() - {"feedback"}
+    given = _feedback(db, id)
     messages = tuple(
-        SavedMessage.model_construct(**{name: _plain(name, message[name]) for name in names}) for message in rows
+        SavedMessage.model_construct(
+            **{name: _plain(name, message[name]) for name in SavedMessage.model_fields if name in names},
+            feedback=given.get(message["id"]),
+        )
+        for message in rows
     )
     names = [name for name in SavedConversation.model_fields if name not in ("format", "messages")]
     return SavedConversation.model_construct(**{name: _plain(name, row[name]) for name in names}, messages=messages)
+
+
+def _feedback(db: sqlite3.Connection, conversation: str) -> dict[str, SavedFeedback]:
+    """What the owner thinks of the answers of a conversation, by the answer's id."""
+    rows = db.execute(
+        "SELECT f.* FROM feedback AS f JOIN messages AS m ON m.id = f.answer WHERE m.conversation = ?", (conversation,)
+    )
+    return {
+        row["answer"]: SavedFeedback(
+            rating=row["rating"],
+            reasons=tuple(json.loads(row["reasons"])),
+            comment=row["comment"],
+            given_at=row["given_at"],
+        )
+        for row in rows
+    }
 
 
 def _plain(name: str, value):

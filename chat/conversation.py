@@ -18,6 +18,19 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What an answer holds: its text, and the thoughts of a model that reasons first, with the seconds that it took.
+
+    `reasoning` None: there was none. The two never mix: reasoning is shown folded, and is no part of what an engine reads
+    afterwards or of what is shared.
+    """
+
+    text: str
+    reasoning: str | None = None
+    reasoning_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Range:
     """What one sampling parameter may be. The only place where a limit is written down."""
 

@@ -18,6 +18,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from chat import words
+
 T = TypeVar("T")
 
 READERS = 4
@@ -138,7 +140,44 @@ class Database:
             connection.close()
 
 
-def connect(path: Path) -> sqlite3.Connection:
+class MemoryDatabase:
+    """A `Database` that is nowhere but in this process's memory and ends with it. One thread does all its work, in order.
+
+    SQLite writes nothing for it: no file, no journal, and what a query sorts stays in memory too.
+    """
+
+    def __init__(self, migrations: Migrations = MIGRATIONS) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="db-memory")
+        self._connection = connect(":memory:")
+        self._connection.execute("PRAGMA temp_store = MEMORY")
+        for scripts in migrations.values():
+            for script in scripts:
+                self._connection.executescript(script.read_text())
+
+    async def write(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        """As `Database.write`, but that nothing of it survives the process."""
+        return await asyncio.wrap_future(self._thread.submit(self._together, fn))
+
+    async def read(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        return await asyncio.wrap_future(self._thread.submit(fn, self._connection))
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=True)
+        self._connection.close()
+
+    def _together(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        self._connection.execute("BEGIN")
+        try:
+            result = fn(self._connection)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+        return result
+
+
+def connect(path: Path | str) -> sqlite3.Connection:
     """A connection with the settings every user of the file must have."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
@@ -151,6 +190,8 @@ def connect(path: Path) -> sqlite3.Connection:
         "cache_size = -16000",
     ):
         connection.execute(f"PRAGMA {pragma}")
+    # The schema's triggers take words out of the search by it.
+    connection.create_function("search_words", 2, words.tokens, deterministic=True)
     return connection
 
 

@@ -35,6 +35,15 @@ class _Line(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class SavedFeedback(_Line):
+    """What its owner thinks of an answer. The reasons are names of a list; one that this version does not know is kept."""
+
+    rating: Literal["up", "down"]
+    reasons: tuple[str, ...]
+    comment: str
+    given_at: float
+
+
 class SavedMessage(_Line):
     id: Id
     parent: Id | None
@@ -49,6 +58,11 @@ class SavedMessage(_Line):
     finish_reason: str | None
     error: str | None
     settled_at: float | None
+    reasoning: str | None = None
+    reasoning_seconds: float | None = None
+    omitted: int = 0
+    continued: int = 0
+    feedback: SavedFeedback | None = None
 
 
 class SavedConversation(_Line):
@@ -179,8 +193,11 @@ def merge(one: SavedConversation, other: SavedConversation) -> SavedConversation
     messages = {message.id: message for message in newer.messages}
     for message in older.messages:
         known = messages.get(message.id)
-        if known is None or _settled(message) > _settled(known):
+        if known is None:
             messages[message.id] = message
+        elif _settled(message) > _settled(known):
+            # Whoever changed a rating last raised the revision with it, whichever copy holds more of the answer.
+            messages[message.id] = message.model_copy(update={"feedback": known.feedback})
     ordered = in_order(messages.values())
     if ordered == newer.messages and (newer.revision > older.revision or newer == older):
         return newer
@@ -189,7 +206,7 @@ def merge(one: SavedConversation, other: SavedConversation) -> SavedConversation
 
 def _settled(message: SavedMessage) -> tuple[Any, ...]:
     return (
-        (_RANK[message.state], message.settled_at or 0.0, len(message.content), message.content)
+        (message.continued, _RANK[message.state], message.settled_at or 0.0, len(message.content), message.content)
         if message.state
         else ()
     )
@@ -253,6 +270,12 @@ _PARAMS = [
     {"name": name, "dtype": "int64" if name in ("top_k", "max_tokens", "seed") else "float64"}
     for name in ("temperature", "top_p", "top_k", "max_tokens", "repetition_penalty", "seed")
 ]
+_FEEDBACK = [
+    {"name": "rating", "dtype": "string"},
+    {"name": "reasons", "list": "string"},
+    {"name": "comment", "dtype": "string"},
+    {"name": "given_at", "dtype": "float64"},
+]
 _MESSAGE = [
     *({"name": name, "dtype": "string"} for name in ("id", "parent", "role", "content")),
     {"name": "created_at", "dtype": "float64"},
@@ -260,6 +283,11 @@ _MESSAGE = [
     {"name": "params", "struct": _PARAMS},
     *({"name": name, "dtype": "string"} for name in ("state", "finish_reason", "error")),
     {"name": "settled_at", "dtype": "float64"},
+    {"name": "reasoning", "dtype": "string"},
+    {"name": "reasoning_seconds", "dtype": "float64"},
+    {"name": "omitted", "dtype": "int64"},
+    {"name": "continued", "dtype": "int64"},
+    {"name": "feedback", "struct": _FEEDBACK},
 ]
 _FEATURES = [
     {"name": "format", "dtype": "int64"},

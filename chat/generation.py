@@ -10,7 +10,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import groupby
 
+from chat.conversation import Written
 from chat.engines.engine import Delta
 from chat.engines.errors import EngineError
 from chat.store import State
@@ -20,7 +22,6 @@ CHECKPOINT_SECONDS = 1.0
 ABANDONED_SECONDS = 600.0
 HEARTBEAT_SECONDS = 15.0
 
-THINKING = "Thinking"
 NOT_KEPT = "The answer could not be kept: the disk is full or gone. Copy what you need, and tell the operator."
 ABANDONED = "Nobody was reading any more, so the answer was ended. Try again to have it written anew."
 BROKEN = "Something went wrong in the app while this answer was written. Try again; if it stays, tell the operator."
@@ -35,37 +36,73 @@ class Ending:
     error: str | None = None
 
 
-# Keeps the text and the ending of an answer; False where there is nothing left to keep it in.
-Settle = Callable[[str, Ending], Awaitable[bool]]
+# Keeps what was written and how it ended; False where there is nothing left to keep it in.
+Settle = Callable[[Written, Ending], Awaitable[bool]]
 
 INTERRUPTED = Ending("interrupted", None, BROKEN)
+NOTHING = Written("")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What was sent out at once: of the answer, or of the reasoning before it."""
+
+    text: str
+    is_reasoning: bool = False
 
 
 class Generation:
     """One answer being written: its log, its readers, its end."""
 
-    def __init__(self, id: str, now: float, kept: bool) -> None:
+    def __init__(self, id: str, monotonic: Callable[[], float], kept: bool, begun: Written = NOTHING) -> None:
+        """`begun`: what stands there already, where a cut-off answer is gone on with. It is the beginning of the log."""
         self.id = id
         self.kept = kept
-        self.pieces: list[str] = []
+        parts = Piece(begun.reasoning or "", is_reasoning=True), Piece(begun.text)
+        self.pieces = [piece for piece in parts if piece.text]
+        self._begun = len(self.pieces)
+        # How many messages above it the model did not read; None: it was not asked yet.
+        self.omitted: int | None = None
         self.status: str | None = None
         self.ending: Ending | None = None
         self.readers = 0
-        self.unread_since = now
-        self._pending: list[str] = []
+        self.unread_since = monotonic()
+        self._monotonic = monotonic
+        self._reasons_since: float | None = None
+        self._reasoned_for = begun.reasoning_seconds
+        self._pending: list[Piece] = []
         self._timer: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
         self._stopped_as: Ending | None = None
 
     @property
     def text(self) -> str:
-        return "".join(self.pieces)
+        return "".join(piece.text for piece in self.pieces if not piece.is_reasoning)
+
+    @property
+    def written(self) -> Written:
+        """What was sent out so far."""
+        reasoning = "".join(piece.text for piece in self.pieces if piece.is_reasoning)
+        return Written(self.text, reasoning or None, self.reasoning_seconds if reasoning else None)
+
+    @property
+    def reasoning_seconds(self) -> float | None:
+        """From the first word of reasoning to the first of the answer, or to now; None where there is no reasoning."""
+        if self._reasons_since is None or self._reasoned_for is not None:
+            return self._reasoned_for
+        return self._monotonic() - self._reasons_since
 
     def report(self, status: str | None) -> None:
         """Say what is being waited for, before there is text."""
         if status != self.status:
             self.status = status
             self._announce()
+
+    def reads_without(self, omitted: int) -> None:
+        """The model is asked, without the first `omitted` messages of the branch."""
+        if omitted != (self.omitted or 0):
+            self._announce()
+        self.omitted = omitted
 
     async def changes(self, heartbeat: float = HEARTBEAT_SECONDS) -> AsyncIterator[None]:
         """Yield at once, then whenever there is more to read, at the latest each `heartbeat` seconds, last at the end."""
@@ -93,11 +130,15 @@ class Generation:
         await asyncio.wait([self._task])
         return self.ending
 
-    def _write(self, text: str) -> None:
-        if not text:
+    def _write(self, piece: Piece) -> None:
+        if not piece.text:
             return
-        self._pending.append(text)
-        if not self.pieces:
+        if piece.is_reasoning and self._reasons_since is None:
+            self._reasons_since = self._monotonic()
+        elif not piece.is_reasoning and self._reasoned_for is None:
+            self._reasoned_for = self.reasoning_seconds
+        self._pending.append(piece)
+        if len(self.pieces) == self._begun or (self.pieces[-1].is_reasoning and not piece.is_reasoning):
             # The first words are shown at once: that is the time a reader feels.
             self._flush()
         elif self._timer is None:
@@ -109,7 +150,8 @@ class Generation:
             self._timer = None
         if self._pending:
             self.status = None  # text needs no word of what was waited for, to a reader who comes later either
-            self.pieces.append("".join(self._pending))
+            for is_reasoning, pieces in groupby(self._pending, key=lambda piece: piece.is_reasoning):
+                self.pieces.append(Piece("".join(piece.text for piece in pieces), is_reasoning))
             self._pending.clear()
             self._announce()
 
@@ -128,9 +170,8 @@ class Generation:
         try:
             async with aclosing(source):
                 async for delta in source:
-                    if delta.reasoning and not self.pieces:
-                        self.report(THINKING)
-                    self._write(delta.text)
+                    self._write(Piece(delta.reasoning, is_reasoning=True))
+                    self._write(Piece(delta.text))
                     finish_reason = delta.finish_reason or finish_reason
         except EngineError as error:
             return Ending("interrupted" if self.pieces or self._pending else "failed", None, str(error))
@@ -143,9 +184,10 @@ class Generation:
         await asyncio.wait([self._reading])
         ending = self._stopped_as or INTERRUPTED if self._reading.cancelled() else self._reading.result()
         self._flush()
+        self._reasoned_for = self.reasoning_seconds
         try:
             # Kept before it is announced: the page never shows more than is true.
-            await settle(self.text, ending)
+            await settle(self.written, ending)
         except Exception:
             ending = Ending("failed", None, NOT_KEPT)
         self.ending = ending
@@ -155,10 +197,12 @@ class Generation:
 class Generations:
     """The running answers of this process, by the id of the message they write.
 
-    `checkpoint` keeps the text of running answers, by id; it is called about once a second with those that changed.
+    `checkpoint` keeps what running answers have written, by id; it is called about once a second with those that changed.
     """
 
-    def __init__(self, checkpoint: Callable[[dict[str, str]], Awaitable[None]], monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, checkpoint: Callable[[dict[str, Written]], Awaitable[None]], monotonic: Callable[[], float]
+    ) -> None:
         self._checkpoint = checkpoint
         self._monotonic = monotonic
         self._running: dict[str, Generation] = {}
@@ -178,12 +222,13 @@ class Generations:
         id: str,
         source: Callable[[Generation], AsyncIterator[Delta]],
         settle: Settle | None = None,
+        begun: Written = NOTHING,
     ) -> Generation:
-        """Read `source` to its end in a task of the server's own.
+        """Read `source` to its end in a task of the server's own, after what is `begun`.
 
-        `settle` keeps the text and the ending; None: nothing of this answer is kept, while it runs or after.
+        `settle` keeps what was written and the ending; None: nothing of this answer is kept, while it runs or after.
         """
-        generation = Generation(id, self._monotonic(), kept=settle is not None)
+        generation = Generation(id, self._monotonic, settle is not None, begun)
         self._running[id] = generation
         task = generation._begin(source(generation), self._insisting(generation, settle) if settle else _keep_nothing)
         task.add_done_callback(lambda _: self._forget(id))
@@ -211,11 +256,11 @@ class Generations:
     def _insisting(self, generation: Generation, settle: Settle) -> Settle:
         """`settle`, which is tried again every second after it failed: the disk may be full for a while only."""
 
-        async def insist(text: str, ending: Ending) -> bool:
+        async def insist(written: Written, ending: Ending) -> bool:
             try:
-                return await settle(text, ending)
+                return await settle(written, ending)
             except Exception:
-                self._unkept[generation.id] = generation, lambda: settle(text, ending)
+                self._unkept[generation.id] = generation, lambda: settle(written, ending)
                 raise
 
         return insist
@@ -247,11 +292,11 @@ class Generations:
         if changed:
             self._kept.update({id: len(generation.pieces) for id, generation in changed.items()})
             try:
-                await self._checkpoint({id: generation.text for id, generation in changed.items()})
+                await self._checkpoint({id: generation.written for id, generation in changed.items()})
             except Exception:
                 # The next checkpoint, or the end, will say so: losing this one loses nothing that was promised.
                 return
 
 
-async def _keep_nothing(text: str, ending: Ending) -> bool:
+async def _keep_nothing(written: Written, ending: Ending) -> bool:
     return False

@@ -11,22 +11,23 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from chat.conversation import Message, SamplingParams
+from chat.conversation import Message, SamplingParams, Written
 from chat.engines.engine import Delta
-from chat.engines.errors import PromptTooLong
 from chat.engines.pool import EnginePool
 from chat.generation import Ending, Generation, Generations
 from chat.models.catalog import Catalog, ModelEntry
-from chat.store import Author, NotFound, Store, StoredConversation, StoredMessage, Surface, new_id
+from chat.reading import Question, answer_to
+from chat.store import AlreadySent, Context, Store
+from chat.stored import Author, CannotContinue, NotFound, StoredConversation, StoredMessage, Surface, new_id
+from chat.titles import Titles
 
 LONGEST_PROMPT = 200_000  # characters
 LONGEST_SYSTEM_PROMPT = 20_000  # characters
-LONGEST_TITLE = 200  # characters
-# A first guess of how much of a conversation fits; where a model's tokenizer needs more, `PromptTooLong` corrects it.
-CHARACTERS_PER_TOKEN = 3.0
 
 CRASHED = "The app was restarted while this answer was written. What had arrived is kept; try again for a whole one."
 SHUT_DOWN = "The app was shut down while this answer was written. What had arrived is kept; try again for a whole one."
+NO_PREFIX = "{} cannot go on with a cut-off answer. Ask it to continue in a message of your own."
+ANOTHER_REVISION = "{} has changed since this answer. Try again writes a new one."
 
 
 class BadInput(Exception):
@@ -37,13 +38,20 @@ class ChatService:
     """`generations` and `pool` run answers; `store` keeps them. `unavailable`: why this machine cannot run a model, by name."""
 
     def __init__(
-        self, store: Store, catalog: Catalog, pool: EnginePool, generations: Generations, unavailable: Mapping[str, str]
+        self,
+        store: Store,
+        catalog: Catalog,
+        pool: EnginePool,
+        generations: Generations,
+        unavailable: Mapping[str, str],
+        titles: Titles | None = None,
     ) -> None:
         self.store = store
         self.catalog = catalog
         self.pool = pool
         self.generations = generations
         self.unavailable = unavailable
+        self.titles = titles
 
     async def start(self) -> None:
         """Settle what a crash left running. Call once, before the first turn."""
@@ -51,6 +59,8 @@ class ChatService:
 
     async def stop(self) -> None:
         """End the running answers, keeping what was sent out."""
+        if self.titles:
+            await self.titles.stop()
         await self.generations.stop_all(Ending("interrupted", None, SHUT_DOWN))
 
     # -- turns ------------------------------------------------------------------------------------------------------
@@ -64,14 +74,20 @@ class ChatService:
         params: Mapping[str, Any] | None = None,
         system_prompt: str | None = None,
         surface: Surface = "page",
+        *,
+        beside: str | None = None,
+        key: str | None = None,
     ) -> tuple[StoredConversation, StoredMessage, StoredMessage]:
         """Keep the prompt and begin its answer; returns conversation, prompt and running answer.
 
-        What is None is taken from the conversation, or from the model's defaults. Raises `BadInput`, `NotFound`,
+        What is None is taken from the conversation, or from the model's defaults. `beside`: a prompt of the conversation
+        that this one is another version of. `key`: made by the caller for this prompt alone; sent again with the same one,
+        the prompt does not stand twice, and what it began is returned as it is now. Raises `BadInput`, `NotFound`,
         `AnswerRunning`, `UnknownModel`.
         """
         check_prompt(text)
-        check_characters(conversation or "")
+        for id in (conversation, beside, key):
+            check_characters(id or "")
         known = await self.store.conversation(owner, conversation) if conversation else None
         entry = self.entry(model or (known.model if known else None))
         base = known.params if known and known.model == entry.name else entry.defaults
@@ -79,8 +95,16 @@ class ChatService:
             system_prompt if system_prompt is not None else known.system_prompt if known else ""
         )
         author = Author(entry.name, entry.revision, check_params(params or {}, base))
-        found, prompt, answer = await self.store.begin_turn(owner, conversation, text, author, system_prompt, surface)
-        self._answer(found, prompt, answer, entry)
+        id = prompt_id(owner, key) if key else None
+        try:
+            found, prompt, answer = await self.store.begin_turn(
+                owner, conversation, text, author, system_prompt, surface, beside=beside, prompt=id
+            )
+        except AlreadySent:
+            return await self.store.turn(owner, id)
+        generation = self._answer(found, prompt, answer, entry)
+        if self.titles and known is None and surface == "page":
+            self.titles.begin(found, text, entry, generation)
         return found, prompt, answer
 
     async def retry(
@@ -96,9 +120,28 @@ class ChatService:
         self._answer(found, prompt, new, entry)
         return found, prompt, new
 
+    async def continue_answer(self, owner: str, answer: str) -> tuple[StoredConversation, StoredMessage]:
+        """Have the model that wrote a cut-off answer go on with it: the same message, whose text so far stays as it is.
+
+        Returns the conversation and the running answer. Raises `CannotContinue`, and as `send` does.
+        """
+        old = await self.store.message(owner, answer)
+        if old.role != "assistant":
+            raise NotFound
+        entry = self.entry(old.model)
+        if not entry.may_continue:
+            raise CannotContinue(NO_PREFIX.format(entry.label))
+        if entry.revision != old.model_revision:
+            raise CannotContinue(ANOTHER_REVISION.format(entry.label))
+        found, prompt, old = await self.store.begin_continue(owner, answer)
+        self._answer(found, prompt, old, entry)
+        return found, replace(old, state="running", finish_reason=None, error=None, continued=old.continued + 1)
+
     async def stop_answer(self, owner: str, answer: str) -> StoredMessage:
         """Stop a running answer at the engine, and return it as it was kept. One that has ended is returned as it is."""
-        await self.store.message(owner, answer)
+        message = await self.store.message(owner, answer)
+        if self.titles:
+            self.titles.cancel(owner, [message.conversation])
         if generation := self.generations.get(answer):
             await generation.stop()
         return await self.answer(owner, answer)
@@ -109,7 +152,15 @@ class ChatService:
         message = await self.store.message(owner, answer)
         if message.state == "running" and generation and generation.ending:
             ending = generation.ending
-            message = replace(message, content=generation.text, state=ending.state, error=ending.error)
+            written = generation.written
+            message = replace(
+                message,
+                content=written.text,
+                reasoning=written.reasoning,
+                reasoning_seconds=written.reasoning_seconds,
+                state=ending.state,
+                error=ending.error,
+            )
         return message
 
     def ask(
@@ -132,21 +183,14 @@ class ChatService:
 
     # -- conversations ----------------------------------------------------------------------------------------------
 
-    async def rename(self, owner: str, conversation: str, title: str) -> StoredConversation:
-        title = " ".join(title.split())
-        if not title:
-            raise BadInput("A title needs at least one character.")
-        if len(title) > LONGEST_TITLE:
-            raise BadInput(f"This title has {len(title)} characters; at most {LONGEST_TITLE} fit.")
-        check_characters(title)
-        return await self.store.rename(owner, conversation, title)
-
     async def delete(self, owner: str, conversation: str | None = None) -> int:
         """Delete a conversation (None: all of the owner's), stop its running answer, and return how many went.
 
         Deleted first, stopped after: whatever an answer still writes finds nothing to write to.
         """
         deleted, running = await self.store.delete(owner, conversation)
+        if self.titles:
+            self.titles.cancel(owner, None if conversation is None else [conversation])
         for answer in running:
             if generation := self.generations.get(answer):
                 await generation.stop()
@@ -164,50 +208,48 @@ class ChatService:
     def _answer(
         self, conversation: StoredConversation, prompt: StoredMessage, answer: StoredMessage, entry: ModelEntry
     ) -> Generation:
-        async def settle(text: str, ending: Ending) -> bool:
-            return await self.store.finish_turn(answer.id, text, ending.state, ending.finish_reason, ending.error)
+        """Write `answer`, or where it has a text already, go on with it."""
 
-        return self.generations.start(
-            answer.id, lambda generation: self._deltas(generation, conversation, prompt, answer, entry), settle
+        async def settle(written: Written, ending: Ending) -> bool:
+            if answer.content and written.text == answer.content and ending.error:
+                # Not a word came: it is again what it was, and the reader alone hears why.
+                return await self.store.finish_turn(
+                    answer.id, written, answer.state, answer.finish_reason, answer.error
+                )
+            return await self.store.finish_turn(
+                answer.id, written, ending.state, ending.finish_reason, ending.error, generation.omitted
+            )
+
+        question = Question(
+            prompt, entry.name, answer.params, entry.context, conversation.system_prompt, answer.content
         )
+        generation = self.generations.start(
+            answer.id,
+            lambda generation: self._deltas(generation, question, conversation.owner),
+            settle,
+            Written(answer.content, answer.reasoning, answer.reasoning_seconds),
+        )
+        return generation
 
-    async def _deltas(
-        self,
-        generation: Generation,
-        conversation: StoredConversation,
-        prompt: StoredMessage,
-        answer: StoredMessage,
-        entry: ModelEntry,
-    ) -> AsyncIterator[Delta]:
-        async with self.pool.ready(entry.name, generation.report) as engine:
+    async def _deltas(self, generation: Generation, question: Question, owner: str) -> AsyncIterator[Delta]:
+        async with self.pool.ready(question.model, generation.report) as engine:
             generation.report(None)
-            room = characters_that_fit(entry, answer.params, conversation.system_prompt)
-            while True:
-                history = await self.store.context(prompt, room)
-                messages = [*_system(conversation.system_prompt), *history]
-                stream = engine.stream(messages, answer.params, cache_salt=cache_salt(conversation.owner))
-                try:
-                    async with aclosing(stream):
-                        async for delta in stream:
-                            yield delta
-                    return
-                except PromptTooLong:
-                    # Raised before the first delta, so nothing is repeated. The oldest messages make room; when only
-                    # the prompt is left, it is the visitor's to shorten.
-                    size = sum(len(message.content) for message in history)
-                    if size <= len(prompt.content):
-                        raise
-                    room = min(room, size) * 2 // 3
-
-
-def characters_that_fit(entry: ModelEntry, params: SamplingParams, system_prompt: str) -> int:
-    """About how many characters of a conversation fit beside the system prompt and the answer."""
-    tokens = entry.context - min(params.max_tokens, entry.context // 2)
-    return max(0, int(tokens * CHARACTERS_PER_TOKEN) - len(system_prompt))
+            parts = answer_to(self.store, engine, question, cache_salt(owner))
+            async with aclosing(parts):
+                async for part in parts:
+                    if isinstance(part, Context):
+                        generation.reads_without(part.omitted)
+                    else:
+                        yield part
 
 
 def _system(prompt: str) -> list[Message]:
     return [Message("system", prompt)] if prompt else []
+
+
+def prompt_id(owner: str, key: str) -> str:
+    """The id of the prompt that `owner` sends with `key`: always the same, and nobody else's."""
+    return sha256(f"parley prompt {owner} {key}".encode()).hexdigest()[:32]
 
 
 def cache_salt(owner: str) -> str:

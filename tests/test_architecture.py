@@ -25,7 +25,8 @@ ALLOWED = {
     "vllm": (),
     "torch": (),
     "sqlite3": (
-        *(f"chat/{name}.py" for name in ("db", "store", "visitors/sessions", "backup", "purging")),
+        *(f"chat/{name}.py" for name in ("db", "stored", "store", "lists", "search", "deletions", "retention")),
+        *(f"chat/{name}.py" for name in ("branches", "feedback", "visitors/sessions", "backup", "purging")),
         *(f"chat/backup_{name}.py" for name in ("rows", "outgoing", "incoming", "reader")),
         *(
             f"privacy/{name}.py"

@@ -105,6 +105,8 @@ MATRIX: tuple[Row, ...] = (
     owner_only("POST", "/api/answers/{id}/retry", json={}, fill=ANSWER),
     owner_only("GET", "/api/answers/{id}/live", fill=ANSWER),
     owner_only("POST", "/api/answers/{id}/stop", fill=ANSWER),
+    owner_only("PUT", "/api/answers/{id}/feedback", json={"rating": "up"}, fill=ANSWER),
+    owner_only("DELETE", "/api/answers/{id}/feedback", fill=ANSWER),
     all_may("GET", "/api/conversations"),
     owner_only("GET", "/api/conversations/{id}", fill=CONVERSATION),
     owner_only("PATCH", "/api/conversations/{id}", json={"title": "new"}, fill=CONVERSATION),

@@ -17,7 +17,9 @@ from huggingface_hub import HfApi
 from chat import backup as backups
 from chat import formats
 from chat.backup import PublicDataset
+from chat.conversation import Written
 from chat.dataset_repo import Conflict, Denied, Doubtful, FolderRepo, Unreachable
+from chat.feedback import Feedback, FeedbackBook
 from chat.hub import HubRepo
 from chat.retrying import LONGEST_WAIT
 from tests.support.backing import AUTHOR, HookedRepo, Machine, in_folder, in_git, owner_of
@@ -89,6 +91,13 @@ async def lived_in(world: World) -> Machine:
     _, messages, _ = await store.branch(owner, second.id)
     _, _, other = await store.begin_retry(owner, messages[-1].id, AUTHOR)
     await store.finish_turn(other.id, "Stopped her", "stopped")
+    await store.begin_continue(owner, other.id)
+    await store.finish_turn(other.id, "Stopped her, and went on", "stopped", omitted=1)
+    book = FeedbackBook(machine.db, machine.clock)
+    await book.give(owner, messages[-1].id, Feedback("down", ("wrong", "unclear"), "Not\tquite ząb"))
+    _, _, thinker = await store.begin_turn(owner, second.id, "Think", AUTHOR, "", "page")
+    await store.finish_turn(thinker.id, Written("Four.", "Two\tand two.", 1.5), "done", "stop")
+    await book.give(owner, thinker.id, Feedback("up"))
     _, _, failed = await store.begin_turn(owner, third.id, "Again", AUTHOR, "", "api")
     await store.finish_turn(failed.id, "", "failed", error="The engine is gone.")
     await machine.db.write(
@@ -617,7 +626,7 @@ async def test_an_answer_that_was_running_comes_back_as_cut_off(world):
     machine = world.machine()
     await machine.owner(owner_of(1))
     found, _, running = await machine.store.begin_turn(owner_of(1), None, "one", AUTHOR, "", "page")
-    await machine.store.checkpoint({running.id: "half an ans"})
+    await machine.store.checkpoint({running.id: Written("half an ans")})
     await machine.backup.flush()
     again = await restored(world)
     answer = await again.store.message(owner_of(1), running.id)
@@ -630,6 +639,58 @@ async def test_an_answer_that_was_running_comes_back_as_cut_off(world):
         await each.backup.flush()
     assert (await again.store.message(owner_of(1), running.id)).content == "half an answer and the rest"
     assert await again.everything() == await machine.everything()
+
+
+async def test_an_answer_that_was_gone_on_with_and_cut_off_again_beats_the_copy_from_before(world):
+    """Cut off counts for less than stopped; having been gone on with counts for more."""
+    machine, owner = world.machine(), owner_of(1)
+    await machine.owner(owner)
+    _, _, answer = await machine.store.begin_turn(owner, None, "one", AUTHOR, "", "page")
+    await machine.store.finish_turn(answer.id, "so far", "stopped")
+    await machine.backup.flush()
+    await machine.store.begin_continue(owner, answer.id)
+    await machine.store.checkpoint({answer.id: Written("so far and more")})
+    await machine.store.interrupt_running("Restarted.")
+    old = await restored(world)
+    for each in (machine, old):
+        await each.backup.flush()
+        await each.backup.pull()
+    for each in (machine, old, await restored(world)):
+        found = await each.store.message(owner, answer.id)
+        assert (found.content, found.state) == ("so far and more", "interrupted")
+
+
+async def test_a_rating_that_was_changed_or_taken_back_comes_back_so(world):
+    """Whichever copy holds more of the answer: the rating is that of the higher revision."""
+    machine = world.machine()
+    book, owner = FeedbackBook(machine.db, machine.clock), owner_of(1)
+    found = await machine.turn(owner, None, "one")
+    await machine.turn(owner, found, "two")
+    _, (_, first, _, second), _ = await machine.store.branch(owner, found)
+    await book.give(owner, first.id, Feedback("up", ("clear",), "Good."))
+    await book.give(owner, second.id, Feedback("up"))
+    await machine.backup.flush()
+    again = await restored(world)
+    await FeedbackBook(again.db, again.clock).remove(owner, first.id)
+    await FeedbackBook(again.db, again.clock).give(owner, second.id, Feedback("down", ("wrong",)))
+    for each in (again, machine):
+        await each.backup.flush()
+        await each.backup.pull()
+    for each in (again, machine, await restored(world)):
+        given = await FeedbackBook(each.db, each.clock).of(owner, (first.id, second.id))
+        assert given == {second.id: Feedback("down", ("wrong",))}
+
+
+async def test_a_file_from_before_ratings_and_reasoning_is_read(world):
+    machine = await lived_in(world)
+    await machine.backup.flush()
+    repo, path = world.repo(), formats.user_path(owner_of(2), 0)
+    lines = [json.loads(line) for line in repo.read(path, repo.head()).split(b"\n") if line]
+    for message in (message for line in lines for message in line["messages"]):
+        for name in ("reasoning", "reasoning_seconds", "omitted", "continued", "feedback"):
+            del message[name]
+    repo.commit({path: formats.encode(lines)}, [], repo.head(), "As it was")
+    assert await (await restored(world)).everything() == await machine.everything()
 
 
 async def test_a_file_of_a_newer_version_is_refused_and_left_as_it_is(world):

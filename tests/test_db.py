@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from chat.db import CHAT_MIGRATIONS, MIGRATIONS, Database, DatabaseError, filesystem_of, refuse_network_mount
+from chat.db import (
+    CHAT_MIGRATIONS,
+    MIGRATIONS,
+    Database,
+    DatabaseError,
+    MemoryDatabase,
+    filesystem_of,
+    refuse_network_mount,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -201,4 +209,21 @@ async def test_conversations_of_an_older_version_learn_their_branch_and_depth(tm
     assert [
         tuple(row) for row in await database.read(lambda db: db.execute("SELECT owner FROM stale_accounts").fetchall())
     ]
+    database.close()
+
+
+async def test_a_database_in_memory_keeps_what_was_written_and_takes_a_failed_write_back():
+    database = MemoryDatabase()
+    await database.write(lambda db: db.execute("INSERT INTO owners VALUES (?, 'anonymous', 1.0, 1.0)", ("1" * 32,)))
+
+    def fail(db: sqlite3.Connection) -> None:
+        db.execute("DELETE FROM owners")
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await database.write(fail)
+    found = await database.read(lambda db: db.execute("SELECT count(*) FROM owners").fetchone()[0])
+    assert found == 1
+    files = await database.read(lambda db: [row["file"] for row in db.execute("PRAGMA database_list")])
+    assert files == [""], "no file stands behind it"
     database.close()

@@ -230,6 +230,33 @@ async def test_tgi_is_told_in_its_own_ranges(server: ScriptedEngine) -> None:
     assert (seen["presence_penalty"], seen["seed"]) == (-0.75, 7)
 
 
+QUESTION = [Message("system", "Be brief."), Message("user", "one two three")]
+
+
+async def test_vllm_counts_the_tokens_of_a_conversation(server: ScriptedEngine, tmp_path: Path) -> None:
+    engine = build("vllm", server.url)
+    assert await engine.count(QUESTION) == 5
+    assert await engine.count([*QUESTION, Message("assistant", "four")], continue_last=True) == 6
+    await engine.aclose()
+    with ScriptedEngine(uds=tmp_path / "engine.sock") as here:
+        engine = OpenAIEngine("http://vllm", here.model, vllm=True, uds=tmp_path / "engine.sock")
+        assert await engine.count(QUESTION) == 5
+        await engine.aclose()
+
+
+@pytest.mark.parametrize("kind", ["openai", "tgi", "hosted"])
+async def test_other_servers_are_not_asked_to_count(kind: str, server: ScriptedEngine) -> None:
+    engine = build(kind, server.url)
+    assert await engine.count(QUESTION) is None
+    await engine.aclose()
+
+
+async def test_a_count_that_fails_is_none() -> None:
+    engine = OpenAIEngine("http://127.0.0.1:9", "scripted", vllm=True)
+    assert await engine.count(QUESTION) is None
+    await engine.aclose()
+
+
 @pytest.mark.parametrize("kind", ["openai", "tgi", "hosted"])
 async def test_a_server_that_cannot_continue_an_answer_is_not_asked_to(kind: str, server: ScriptedEngine) -> None:
     before = len(server.log)

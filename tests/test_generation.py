@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from chat import generation as module
+from chat.conversation import Written
 from chat.engines.engine import Delta
 from chat.engines.errors import EngineUnavailable
 from chat.generation import Ending, Generation, Generations
@@ -20,19 +21,21 @@ class Kept:
 
     def __init__(self) -> None:
         self.endings: dict[str, tuple[str, Ending]] = {}
-        self.checkpoints: list[dict[str, str]] = []
+        self.written: dict[str, Written] = {}
+        self.checkpoints: list[dict[str, Written]] = []
         self.broken = False
 
-    async def checkpoint(self, texts: dict[str, str]) -> None:
+    async def checkpoint(self, texts: dict[str, Written]) -> None:
         if self.broken:
             raise OSError("disk full")
         self.checkpoints.append(texts)
 
     def settle(self, id: str):
-        async def settle(text: str, ending: Ending) -> bool:
+        async def settle(written: Written, ending: Ending) -> bool:
             if self.broken:
                 raise OSError("disk full")
-            self.endings[id] = (text, ending)
+            self.endings[id] = (written.text, ending)
+            self.written[id] = written
             return True
 
         return settle
@@ -237,7 +240,7 @@ async def test_running_text_is_checkpointed_once_per_change(running, kept):
     await shown(generation, "so far")
     await running.keep_once()
     await running.keep_once()
-    assert kept.checkpoints == [{"a": "so far"}]
+    assert kept.checkpoints == [{"a": Written("so far")}]
 
 
 async def test_a_checkpoint_that_fails_does_not_end_the_answer(running, kept):
@@ -314,19 +317,44 @@ async def test_what_could_not_be_kept_is_kept_once_the_disk_works_again(running,
     assert kept.endings["a"] == ("whole", Ending("done", "stop"))
 
 
-async def test_while_only_thoughts_arrive_the_page_is_told_that_the_model_thinks(running):
-    """A reasoning model may think for minutes before its first word."""
-    source = Source()
-    generation = running.start("a", source)
-    source.queue.put_nowait(Delta(reasoning="Hm."))
+async def thought(generation: Generation, reasoning: str) -> None:
     async for _ in generation.changes():
-        if generation.status:
-            break
-    assert (generation.status, generation.text) == ("Thinking", "")
-    source.say("Four.")
+        if generation.written.reasoning == reasoning:
+            return
+
+
+async def test_what_a_model_thinks_first_is_shown_timed_and_kept_apart_from_its_answer(running, kept, clock):
+    source = Source()
+    generation = running.start("a", source, kept.settle("a"))
+    source.queue.put_nowait(Delta(reasoning="Two and"))
+    await thought(generation, "Two and")
+    clock.now = 2.0
+    assert generation.written == Written("", "Two and", 2.0)
+    await running.keep_once()
+    assert kept.checkpoints == [{"a": Written("", "Two and", 2.0)}]
+    clock.now = 12.5
+    # One read may bring the end of the thoughts with the first words.
+    source.queue.put_nowait(Delta("Four.", reasoning=" two."))
     await shown(generation, "Four.")
-    assert generation.status is None, "who comes later reads the text, and not that it is waited for"
-    source.queue.put_nowait(Delta(reasoning="Hm?"))
+    assert [(piece.text, piece.is_reasoning) for piece in generation.pieces] == [
+        ("Two and", True),
+        (" two.", True),
+        ("Four.", False),
+    ]
+    clock.now = 60.0
     source.end()
     await generation.wait()
-    assert (generation.status, generation.text) == (None, "Four.")
+    assert kept.written["a"] == Written("Four.", "Two and two.", 12.5)
+
+
+async def test_stop_while_it_thinks_keeps_the_thoughts_that_were_shown(running, kept, clock):
+    source = Source()
+    generation = running.start("a", source, kept.settle("a"))
+    source.queue.put_nowait(Delta(reasoning="Shown."))
+    await thought(generation, "Shown.")
+    clock.now = 3.0
+    source.queue.put_nowait(Delta(reasoning=" Not shown yet."))
+    await asyncio.sleep(0)
+    await generation.stop()
+    assert kept.written["a"] == Written("", "Shown.", 3.0)
+    assert kept.endings["a"] == ("", Ending("stopped"))

@@ -11,6 +11,8 @@ import pytest
 from fastapi import FastAPI
 
 from chat.db import Database
+from chat.engines.engine import Delta
+from chat.feedback import FeedbackBook
 from chat.generation import NOT_KEPT, Generations
 from chat.models.catalog import Catalog, ModelEntry
 from chat.service import ChatService
@@ -50,7 +52,7 @@ async def app(tmp_path):
     app = FastAPI()
     answer_refusals(app)
     routes.answer_errors(app)
-    app.include_router(routes.router(service, LiveAnswers(service.generations)))
+    app.include_router(routes.router(service, LiveAnswers(service.generations), FeedbackBook(db, lambda: 5.0)))
     app.add_middleware(WhoIsAsking, sessions=Sessions(db, TickingClock(), nobody))
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://127.0.0.1", headers={"X-Parley": "1"}
@@ -92,6 +94,50 @@ async def test_a_reader_that_comes_back_gets_what_came_after(app):
     gate.set()
     events = await read(app, turn["answer"]["id"], at=1)
     assert [entry["text"] for entry in events if "text" in entry] == ["two"]
+
+
+async def test_reasoning_travels_apart_from_the_answer_and_says_how_long_it_took(app):
+    gates = [asyncio.Event() for _ in range(2)]
+    app.engine.scripts.append(
+        [Delta(reasoning="Two and"), gates[0], Delta(reasoning=" two."), "Four", gates[1], " <think>text</think>."]
+    )
+    turn = await send(app, "hi")
+    generation = app.service.generations.get(turn["answer"]["id"])
+    async for _ in generation.changes():
+        if generation.pieces:
+            break
+    gates[0].set()
+    async for _ in generation.changes():
+        if generation.text:
+            break
+    early = asyncio.create_task(read(app, turn["answer"]["id"], at=1))
+    late = asyncio.create_task(read(app, turn["answer"]["id"]))
+    await asyncio.sleep(0.02)
+    gates[1].set()
+    thought, answered, *_ = [{**entry, "pad": ""} for entry in await early]
+    assert thought == {"at": 2, "reasoning": " two.", "pad": ""}
+    assert answered == {"at": 3, "reasoning_seconds": 0.0, "text": "Four", "pad": ""}
+    whole = (await late)[0]
+    assert (whole["reasoning"], whole["reasoning_seconds"], whole["tail"]) == ("Two and two.", 0.0, "Four")
+    done = (await late)[-1]["done"]
+    assert (done["text"], done["reasoning"], done["reasoning_seconds"]) == (
+        "Four <think>text</think>.", "Two and two.", 0.0,
+    )  # fmt: skip
+    opened = (await app.client.get(f"/api/conversations/{turn['conversation']['id']}")).json()["messages"][-1]
+    assert (opened["text"], opened["reasoning"]) == ("Four <think>text</think>.", "Two and two.")
+
+
+async def test_reasoning_is_not_sent_back_and_a_users_own_think_tags_are(app):
+    app.engine.scripts += [[Delta(reasoning="A secret plan."), "Done."], ["Again."]]
+    turn = await send(app, "<think>mine</think> hi")
+    await read(app, turn["answer"]["id"])
+    following = await send(app, "and now?", turn["conversation"]["id"])
+    await read(app, following["answer"]["id"])
+    assert [message.content for message in app.engine.asked[-1].messages] == [
+        "<think>mine</think> hi",
+        "Done.",
+        "and now?",
+    ]
 
 
 async def test_an_answer_that_has_ended_is_one_event(app):

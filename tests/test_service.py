@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
-from chat.conversation import Message, SamplingParams
+from chat.conversation import Message, SamplingParams, Written
 from chat.db import Database
 from chat.engines.errors import EngineUnavailable, PromptTooLong
 from chat.generation import Generations
 from chat.models.catalog import Catalog, ModelEntry, UnknownModel
 from chat.service import CRASHED, LONGEST_PROMPT, SHUT_DOWN, BadInput, ChatService
-from chat.store import NotFound, Store
+from chat.store import Store
+from chat.stored import CannotContinue, NotFound
 from tests.support.fakes import FakeEngine, FakePool, TickingClock
 
 pytestmark = pytest.mark.anyio
@@ -22,6 +24,7 @@ OWNER, OTHER = "1" * 32, "2" * 32
 SMALL = ModelEntry("small", label="Small", context=2048, defaults=SamplingParams(temperature=0.2, max_tokens=512))
 LARGE = ModelEntry("large", label="Large", context=8192)
 HUGE = ModelEntry("huge", label="Huge")
+SERVED = ModelEntry("served", kind="tgi", label="Served")
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ async def app(tmp_path):
     pool = FakePool(engine)
     service = ChatService(
         store,
-        Catalog((SMALL, LARGE, HUGE), "small"),
+        Catalog((SMALL, LARGE, HUGE, SERVED), "small"),
         pool,
         Generations(store.checkpoint, lambda: 0.0),
         {"huge": "Needs 140 GiB of GPU memory."},
@@ -246,7 +249,7 @@ async def test_a_title_that_cannot_be_is_refused(app, title, sentence):
 async def test_after_a_crash_the_running_answer_is_interrupted(app):
     app.engine.scripts.append(["so far", asyncio.Event()])
     _, _, running = await app.service.send(OWNER, None, "go")
-    await app.store.checkpoint({running.id: "so far"})
+    await app.store.checkpoint({running.id: Written("so far")})
     await app.service.start()
     answer = await app.store.message(OWNER, running.id)
     assert (answer.content, answer.state, answer.error) == ("so far", "interrupted", CRASHED)
@@ -268,3 +271,96 @@ async def test_a_question_asked_from_outside_is_kept_nowhere(app):
     assert generation.text == "between us"
     kept = await app.store.db.read(lambda db: db.execute("SELECT count(*) FROM messages").fetchone()[0])
     assert kept == 0
+
+
+async def test_sent_again_after_a_lost_answer_a_prompt_does_not_stand_twice(app):
+    app.engine.scripts.append(["ok"])
+    found, prompt, running = await app.service.send(OWNER, None, "Hello", key="made by the page")
+    again = await app.service.send(OWNER, None, "Hello", key="made by the page")
+    assert [part.id for part in again] == [found.id, prompt.id, running.id]
+    await app.service.generations.get(running.id).wait()
+    *_, answer = await app.service.send(OWNER, None, "Hello", key="made by the page")
+    assert (answer.id, answer.content) == (running.id, "ok")
+    assert len(app.engine.asked) == 1
+    app.engine.scripts.append(["ok"])
+    other, *_ = await app.service.send(OTHER, None, "Hello", key="made by the page")
+    assert other.id != found.id, "a key is its owner's"
+
+
+async def test_two_that_come_at_once_with_one_key_are_one(app):
+    app.engine.scripts.append(["ok"])
+    (first, *_), (second, *_) = await asyncio.gather(
+        *(app.service.send(OWNER, None, "Hello", key="made by the page") for _ in range(2))
+    )
+    assert first.id == second.id
+    assert len((await app.store.conversations(OWNER))[0]) == 1
+
+
+async def cut_off(app, *, model: str | None = None):
+    """A stopped answer "one two "."""
+    app.engine.scripts.append(["one two ", asyncio.Event()])
+    found, _, running = await app.service.send(OWNER, None, "count", model)
+    await asyncio.sleep(0.01)
+    return found, await app.service.stop_answer(OWNER, running.id)
+
+
+async def test_a_cut_off_answer_goes_on_where_it_was(app):
+    found, old = await cut_off(app)
+    app.engine.scripts.append([" three"])
+    conversation, running = await app.service.continue_answer(OWNER, old.id)
+    assert (running.id, running.state, running.content, conversation.running) == (old.id, "running", "one two ", old.id)
+    await app.service.generations.get(old.id).wait()
+    answer = await app.store.message(OWNER, old.id)
+    assert (answer.content, answer.state, answer.finish_reason) == ("one two three", "done", "stop")
+    assert app.engine.asked[-1].messages == [Message("user", "count"), Message("assistant", "one two")]
+    assert app.engine.asked[-1].continue_last
+    assert app.engine.asked[-1].params == old.params
+
+
+async def test_stopped_again_it_keeps_what_was_shown_before_and_since(app):
+    _, old = await cut_off(app)
+    app.engine.scripts.append([" three", asyncio.Event()])
+    await app.service.continue_answer(OWNER, old.id)
+    await asyncio.sleep(0.01)
+    answer = await app.service.stop_answer(OWNER, old.id)
+    assert (answer.content, answer.state) == ("one two three", "stopped")
+
+
+async def test_where_not_a_word_comes_the_answer_is_again_what_it_was(app):
+    _, old = await cut_off(app)
+    app.engine.scripts.append([EngineUnavailable("It went away. Try again.")])
+    await app.service.continue_answer(OWNER, old.id)
+    generation = app.service.generations.get(old.id)
+    assert (await generation.wait()).error == "It went away. Try again."
+    answer = await app.store.message(OWNER, old.id)
+    assert (answer.content, answer.state, answer.error) == ("one two ", "stopped", None)
+
+
+async def test_an_engine_that_dies_after_some_words_leaves_them(app):
+    _, old = await cut_off(app)
+    app.engine.scripts.append([" three", EngineUnavailable("It went away. Try again.")])
+    await app.service.continue_answer(OWNER, old.id)
+    await app.service.generations.get(old.id).wait()
+    answer = await app.store.message(OWNER, old.id)
+    assert (answer.content, answer.state, answer.error) == ("one two three", "interrupted", "It went away. Try again.")
+
+
+async def test_what_cannot_be_gone_on_with_is_refused_with_a_reason_and_stays(app):
+    _, old = await cut_off(app, model="served")
+    with pytest.raises(CannotContinue, match="Served cannot go on with a cut-off answer"):
+        await app.service.continue_answer(OWNER, old.id)
+    _, old = await cut_off(app)
+    app.service.catalog = Catalog((replace(SMALL, revision="newer"),), "small")
+    with pytest.raises(CannotContinue, match="Small has changed since this answer"):
+        await app.service.continue_answer(OWNER, old.id)
+    with pytest.raises(NotFound):
+        await app.service.continue_answer(OTHER, old.id)
+    assert (await app.store.message(OWNER, old.id)) == old
+
+
+async def test_the_answer_says_how_much_its_model_did_not_read(app):
+    found, _ = await say(app, "a" * 3000, "b" * 3000)
+    _, answer = await say(app, "now?", conversation=found.id)
+    assert answer.omitted == 2
+    _, answer = await say(app, "now?", conversation=found.id, model="large")
+    assert answer.omitted == 0

@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from chat.conversation import Message, SamplingParams
+from chat.conversation import Message, SamplingParams, Written
 from chat.db import Database
 from chat.store import AnswerRunning, Author, NotFound, Store, title_from
 
@@ -84,13 +84,13 @@ async def test_the_settled_answer_is_settled_once(store):
     _, _, running = await store.begin_turn(OWNER, None, "one", AUTHOR, "", "page")
     assert await store.finish_turn(running.id, "shown", "stopped")
     assert not await store.finish_turn(running.id, "shown and more", "done")
-    await store.checkpoint({running.id: "shown and more"})
+    await store.checkpoint({running.id: Written("shown and more")})
     assert (await store.message(OWNER, running.id)).content == "shown"
 
 
 async def test_a_crash_leaves_the_text_logged_so_far_marked_interrupted(store):
     _, _, running = await store.begin_turn(OWNER, None, "one", AUTHOR, "", "page")
-    await store.checkpoint({running.id: "so far"})
+    await store.checkpoint({running.id: Written("so far")})
     assert await store.interrupt_running("The app was restarted.") == 1
     answer = await store.message(OWNER, running.id)
     assert (answer.content, answer.state, answer.error) == ("so far", "interrupted", "The app was restarted.")
@@ -157,19 +157,21 @@ async def test_the_context_is_the_newest_that_fits(store):
     found, *_ = await a_turn(store, None, "a" * 100, "b" * 100)
     await a_turn(store, found.id, "c" * 100, "d" * 100)
     _, prompt, _ = await store.begin_turn(OWNER, found.id, "e" * 100, AUTHOR, "", "page")
-    assert await store.context(prompt, 350) == [
+    assert (await store.context(prompt, 350)).messages == [
         Message("user", "c" * 100),
         Message("assistant", "d" * 100),
         Message("user", "e" * 100),
     ]
-    assert await store.context(prompt, 0) == [Message("user", "e" * 100)], "the prompt itself is never left out"
+    assert (await store.context(prompt, 0)).messages == [Message("user", "e" * 100)], (
+        "the prompt itself is never left out"
+    )
 
 
 async def test_the_context_begins_with_a_prompt(store):
     """Chat templates refuse a history that begins with an answer."""
     found, *_ = await a_turn(store, None, "a" * 100, "b" * 100)
     _, prompt, _ = await store.begin_turn(OWNER, found.id, "c" * 100, AUTHOR, "", "page")
-    assert await store.context(prompt, 200) == [Message("user", "c" * 100)]
+    assert (await store.context(prompt, 200)).messages == [Message("user", "c" * 100)]
 
 
 async def test_a_prompt_without_an_answer_joins_the_next_one(store):
@@ -177,7 +179,7 @@ async def test_a_prompt_without_an_answer_joins_the_next_one(store):
     found, _, failed = await store.begin_turn(OWNER, None, "My name is Ada.", AUTHOR, "", "page")
     await store.finish_turn(failed.id, "", "failed", error="The engine is gone.")
     _, prompt, _ = await store.begin_turn(OWNER, found.id, "What is my name?", AUTHOR, "", "page")
-    assert await store.context(prompt, 1000) == [Message("user", "My name is Ada.\n\nWhat is my name?")]
+    assert (await store.context(prompt, 1000)).messages == [Message("user", "My name is Ada.\n\nWhat is my name?")]
 
 
 async def test_the_cost_of_the_context_does_not_grow_with_the_conversation(store):
@@ -197,7 +199,7 @@ async def test_the_cost_of_the_context_does_not_grow_with_the_conversation(store
 
     for _reader in range(8):
         await store.db.read(watch)
-    assert len(await store.context(prompt, 20)) < 6
+    assert len((await store.context(prompt, 20)).messages) < 6
     assert steps < 2_000
 
 

@@ -44,6 +44,7 @@ MAX_ERROR_BODY = 1 << 16  # bytes; vLLM's validation errors repeat the request
 # A server that closes idle connections after 5 s (uvicorn's, hence vLLM's, default) must not do so while we write.
 KEEPALIVE_SECONDS = 3.0
 SHORTEST_ANSWER = 64  # tokens; where less room is left, the conversation is too long, not the answer
+COUNT_SECONDS = 5.0  # how long a count of tokens is awaited
 END_SECONDS = 0.25  # how long the end of a complete answer is awaited
 
 
@@ -99,6 +100,10 @@ class _ChatEngine:
                 continue
             # Raised outside the handlers, so that the transport's error is not its context.
             raise failure
+
+    async def count(self, messages: Sequence[Message], *, continue_last: bool = False) -> int | None:
+        """See `Engine.count`: only vLLM tells."""
+        return None
 
     async def _next(self, source: AsyncIterator[Any], answer: Answer) -> Any | None:
         """The next piece; None at the end. The end of the body of a complete answer is awaited only briefly: it gives
@@ -190,6 +195,26 @@ class OpenAIEngine(_ChatEngine):
         session = self._connected()
         response = await stack.enter_async_context(session.post(self._url, json=request, allow_redirects=False))
         return await _chunks(self.label, response)
+
+    async def count(self, messages: Sequence[Message], *, continue_last: bool = False) -> int | None:
+        """See `Engine.count`: vLLM's `/tokenize`."""
+        try:
+            async with asyncio.timeout(COUNT_SECONDS):
+                await self._get_to_know()
+                if not self._vllm:
+                    return None
+                request = {
+                    "model": self.model,
+                    "messages": [{"role": message.role, "content": message.content} for message in messages],
+                    "continue_final_message": continue_last,
+                    "add_generation_prompt": not continue_last,
+                }
+                address = self._url.removesuffix("/v1/chat/completions") + "/tokenize"
+                async with self._connected().post(address, json=request, allow_redirects=False) as response:
+                    return int((await response.json())["count"]) if response.status == 200 else None
+        # Whatever stands against it: then it is estimated.
+        except Exception:
+            return None
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:  # aiohttp's needs the running loop

@@ -57,6 +57,11 @@ class Engine(Protocol):
         """
         ...
 
+    async def count(self, messages: Sequence[Message], *, continue_last: bool = False) -> int | None:
+        """How many tokens the model reads of `messages`, by its own tokenizer and chat template; None where the server
+        does not tell. Raises nothing."""
+        ...
+
     async def aclose(self) -> None:
         """Release the connections."""
         ...

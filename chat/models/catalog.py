@@ -311,6 +311,7 @@ def entry_as_json(entry: ModelEntry, reason: str | None, *, default: bool = Fals
         "reasoning": entry.reasoning,
         "revision": entry.revision,
         "answered_by": entry.answered_by,
+        "continues": entry.may_continue,
         "categories": {
             "language": list(entry.languages),
             "domain": list(entry.domain),

@@ -94,6 +94,12 @@ class ModelEntry:
         return self.is_here and self.model.startswith("/")
 
     @property
+    def may_continue(self) -> bool:
+        """Whether its engine can go on with an answer that was cut off. vLLM can; of a server that is known by its address
+        alone it shows when it is asked."""
+        return self.kind == "vllm" or (self.kind == "openai" and not self.model)
+
+    @property
     def answered_by(self) -> str | None:
         """Who else reads what is asked: a host, or a provider; None where this machine answers."""
         if self.base_url:

@@ -1,11 +1,13 @@
 """The live route: a running answer as server-sent events, at a cost that does not depend on the history.
 
+    {"at": 1, "reasoning": "Well"}        more of what the model thinks before it answers
     {"at": 3, "text": " and"}             more text, to append to the tail
     {"at": 4, "html": "<p>…</p>", "tail": ""}   blocks that will not change any more, and the text after them
     {"status": "Loading the weights"}     nothing yet, and why
     {"done": {…}}                         the settled message; the last event
 
-`at` is where a reader goes on from: `?at=3` sends what came after. `at=0` sends the whole answer so far as one event.
+`at` is where a reader goes on from: `?at=3` sends what came after. `at=0` sends the whole answer so far as one event. Of a
+model that reasoned, the first event with text says for how long: {…, "reasoning_seconds": 12.3}.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from chat.generation import Generation, Generations
+from chat.generation import Generation, Generations, Piece
 from chat.web.render import IncrementalRenderer
 
 # Events are filled up to a multiple of this many bytes: their lengths do not tell the lengths of the tokens in them.
@@ -30,26 +32,39 @@ class Rendering:
         self._events: list[bytes] = []
         self._settled: list[str] = []
         self._tail = ""
+        self._reasoning: list[str] = []
+        self._has_text = False
 
     def since(self, generation: Generation, at: int) -> bytes:
         """The events after position `at`, as bytes to send; empty when there are none."""
         for piece in generation.pieces[len(self._events) :]:
-            self._events.append(self._render(piece))
+            self._events.append(self._render(piece, generation.reasoning_seconds))
         if at >= len(self._events):
             return b""
         if at == 0:
-            return event({"at": len(self._events), "html": "".join(self._settled), "tail": self._tail})
+            whole = {"at": len(self._events), "html": "".join(self._settled), "tail": self._tail}
+            if self._reasoning:
+                whole["reasoning"] = "".join(self._reasoning)
+            if self._reasoning and self._has_text:
+                whole["reasoning_seconds"] = generation.reasoning_seconds
+            return event(whole)
         return b"".join(self._events[at:])
 
-    def _render(self, piece: str) -> bytes:
-        position = len(self._events) + 1
-        written = self._renderer.feed(piece)
+    def _render(self, piece: Piece, reasoning_seconds: float | None) -> bytes:
+        new: dict[str, Any] = {"at": len(self._events) + 1}
+        if piece.is_reasoning:
+            self._reasoning.append(piece.text)
+            return event({**new, "reasoning": piece.text})
+        if self._reasoning and not self._has_text:
+            new["reasoning_seconds"] = reasoning_seconds
+        self._has_text = True
+        written = self._renderer.feed(piece.text)
         if written.html:
             self._settled.append(written.html)
             self._tail = written.tail
-            return event({"at": position, "html": written.html, "tail": written.tail})
-        self._tail += piece
-        return event({"at": position, "text": piece})
+            return event({**new, "html": written.html, "tail": written.tail})
+        self._tail += piece.text
+        return event({**new, "text": piece.text})
 
 
 class LiveAnswers:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chat.conversation import RANGES
 from chat.web.blocks import Blocks
+from chat.web.feedback import feedback_form
 
 STATIC = Path(__file__).parent / "static"
 PIECES = Path(__file__).parent / "pieces"
@@ -66,7 +67,7 @@ def build(*, extra: Callable[[], None] | None = None, readers_url: str = "") -> 
     with Blocks(title=TITLE, analytics_enabled=False, fill_height=True) as blocks:
         with gr.Column(elem_id="parley"):
             _piece("p-side", "side")
-            _piece("p-talk", "talk", readers=readers_url)
+            _piece("p-talk", "talk", readers=readers_url, feedback=feedback_form())
             with gr.Column(elem_id="p-settings"):
                 _settings()
             _piece("p-dialogs", "dialogs")

@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
+from chat.feedback import Feedback, FeedbackBook
 from chat.models.catalog import UnknownModel, entry_as_json
 from chat.service import BadInput, ChatService
 from chat.store import AnswerRunning, NotFound, StoredConversation, StoredMessage
@@ -87,8 +88,8 @@ class NewTitle(Body):
     title: str
 
 
-def router(service: ChatService, live: LiveAnswers) -> APIRouter:
-    """The routes under /api that a conversation needs."""
+def router(service: ChatService, live: LiveAnswers, book: FeedbackBook) -> APIRouter:
+    """The routes under /api that a conversation needs. `book`: what its owner thinks of the answers, shown beside them."""
     routes = APIRouter(prefix="/api")
 
     @routes.post("/turns")
@@ -139,9 +140,13 @@ def router(service: ChatService, live: LiveAnswers) -> APIRouter:
 
     @routes.get("/conversations/{id}")
     async def conversation(request: Request, id: str, before: str | None = None) -> dict[str, Any]:
-        found, messages, earlier = await service.store.branch(owner_of(request), id, before)
+        owner = owner_of(request)
+        found, messages, earlier = await service.store.branch(owner, id, before)
+        given = await book.of(owner, (message.id for message in messages))
         # A few milliseconds an answer, so in a thread: a long conversation that is opened holds up nobody's stream.
-        shown = await asyncio.to_thread(lambda: [message_as_json(message) for message in messages])
+        shown = await asyncio.to_thread(
+            lambda: [message_as_json(message, given.get(message.id)) for message in messages]
+        )
         return {"conversation": conversation_as_json(found), "messages": shown, "earlier": earlier}
 
     @routes.patch("/conversations/{id}")
@@ -203,7 +208,7 @@ def rendered(text: str) -> str:
     return render(text)
 
 
-def message_as_json(message: StoredMessage) -> dict[str, Any]:
+def message_as_json(message: StoredMessage, feedback: Feedback | None = None) -> dict[str, Any]:
     running = message.state == "running"
     return {
         "id": message.id,
@@ -215,6 +220,9 @@ def message_as_json(message: StoredMessage) -> dict[str, Any]:
         "error": message.error,
         "model": message.model,
         "params": message.params.as_dict() if message.params else None,
+        "reasoning": message.reasoning,
+        "reasoning_seconds": message.reasoning_seconds,
+        "feedback": feedback.as_dict() if feedback else None,
         "created_at": message.created_at,
         "siblings": message.siblings,
     }

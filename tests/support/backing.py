@@ -63,7 +63,9 @@ class Machine:
             "conversations": "SELECT id, owner, title, model, system_prompt, params, leaf, revision, created_at, updated_at"
             " FROM conversations",
             "messages": "SELECT id, conversation, parent, role, content, created_at, surface, model, model_revision, params,"
-            " state, finish_reason, error, kept, depth, settled_at FROM messages",
+            " state, finish_reason, error, kept, depth, settled_at, reasoning, reasoning_seconds,"
+            " omitted, continued FROM messages",
+            "feedback": "SELECT answer, rating, reasons, comment, given_at FROM feedback",
         }
 
         def read(db):

@@ -181,7 +181,12 @@ MUTANTS = (
         "    if snapshot.squash:\n        id =",
         "    await db.write(lambda c: _settle(c, snapshot, id, 0.0))\n    if snapshot.squash:\n        id =",
     ),
-    Mutant("the private backup comes first", "privacy/push.py", "    await tools.before_public()\n    commits", "    commits"),
+    Mutant(
+        "the private backup comes first",
+        "privacy/push.py",
+        "    await tools.before_public()\n    commits",
+        "    commits",
+    ),
     Mutant(
         "what is taken back before the very commit is not sent",
         "privacy/push.py",

@@ -40,6 +40,7 @@ MODELS: list[dict[str, Any]] = [
         "reasoning": False,
         "revision": None,
         "answered_by": None,
+        "continues": True,
         "training_data": "Text written in this repository.",
         "categories": {"language": ["en"], "domain": [], "style": [], "difficulty": ["easy"]},
         "available": True,
@@ -63,6 +64,7 @@ MODELS: list[dict[str, Any]] = [
         "reasoning": False,
         "revision": None,
         "answered_by": None,
+        "continues": True,
         "training_data": None,
         "categories": {"language": ["en", "pl"], "domain": ["verse"], "style": [], "difficulty": []},
         "available": True,
@@ -86,6 +88,7 @@ MODELS: list[dict[str, Any]] = [
         "reasoning": False,
         "revision": None,
         "answered_by": None,
+        "continues": True,
         "training_data": None,
         "categories": {"language": ["en"], "domain": [], "style": [], "difficulty": []},
         "available": False,
@@ -165,10 +168,14 @@ class FakeBackend:
         message = {
             "id": f"m{next(self._ids)}", "role": role, "text": text, "html": None, "state": None, "finish_reason": None,
             "error": None, "model": "starter" if role == "assistant" else None, "created_at": self.now, "siblings": [],
-            "params": MODELS[0]["defaults"] if role == "assistant" else None, **more,
+            "params": MODELS[0]["defaults"] if role == "assistant" else None, "reasoning": None,
+            "reasoning_seconds": None, "feedback": None, **more,
         }  # fmt: skip
         self.messages[id].append(message)
         return message
+
+    def message(self, id: str) -> dict[str, Any]:
+        return next(message for messages in self.messages.values() for message in messages if message["id"] == id)
 
     def begin(self, turn: dict[str, Any]) -> dict[str, Any]:
         id = turn["conversation"] or self.conversation(turn["text"][:60])
@@ -305,6 +312,16 @@ def app(backend: FakeBackend) -> FastAPI:
         answer.stopped = True
         backend.end(answer, "stopped")
         return {"answer": answer.message}
+
+    @app.put("/api/answers/{id}/feedback")
+    async def rate(id: str, given: dict[str, Any]) -> Any:
+        backend.message(id)["feedback"] = given
+        return {"feedback": given}
+
+    @app.delete("/api/answers/{id}/feedback")
+    async def unrate(id: str) -> Any:
+        backend.message(id)["feedback"] = None
+        return {"feedback": None}
 
     @app.get("/api/conversations")
     async def conversations(before: str | None = None) -> Any:

@@ -30,15 +30,18 @@ class Asked:
     messages: Sequence[Message]
     params: SamplingParams
     cache_salt: str | None
+    continue_last: bool = False
 
 
 @dataclass
 class FakeEngine:
-    """Answers with `script`: texts, errors to raise, and events to wait for. Empties one list per request."""
+    """Answers with `script`: texts, deltas, errors to raise, and events to wait for. Empties one list per request."""
 
-    scripts: list[list[str | EngineError | asyncio.Event]] = field(default_factory=list)
+    scripts: list[list[str | Delta | EngineError | asyncio.Event]] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     freed: int = 0
+    tokens_each: float | None = None  # of a character; None: this engine does not count
+    counted: int = 0
 
     async def stream(
         self,
@@ -48,7 +51,7 @@ class FakeEngine:
         cache_salt: str | None = None,
         continue_last: bool = False,
     ) -> AsyncIterator[Delta]:
-        self.asked.append(Asked(messages, params, cache_salt))
+        self.asked.append(Asked(messages, params, cache_salt, continue_last))
         try:
             for item in self.scripts.pop(0):
                 if isinstance(item, EngineError):
@@ -56,10 +59,16 @@ class FakeEngine:
                 if isinstance(item, asyncio.Event):
                     await item.wait()
                 else:
-                    yield Delta(item)
+                    yield item if isinstance(item, Delta) else Delta(item)
             yield Delta(finish_reason="stop")
         finally:
             self.freed += 1
+
+    async def count(self, messages: Sequence[Message], *, continue_last: bool = False) -> int | None:
+        if self.tokens_each is None:
+            return None
+        self.counted += 1
+        return int(sum(len(message.content) for message in messages) * self.tokens_each)
 
     async def aclose(self) -> None:
         pass

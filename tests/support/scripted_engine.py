@@ -18,13 +18,15 @@ A scenario is the last user message when it begins with "/", else `server.scenar
     broken after=         ... then bytes that are not HTTP      odd json=    an event that is JSON of another shape
     overloaded            refuses as too busy
     split                 words with non-ASCII letters, cut between the bytes of a letter
-    reasoning field=      thoughts in that field of the delta, then the answer
+    reasoning field= thoughts= interval= stall=1 [TEXT]      thoughts (a_few_words) in that field of the delta, then TEXT;
+                          with `stall` nothing after the thoughts
     status code= message= that status with the server's usual body; every refusal quotes the last message, as vLLM's
                           validation errors do, so that a test can see that it goes no further
     too_long tokens= limit=          refuses as too long
     room tokens= limit=   refuses unless max_tokens <= limit - tokens, then says "fits"
 
-Options stand before the text: "/say interval=0.01 some words". Nothing is logged but the shape of each request.
+Options stand before the text: "/say interval=0.01 some words". With vLLM's `continue_final_message` what the last message
+has said already is left out. Nothing is logged but the shape of each request.
 """
 
 from __future__ import annotations
@@ -202,8 +204,9 @@ class _Connection(asyncio.Protocol):
             if server.api_key and headers.get("authorization") != f"Bearer {server.api_key}":
                 self.reply(401, {"error": "Unauthorized"})
                 return
-            last = messages[-1]["content"]
-            self._task = asyncio.get_running_loop().create_task(_Script(self, path, body, last).play())
+            last = next((message["content"] for message in reversed(messages) if message["role"] == "user"), "")
+            said = messages[-1]["content"] if body.get("continue_final_message") else ""
+            self._task = asyncio.get_running_loop().create_task(_Script(self, path, body, last, said).play())
         elif path.endswith("/models"):
             entry = {"id": server.model, "object": "model", "max_model_len": server.context}
             entry["owned_by"] = server.owned_by
@@ -254,7 +257,8 @@ class _Connection(asyncio.Protocol):
 class _Script:
     """One answer, as its scenario says."""
 
-    def __init__(self, connection: _Connection, path: str, body: dict[str, Any], last: str) -> None:
+    def __init__(self, connection: _Connection, path: str, body: dict[str, Any], last: str, said: str = "") -> None:
+        """`said`: the cut-off answer that is to be gone on with."""
         self.connection = connection
         self.server = connection.server
         self.body = body
@@ -267,7 +271,7 @@ class _Script:
         while found := OPTION.match(rest):
             self.options[found[1]] = found[2].replace("_", " ") if found[1] == "message" else found[2]
             rest = rest[found.end() :]
-        self.text = rest or SAYING
+        self.text = (rest or SAYING).removeprefix(said)
         self.begun = False
 
     def number(self, name: str, default: float) -> float:
@@ -443,8 +447,14 @@ class _Script:
 
     async def do_reasoning(self) -> None:
         self.begin()
-        self.connection.send(self.event({self.options.get("field", "reasoning"): "Let me think."}))
-        self.word("Thought.")
+        field, interval = self.options.get("field", "reasoning"), self.number("interval", 0)
+        for word in re.findall(r"\s*\S+", self.options.get("thoughts", "Let_me_think.").replace("_", " ")):
+            self.connection.send(self.event({field: word}))
+            await asyncio.sleep(interval)
+        if "stall" in self.options:
+            await asyncio.Event().wait()
+        self.text = "Thought." if self.text is SAYING else self.text
+        await self.words()
         self.close()
 
     async def do_status(self) -> None:
@@ -489,8 +499,12 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--uds", type=Path)
     parser.add_argument("--scenario", default="/say")
+    parser.add_argument("--owned-by", default="scripted", help='"vllm": it shows itself as one')
+    parser.add_argument("--context", type=int, default=4096)
     given = parser.parse_args()
-    server = ScriptedEngine(given.scenario, port=given.port, uds=given.uds)
+    server = ScriptedEngine(
+        given.scenario, port=given.port, uds=given.uds, owned_by=given.owned_by, context=given.context
+    )
 
     async def run() -> None:
         stop = asyncio.Event()

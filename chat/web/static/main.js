@@ -4,13 +4,14 @@ import { Account } from "./account.js";
 import { api } from "./api.js";
 import { Composer } from "./composer.js";
 import { $, phone, present, stored } from "./dom.js";
+import { Feedback } from "./feedback.js";
 import { draw } from "./icons.js";
 import { Models } from "./models.js";
 import { Readers } from "./readers.js";
 import { Settings, baseOf } from "./settings.js";
 import { Side } from "./side.js";
 import { theme } from "./theme.js";
-import { Thread } from "./thread.js";
+import { Thread, copyAnswer } from "./thread.js";
 
 const STATUS_MS = 2000;
 const LIST_MS = 5000;
@@ -24,11 +25,13 @@ class Page {
 		this.settings = new Settings();
 		this.readers = new Readers();
 		this.composer = new Composer({ send: () => this.send(), stop: () => this.stop() });
-		this.thread = new Thread((name) => this.models.label(name), {
-			retry: (id) => this.retry(id),
-			ended: (message) => this.ended(message),
-		});
+		this.thread = new Thread(
+			(name) => this.models.label(name),
+			{ retry: (id) => this.retry(id), ended: (message) => this.ended(message) },
+			[copyAnswer, (message, item) => this.feedback.action(message, item)],
+		);
 		const problem = (sentence) => this.composer.problem(sentence);
+		this.feedback = new Feedback(problem);
 		this.side = new Side({
 			problem,
 			renamed: (conversation) => this.renamed(conversation),

@@ -3,16 +3,21 @@
 import { $, announce, h } from "./dom.js";
 import { icon } from "./icons.js";
 import { follow } from "./live.js";
+import { Reasoning } from "./reasoning.js";
 import { Tail } from "./tail.js";
 
 const AT_BOTTOM = 48; // pixels
 const SPOKEN = 1500; // characters of a finished answer that are announced
 
 export class Thread {
-	/** `labels(model)` gives a model's name for people; `on.retry(id)`, `on.ended(message)` are called. */
-	constructor(labels, on) {
+	/**
+	 * `labels(model)` gives a model's name for people; `on.retry(id)`, `on.ended(message)` are called. `actions` are what
+	 * stands under a settled answer: each is called with the message and its element and returns a button, or null.
+	 */
+	constructor(labels, on, actions = [copyAnswer]) {
 		this.labels = labels;
 		this.on = on;
+		this.actions = actions;
 		this.list = $("p-thread");
 		this.scroller = $("p-scroll");
 		this.sticks = true;
@@ -84,6 +89,7 @@ export class Thread {
 	settle(item, message, already = null) {
 		item.querySelectorAll(".waiting, .problem, .foot").forEach((element) => element.remove());
 		const body = item.querySelector(".md") ?? item.appendChild(h("div", { class: "md" }));
+		if (message.reasoning) reasoningOf(item).end(message.reasoning_seconds, message.reasoning);
 		const html = message.html ?? "";
 		if (already?.html && html.startsWith(already.html)) {
 			already.tail.element.insertAdjacentHTML("beforebegin", html.slice(already.html.length));
@@ -92,7 +98,7 @@ export class Thread {
 		decorate(body);
 		const sentence = problemOf(message);
 		if (sentence) item.append(this.problem(message, sentence));
-		item.append(this.foot(message));
+		item.append(this.foot(message, item));
 	}
 
 	problem(message, sentence) {
@@ -106,13 +112,8 @@ export class Thread {
 		);
 	}
 
-	foot(message) {
-		const foot = h("div", { class: "foot" });
-		if (message.text) {
-			const copy = h("button", { class: "bare", type: "button", "aria-label": "Copy the answer", title: "Copy" }, icon("copy"));
-			copy.addEventListener("click", () => copied(copy, message.text));
-			foot.append(copy);
-		}
+	foot(message, item) {
+		const foot = h("div", { class: "foot" }, ...this.actions.map((action) => action(message, item)));
 		const params = Object.entries(message.params ?? {}).filter(([, value]) => value !== null);
 		const how = params.map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`).join(", ");
 		foot.append(h("span", { class: "who", title: how || null, text: this.labels(message.model) }));
@@ -152,6 +153,8 @@ export class Thread {
 		else if (event.status) status ? setWaiting(status, event.status) : item.append(waiting(event.status));
 		else {
 			status?.remove();
+			if (event.reasoning) reasoningOf(item).append(event.reasoning);
+			if (event.reasoning_seconds !== undefined) reasoningOf(item).end(event.reasoning_seconds);
 			if (event.html !== undefined) {
 				running.tail.element.insertAdjacentHTML("beforebegin", event.html);
 				running.html += event.html;
@@ -188,6 +191,18 @@ export class Thread {
 	}
 }
 
+const reasonings = new WeakMap();
+
+/** What was thought before the answer in `item`, which stands above it. */
+function reasoningOf(item) {
+	if (!reasonings.has(item)) {
+		const reasoning = new Reasoning();
+		reasonings.set(item, reasoning);
+		item.querySelector(".md").before(reasoning.element);
+	}
+	return reasonings.get(item);
+}
+
 function problemOf(message) {
 	if (message.state === "failed") return message.error ?? "The answer could not be written. Try again.";
 	if (message.state === "interrupted") return message.error ?? "The answer was interrupted. What had been written is kept.";
@@ -201,6 +216,14 @@ const waiting = (text) => setWaiting(h("p", { class: "waiting" }), text);
 function setWaiting(element, text) {
 	element.replaceChildren(h("span", { class: "pulse", "aria-hidden": "true" }), h("span", { text }));
 	return element;
+}
+
+/** An action: the button that copies the answer as it was written. */
+export function copyAnswer(message) {
+	if (!message.text) return null;
+	const copy = h("button", { class: "bare", type: "button", "aria-label": "Copy the answer", title: "Copy" }, icon("copy"));
+	copy.addEventListener("click", () => copied(copy, message.text));
+	return copy;
 }
 
 /** Copy buttons lie over their code block, so adding them moves nothing. */

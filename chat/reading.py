@@ -1,0 +1,118 @@
+"""What of a conversation its model reads: as much as fits beside the answer, the oldest messages left out first.
+
+A guess by the number of characters decides whether tokens need counting at all. The engine counts them where it can;
+where it cannot, what it says when it refuses a prompt corrects the guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from itertools import takewhile
+
+from chat.conversation import Message, SamplingParams
+from chat.engines.engine import Delta, Engine
+from chat.engines.errors import PromptTooLong
+from chat.store import Context, Store, StoredMessage
+
+# No script needs more tokens than this for its characters, but for rare ones: those are corrected when they are refused.
+FEWEST_CHARACTERS = 1.0  # per token
+MOST_CHARACTERS = 6.0  # per token: more than this never fits
+CHARACTERS = 3.0  # per token, where the engine does not count
+# Once something must be left out, the rest leaves some room: the next turns then begin with the same message, so that the
+# engine finds what it has read before in its cache and the line on the page stays where it is.
+SPARE = 7 / 8
+TRIES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be answered: the end of a branch, by whom, and what of the answer there is already (`cut_off`)."""
+
+    prompt: StoredMessage
+    model: str
+    params: SamplingParams
+    context: int  # tokens that the model reads and writes together
+    system_prompt: str = ""
+    cut_off: str = ""
+
+    @property
+    def budget(self) -> int:
+        """Tokens for everything but the new words."""
+        return self.context - min(self.params.max_tokens, self.context // 2)
+
+    def messages(self, history: list[Message]) -> list[Message]:
+        system = [Message("system", self.system_prompt)] if self.system_prompt else []
+        # The template decides what becomes of white space at the end; the words that follow bring their own.
+        begun = [Message("assistant", self.cut_off.rstrip())] if self.cut_off else []
+        return [*system, *history, *begun]
+
+    @property
+    def fixed(self) -> int:
+        """Characters that are read whatever is left out."""
+        return len(self.system_prompt) + len(self.cut_off)
+
+
+async def fitting(store: Store, engine: Engine, question: Question) -> Context:
+    """The newest part of the conversation that fits. The prompt itself is never left out."""
+    budget = question.budget
+    room = int(budget * MOST_CHARACTERS) - question.fixed
+    found = await store.context(question.prompt, room)
+    if len(found.messages) == 1 or question.fixed + found.size <= budget * FEWEST_CHARACTERS:
+        return found
+    before, above = found.before or ("", 0)
+    for _ in range(TRIES):
+        tokens = await engine.count(question.messages(found.messages), continue_last=bool(question.cut_off))
+        if tokens is None:
+            tokens = int((question.fixed + found.size) / CHARACTERS)
+        if tokens <= budget or found.size <= len(question.prompt.content):
+            break
+        if before == question.model and above > found.omitted:
+            # What the last answer read from may still do.
+            found, before = await store.context(question.prompt, room, above), ""
+            continue
+        share = budget * SPARE / tokens
+        room = int((question.fixed + found.size) * share) - question.fixed
+        found = await store.context(question.prompt, min(room, found.size - 1))
+    return found
+
+
+async def answer_to(
+    store: Store, engine: Engine, question: Question, cache_salt: str
+) -> AsyncIterator[Delta | Context]:
+    """What is read of the conversation, then the answer. Raises `EngineError`."""
+    found = await fitting(store, engine, question)
+    while True:
+        yield found
+        stream = engine.stream(
+            question.messages(found.messages),
+            question.params,
+            cache_salt=cache_salt,
+            continue_last=bool(question.cut_off),
+        )
+        try:
+            async with aclosing(stream):
+                async for delta in _without_space_again(stream, question.cut_off):
+                    yield delta
+            return
+        except PromptTooLong as error:
+            # Raised before the first delta, so nothing is repeated. The oldest messages make room; when only the prompt
+            # is left, it is the visitor's to shorten.
+            size = found.size
+            if size <= len(question.prompt.content):
+                raise
+            share = question.budget * SPARE / error.tokens if error.tokens else 2 / 3
+            room = int((question.fixed + size) * min(share, SPARE)) - question.fixed
+            found = await store.context(question.prompt, min(room, size - 1))
+
+
+async def _without_space_again(stream: AsyncIterator[Delta], cut_off: str) -> AsyncIterator[Delta]:
+    """`stream` without the white space at its beginning that ends `cut_off` already."""
+    owed = cut_off[len(cut_off.rstrip()) :]
+    async for delta in stream:
+        if owed and delta.text:
+            again = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(owed, delta.text, strict=False)))
+            owed = owed[again:] if again == len(delta.text) else ""
+            delta = replace(delta, text=delta.text[again:])
+        yield delta
