@@ -23,6 +23,7 @@ from chat.engines.pool import EnginePool, build_server
 from chat.generation import Generations
 from chat.hub import HubRepo
 from chat.hush import hush
+from chat.lease import Lease
 from chat.models.catalog import Catalog, CatalogError
 from chat.models.lookup import ModelLookup
 from chat.service import ChatService
@@ -37,7 +38,7 @@ from chat.web.live import LiveAnswers
 from privacy import MIGRATIONS as PRIVACY_MIGRATIONS
 from privacy import policy, redaction
 from privacy.consent import Consent, Terms
-from privacy.extra import saved_parts
+from privacy.extra import saved_parts, waits_to_leave
 from privacy.rows import Redaction, Rules
 from privacy.sharing import Sharing
 from privacy.web import page as privacy_page
@@ -73,10 +74,28 @@ def build(
     sessions = Sessions(db, clock, hub_whoami(settings.hf_endpoint))
 
     repo, every = private_repo(settings), settings.sync_seconds
-    backup = Backup(store, repo, clock, every=every, extras=saved_parts(db), report=tell_operator)
+    lease = Lease(clock)
+    backup = Backup(
+        store,
+        repo,
+        clock,
+        every=every,
+        extras=saved_parts(db),
+        report=tell_operator,
+        lease=lease,
+        wants_lease=lambda: db.read(waits_to_leave),
+    )
     backup.check()
     rules = sharing_rules(settings, catalog)
-    sharing = Sharing(db, rules, lambda id: sharing_repo(settings, id), clock=clock, before_public=backup.flush)
+    sharing = Sharing(
+        db,
+        rules,
+        lambda id: sharing_repo(settings, id),
+        clock=clock,
+        before_public=backup.flush,
+        holds_lease=lease.held,
+    )
+    lease.taken = sharing.hurry
     desk = desk_of(settings, catalog, store, clock, rules, backup, sharing)
 
     @asynccontextmanager
@@ -101,6 +120,7 @@ def build(
             await asyncio.gather(*tasks, return_exceptions=True)
             await service.stop()
             await pool.aclose()
+            lease.close()
             with suppress(RepoError, TimeoutError):
                 await asyncio.wait_for(backup.flush(), LAST_SAVE_SECONDS)
             db.close()
