@@ -18,6 +18,7 @@ from chat.db import Database
 
 State = Literal["running", "done", "stopped", "interrupted", "failed"]
 Surface = Literal["page", "api", "import"]
+Where = Literal["kept here", "safe", "saved"]
 
 PAGE_OF_CONVERSATIONS = 50
 PAGE_OF_MESSAGES = 40
@@ -45,12 +46,15 @@ class StoredConversation:
     updated_at: float
     saved_revision: int = 0
     part: int | None = None
+    safe_revision: int = 0
     running: str | None = None
 
     @property
-    def saved(self) -> bool:
-        """Whether all of it, as it is now, is in the private dataset; else it is kept here alone."""
-        return self.saved_revision >= self.revision
+    def where(self) -> Where:
+        """Where all of it is, as it is now: in the private dataset, in write-ahead objects, or on this disk alone."""
+        if self.saved_revision >= self.revision:
+            return "saved"
+        return "safe" if self.safe_revision >= self.revision else "kept here"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ ALLOWED = {
     "vllm": (),
     "torch": (),
     "sqlite3": (
-        *(f"chat/{name}.py" for name in ("db", "store", "visitors/sessions", "backup", "purging")),
+        *(f"chat/{name}.py" for name in ("db", "store", "visitors/sessions", "backup", "purging", "scrub", "write_ahead_rows")),
         *(f"chat/backup_{name}.py" for name in ("rows", "outgoing", "incoming", "reader")),
         *(
             f"privacy/{name}.py"
