@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from chat.formats import SavedConversation, SavedMessage, SavedOwner, owner_and_part
 
 DAY = 86400.0
+UNPURGED = "purged_at IS NULL OR purged_at < deleted_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ def schedule_purge(db: sqlite3.Connection, at: float, apart: float) -> None:
 
 def reconsider_purge(db: sqlite3.Connection, at: float, apart: float) -> None:
     """Have purged at `at` what another replica deleted and then did not purge; nothing where there is nothing left to."""
-    waits = db.execute("SELECT max(saved) FROM tombstones WHERE purged_at IS NULL").fetchone()[0]
+    waits = db.execute(f"SELECT max(saved) FROM tombstones WHERE {UNPURGED}").fetchone()[0]
     if waits is None:
         set_state(db, "purge_at", None)
     elif waits == 1 and state(db, "purge_at") is None:
@@ -164,7 +165,7 @@ def to_purge(db: sqlite3.Connection, left: Collection[str]) -> list[str]:
     """The deleted conversations that are in no file of the head: purged now, they are in no commit either. A file that
     is left unread, or is still to be written anew, may hold one."""
     rows = db.execute(
-        "SELECT conversation, owner FROM tombstones WHERE purged_at IS NULL AND saved = 1"
+        f"SELECT conversation, owner FROM tombstones WHERE ({UNPURGED}) AND saved = 1"
         " AND owner NOT IN (SELECT owner FROM stale_parts)"
         " AND conversation NOT IN (SELECT subject FROM write_ahead_objects WHERE kind = 'conversation')"
     )
@@ -175,7 +176,8 @@ def to_purge(db: sqlite3.Connection, left: Collection[str]) -> list[str]:
 def purged(db: sqlite3.Connection, conversations: Collection[str], now: float) -> None:
     """Note that these conversations are nowhere in the dataset any more; the dataset is told with the next commit."""
     db.executemany(
-        "UPDATE tombstones SET purged_at = ?, told = 0 WHERE conversation = ? AND purged_at IS NULL",
+        # Not before it was deleted, whatever the clock of the replica that deleted it said.
+        f"UPDATE tombstones SET purged_at = max(?, deleted_at), told = 0 WHERE conversation = ? AND ({UNPURGED})",
         [(now, conversation) for conversation in conversations],
     )
     set_state(db, "purged", repr(now))

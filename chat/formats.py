@@ -120,7 +120,7 @@ class SavedTombstone(Line):
     conversation: Id
     owner: Id
     deleted_at: float
-    purged_at: float | None = None  # when no commit and no large file held it any more
+    purged_at: float | None = None  # when no commit and no large file held it any more; of no use before `deleted_at`
 
 
 L = TypeVar("L", SavedConversation, SavedOwner, SavedTombstone)
