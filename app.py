@@ -26,6 +26,7 @@ from chat.hush import hush
 from chat.lease import Lease
 from chat.models.catalog import Catalog, CatalogError
 from chat.models.lookup import ModelLookup
+from chat.scrub import scrub_forever
 from chat.service import ChatService
 from chat.settings import Settings, SettingsError
 from chat.store import Store
@@ -106,6 +107,7 @@ def build(
             asyncio.create_task(backup.run()),
             asyncio.create_task(sharing.run(backup.restored, every, tell_operator)),
             asyncio.create_task(expire_forever(sessions, service, clock)),
+            asyncio.create_task(scrub_forever(db)),
         ]
         # On an empty disk a returning browser is a stranger until its owner is back.
         with suppress(TimeoutError):
