@@ -24,8 +24,10 @@ from chat.feedback import FeedbackBook
 from chat.generation import Generations
 from chat.hub import HubRepo
 from chat.hush import hush
+from chat.lease import Lease
 from chat.models.catalog import Catalog, CatalogError
 from chat.models.lookup import ModelLookup
+from chat.scrub import scrub_forever
 from chat.service import ChatService
 from chat.settings import Settings, SettingsError
 from chat.store import Store
@@ -38,7 +40,7 @@ from chat.web.live import LiveAnswers
 from privacy import MIGRATIONS as PRIVACY_MIGRATIONS
 from privacy import policy, redaction
 from privacy.consent import Consent, Terms
-from privacy.extra import saved_parts
+from privacy.extra import saved_parts, waits_to_leave
 from privacy.rows import Redaction, Rules
 from privacy.sharing import Sharing
 from privacy.web import page as privacy_page
@@ -74,7 +76,17 @@ def build(
     sessions = Sessions(db, clock, hub_whoami(settings.hf_endpoint))
 
     repo, every = private_repo(settings), settings.sync_seconds
-    backup = Backup(store, repo, clock, every=every, extras=saved_parts(db), report=tell_operator)
+    lease = Lease(clock)
+    backup = Backup(
+        store,
+        repo,
+        clock,
+        every=every,
+        extras=saved_parts(db),
+        report=tell_operator,
+        lease=lease,
+        wants_lease=lambda: db.read(waits_to_leave),
+    )
     backup.check()
     rules = sharing_rules(settings, catalog)
 
@@ -83,7 +95,15 @@ def build(
         await backup.pull()
         await backup.flush()
 
-    sharing = Sharing(db, rules, lambda id: sharing_repo(settings, id), clock=clock, before_public=before_public)
+    sharing = Sharing(
+        db,
+        rules,
+        lambda id: sharing_repo(settings, id),
+        clock=clock,
+        before_public=before_public,
+        holds_lease=lease.held,
+    )
+    lease.taken = sharing.hurry
     desk = desk_of(settings, catalog, store, clock, rules, backup, sharing)
 
     @asynccontextmanager
@@ -95,6 +115,7 @@ def build(
             asyncio.create_task(backup.run()),
             asyncio.create_task(sharing.run(backup.restored, every, tell_operator)),
             asyncio.create_task(expire_forever(sessions, service, clock)),
+            asyncio.create_task(scrub_forever(db)),
         ]
         # On an empty disk a returning browser is a stranger until its owner is back.
         with suppress(TimeoutError):
@@ -109,6 +130,7 @@ def build(
             await asyncio.gather(*tasks, return_exceptions=True)
             await service.stop()
             await pool.aclose()
+            lease.close()
             with suppress(RepoError, TimeoutError):
                 await asyncio.wait_for(backup.flush(), LAST_SAVE_SECONDS)
             db.close()

@@ -16,7 +16,6 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
 
 from chat import backup_rows as rows
 from chat import formats
@@ -28,7 +27,7 @@ from chat.lease import Claim, Lease
 from chat.purging import PURGE_AFTER, Purging
 from chat.retrying import Retrying
 from chat.slots import Slots
-from chat.store import Store
+from chat.store import Store, Where
 
 LARGEST_BATCH = 2000  # owners in one commit
 EARLY_AT = 200  # owners whose changes wait no longer than `SOONEST`
@@ -182,11 +181,14 @@ class Backup:
             return f"{self.repo.id} has not answered for a while; it is waited for. {MEANWHILE}"
         return next(iter(self._reader.left.values()), None)
 
-    async def state(self, conversation: str) -> Literal["kept here", "saved"]:
+    async def state(self, conversation: str) -> Where:
         """Where a conversation is, as it is now."""
-        sql = "SELECT saved_revision >= revision FROM conversations WHERE id = ?"
+        sql = (
+            "SELECT CASE WHEN saved_revision >= revision THEN 'saved' WHEN safe_revision >= revision THEN 'safe'"
+            " ELSE 'kept here' END FROM conversations WHERE id = ?"
+        )
         row = await self._db.read(lambda db: db.execute(sql, (conversation,)).fetchone())
-        return "saved" if row and row[0] else "kept here"
+        return row[0] if row else "kept here"
 
     async def figures(self) -> Figures:
         waiting, now = await self._db.read(rows.waiting), self._clock()

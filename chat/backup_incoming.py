@@ -29,14 +29,14 @@ def file_gone(db: sqlite3.Connection, path: str) -> None:
 
 
 def merge_tombstones(db: sqlite3.Connection, prefix: str, found: Iterable[SavedTombstone]) -> None:
-    """Bring in the deletions whose ids begin with `prefix`: the first time they were made, the last they were purged."""
+    """Bring in the deletions whose ids begin with `prefix`: the last time they were made, and purged."""
     db.execute("UPDATE tombstones SET saved = 0, told = 0 WHERE conversation BETWEEN ? AND ? || 'g'", (prefix, prefix))
     for line in found:
         db.execute(
             "INSERT INTO tombstones (conversation, owner, deleted_at, purged_at, saved, told) VALUES (?, ?, ?, ?, 1, 1)"
-            " ON CONFLICT DO UPDATE SET deleted_at = min(deleted_at, excluded.deleted_at),"
+            " ON CONFLICT DO UPDATE SET deleted_at = max(deleted_at, excluded.deleted_at),"
             " purged_at = max(coalesce(purged_at, excluded.purged_at), coalesce(excluded.purged_at, purged_at)),"
-            " saved = (deleted_at >= excluded.deleted_at),"
+            " saved = (deleted_at <= excluded.deleted_at),"
             " told = (coalesce(purged_at, 0) <= coalesce(excluded.purged_at, 0))",
             (line.conversation, line.owner, line.deleted_at, line.purged_at),
         )
@@ -130,20 +130,10 @@ def merge_users(db: sqlite3.Connection, path: str, found: Iterable[SavedConversa
             raise ValueError("a conversation stands in another owner's file")
         here.add(remote.id)
         if db.execute("SELECT 1 FROM tombstones WHERE conversation = ?", (remote.id,)).fetchone():
-            # It is in a commit, whatever was purged before.
-            db.execute("UPDATE tombstones SET purged_at = NULL WHERE conversation = ?", (remote.id,))
+            _delete_again(db, remote.id, now)
             mark_part(db, owner, part)
             continue
-        local = conversation(db, remote.id)
-        if became := state(db, f"became:{remote.owner}"):
-            remote = remote.model_copy(update={"owner": became})
-        merged = _together(local, remote)
-        db.execute(
-            "INSERT INTO owners (id, kind, created_at, last_seen_at) VALUES (?, 'anonymous', ?, ?) ON CONFLICT DO NOTHING",
-            (merged.owner, now, now),
-        )
-        if merged != local:
-            _write(db, local, merged)
+        merge_conversation(db, conversation(db, remote.id), remote, now)
         told = db.execute(
             "UPDATE conversations SET saved_revision = ?, part = ? WHERE id = ? AND owner = ? AND coalesce(part, ?) = ?",
             (remote.revision, part, remote.id, owner, part, part),
@@ -154,6 +144,46 @@ def merge_users(db: sqlite3.Connection, path: str, found: Iterable[SavedConversa
     for row in db.execute("SELECT id FROM conversations WHERE owner = ? AND part = ?", (owner, part)).fetchall():
         if row["id"] not in here:
             db.execute("UPDATE conversations SET saved_revision = 0, part = NULL WHERE id = ?", (row["id"],))
+
+
+def _delete_again(db: sqlite3.Connection, conversation: str, now: float) -> None:
+    """A deleted conversation stands in a commit again: what was purged before is to be purged once more."""
+    db.execute(
+        "UPDATE tombstones SET deleted_at = max(?, purged_at + 1), saved = 0 WHERE conversation = ? AND purged_at >= deleted_at",
+        (now, conversation),
+    )
+
+
+def merge_change(db: sqlite3.Connection, change: SavedConversation, now: float) -> int | None:
+    """Bring in what changed of a conversation, whose other messages are here already, and return its revision then.
+
+    None: it is deleted. Raises `ValueError` where a message is missing on which another one stands.
+    """
+    if db.execute("SELECT 1 FROM tombstones WHERE conversation = ?", (change.id,)).fetchone():
+        return None
+    local = conversation(db, change.id)
+    mine = local.messages if local else ()
+    whole = formats.in_order(formats.furthest((*change.messages, *mine)).values())
+    if change.leaf is not None and change.leaf not in {message.id for message in whole}:
+        raise ValueError("the leaf is no message")
+    remote = SavedConversation.model_construct(**{**dict(change), "messages": whole})
+    return merge_conversation(db, local, remote, now).revision
+
+
+def merge_conversation(
+    db: sqlite3.Connection, local: SavedConversation | None, remote: SavedConversation, now: float
+) -> SavedConversation:
+    """Make what is here and another copy one, and return it. The caller has seen that it was not deleted."""
+    if became := state(db, f"became:{remote.owner}"):
+        remote = remote.model_copy(update={"owner": became})
+    merged = _together(local, remote)
+    db.execute(
+        "INSERT INTO owners (id, kind, created_at, last_seen_at) VALUES (?, 'anonymous', ?, ?) ON CONFLICT DO NOTHING",
+        (merged.owner, now, now),
+    )
+    if merged != local:
+        _write(db, local, merged)
+    return merged
 
 
 def _together(local: SavedConversation | None, remote: SavedConversation) -> SavedConversation:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from chat.formats import SavedConversation, SavedFeedback, SavedMessage, SavedOwner, owner_and_part
 
 DAY = 86400.0
+UNPURGED = "purged_at IS NULL OR purged_at < deleted_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +75,17 @@ def saved_files(db: sqlite3.Connection, prefix: str = "") -> dict[str, str]:
     return {row["path"]: row["content"] for row in rows}
 
 
-def conversation(db: sqlite3.Connection, id: str) -> SavedConversation | None:
-    """A conversation as the dataset keeps it, with all its messages."""
+def conversation(db: sqlite3.Connection, id: str, only: Collection[str] | None = None) -> SavedConversation | None:
+    """A conversation as the dataset keeps it, with all its messages, or with those named in `only`."""
     row = db.execute("SELECT * FROM conversations WHERE id = ?", (id,)).fetchone()
     if row is None:
         return None
-    rows = db.execute("SELECT * FROM messages WHERE conversation = ? ORDER BY created_at, depth, id", (id,))
+    which, values = (
+        ("", ()) if only is None else (" AND id IN (SELECT value FROM json_each(?))", (json.dumps(list(only)),))
+    )
+    rows = db.execute(
+        f"SELECT * FROM messages WHERE conversation = ?{which} ORDER BY created_at, depth, id", (id, *values)
+    )
     names = SavedMessage.model_fields.keys() - {"feedback"}
     given = _feedback(db, id)
     messages = tuple(
@@ -153,10 +159,11 @@ def mark_part(db: sqlite3.Connection, owner: str, part: int) -> None:
 def mark_accounts(db: sqlite3.Connection, prefix: str, except_for: Collection[str]) -> None:
     for row in db.execute("SELECT id FROM owners WHERE id BETWEEN ? AND ? || 'g'", (prefix, prefix)).fetchall():
         if row["id"] not in except_for:
-            db.execute(
-                "INSERT INTO stale_accounts (owner) VALUES (?) ON CONFLICT DO UPDATE SET marks = marks + 1",
-                (row["id"],),
-            )
+            mark_account(db, row["id"])
+
+
+def mark_account(db: sqlite3.Connection, owner: str) -> None:
+    db.execute("INSERT INTO stale_accounts (owner) VALUES (?) ON CONFLICT DO UPDATE SET marks = marks + 1", (owner,))
 
 
 def schedule_purge(db: sqlite3.Connection, at: float, apart: float) -> None:
@@ -168,7 +175,7 @@ def schedule_purge(db: sqlite3.Connection, at: float, apart: float) -> None:
 
 def reconsider_purge(db: sqlite3.Connection, at: float, apart: float) -> None:
     """Have purged at `at` what another replica deleted and then did not purge; nothing where there is nothing left to."""
-    waits = db.execute("SELECT max(saved) FROM tombstones WHERE purged_at IS NULL").fetchone()[0]
+    waits = db.execute(f"SELECT max(saved) FROM tombstones WHERE {UNPURGED}").fetchone()[0]
     if waits is None:
         set_state(db, "purge_at", None)
     elif waits == 1 and state(db, "purge_at") is None:
@@ -179,8 +186,9 @@ def to_purge(db: sqlite3.Connection, left: Collection[str]) -> list[str]:
     """The deleted conversations that are in no file of the head: purged now, they are in no commit either. A file that
     is left unread, or is still to be written anew, may hold one."""
     rows = db.execute(
-        "SELECT conversation, owner FROM tombstones WHERE purged_at IS NULL AND saved = 1"
+        f"SELECT conversation, owner FROM tombstones WHERE ({UNPURGED}) AND saved = 1"
         " AND owner NOT IN (SELECT owner FROM stale_parts)"
+        " AND conversation NOT IN (SELECT subject FROM write_ahead_objects WHERE kind = 'conversation')"
     )
     unread = {found[0] for path in left if (found := owner_and_part(path))}
     return [row["conversation"] for row in rows if row["owner"] not in unread]
@@ -189,7 +197,8 @@ def to_purge(db: sqlite3.Connection, left: Collection[str]) -> list[str]:
 def purged(db: sqlite3.Connection, conversations: Collection[str], now: float) -> None:
     """Note that these conversations are nowhere in the dataset any more; the dataset is told with the next commit."""
     db.executemany(
-        "UPDATE tombstones SET purged_at = ?, told = 0 WHERE conversation = ? AND purged_at IS NULL",
+        # Not before it was deleted, whatever the clock of the replica that deleted it said.
+        f"UPDATE tombstones SET purged_at = max(?, deleted_at), told = 0 WHERE conversation = ? AND ({UNPURGED})",
         [(now, conversation) for conversation in conversations],
     )
     set_state(db, "purged", repr(now))

@@ -15,6 +15,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,6 +42,23 @@ class DatabaseError(Exception):
     """The database cannot be opened; `str(error)` says what to do."""
 
 
+Job = tuple[Callable[[sqlite3.Connection], Any], Future]
+
+
+@dataclass(frozen=True, slots=True)
+class _Alone:
+    fn: Callable[[sqlite3.Connection], Any]
+    done: Future
+
+    def run(self, connection: sqlite3.Connection) -> None:
+        try:
+            result = self.fn(connection)
+        except Exception as error:
+            self.done.set_exception(error)
+        else:
+            self.done.set_result(result)
+
+
 class Database:
     """One SQLite file. `open` it, `await write(fn)`, `await read(fn)`, `close` it.
 
@@ -51,7 +69,7 @@ class Database:
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path
         self._lock = lock
-        self._jobs: queue.SimpleQueue[tuple[Callable[[sqlite3.Connection], Any], Future] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job | _Alone | None] = queue.SimpleQueue()
         self._local = threading.local()
         self._open_readers: list[sqlite3.Connection] = []
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
@@ -95,6 +113,13 @@ class Database:
         """
         return await asyncio.wrap_future(self.submit(fn))
 
+    async def alone(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `fn` in the writer outside of any transaction, for what SQLite refuses inside one, and return its result."""
+        done: Future[T] = Future()
+        done.set_running_or_notify_cancel()
+        self._jobs.put(_Alone(fn, done))
+        return await asyncio.wrap_future(done)
+
     def submit(self, fn: Callable[[sqlite3.Connection], T]) -> Future[T]:
         """`write` for callers outside an event loop."""
         done: Future[T] = Future()
@@ -128,14 +153,22 @@ class Database:
         connection = connect(self.path)
         try:
             while (job := self._jobs.get()) is not None:
-                group = [job]
-                while len(group) < LARGEST_GROUP and not self._jobs.empty():
+                if isinstance(job, _Alone):
+                    job.run(connection)
+                    continue
+                group, last = [job], None
+                while last is None and len(group) < LARGEST_GROUP and not self._jobs.empty():
                     following = self._jobs.get()
                     if following is None:
                         self._jobs.put(None)
                         break
-                    group.append(following)
+                    if isinstance(following, _Alone):
+                        last = following
+                    else:
+                        group.append(following)
                 _commit_together(connection, group)
+                if last:
+                    last.run(connection)
         finally:
             connection.close()
 

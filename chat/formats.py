@@ -31,11 +31,11 @@ class BadFile(Exception):
     """A file that this version cannot read; `str(error)` names its path and says what to do."""
 
 
-class _Line(BaseModel):
+class Line(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class SavedFeedback(_Line):
+class SavedFeedback(Line):
     """What its owner thinks of an answer. The reasons are names of a list; one that this version does not know is kept."""
 
     rating: Literal["up", "down"]
@@ -44,7 +44,7 @@ class SavedFeedback(_Line):
     given_at: float
 
 
-class SavedMessage(_Line):
+class SavedMessage(Line):
     id: Id
     parent: Id | None
     role: Literal["user", "assistant"]
@@ -65,7 +65,7 @@ class SavedMessage(_Line):
     feedback: SavedFeedback | None = None
 
 
-class SavedConversation(_Line):
+class SavedConversation(Line):
     """A conversation; its messages stand in the order they were written, so by time."""
 
     format: int = FORMAT
@@ -88,21 +88,21 @@ class SavedConversation(_Line):
         return self
 
 
-class SavedSession(_Line):
+class SavedSession(Line):
     token_hash: str  # SHA-256 in hex of a random value that is kept nowhere
     carrier: Literal["cookie", "header"]
     created_at: float
     expires_at: float
 
 
-class SavedEnd(_Line):
+class SavedEnd(Line):
     """A session that was ended, kept until it would have expired."""
 
     token_hash: str
     expires_at: float
 
 
-class SavedKey(_Line):
+class SavedKey(Line):
     key_hash: str
     id: str
     name: str
@@ -110,14 +110,14 @@ class SavedKey(_Line):
     revoked_at: float | None
 
 
-class SavedAccount(_Line):
+class SavedAccount(Line):
     hub_id: str
     name: str
     orgs: tuple[dict[str, Any], ...]
     updated_at: float
 
 
-class SavedOwner(_Line):
+class SavedOwner(Line):
     format: int = FORMAT
     owner: Id
     kind: Literal["anonymous", "account"]
@@ -129,18 +129,18 @@ class SavedOwner(_Line):
     ended: tuple[SavedEnd, ...] = ()
 
 
-class SavedTombstone(_Line):
+class SavedTombstone(Line):
     format: int = FORMAT
     conversation: Id
     owner: Id
     deleted_at: float
-    purged_at: float | None = None  # when no commit and no large file held it any more
+    purged_at: float | None = None  # when no commit and no large file held it any more; of no use before `deleted_at`
 
 
 L = TypeVar("L", SavedConversation, SavedOwner, SavedTombstone)
 
 
-def encode(lines: Iterable[Mapping[str, Any] | _Line]) -> bytes:
+def encode(lines: Iterable[Mapping[str, Any] | Line]) -> bytes:
     """Lines of JSON, the same bytes for the same values."""
     given = (line.model_dump() if isinstance(line, BaseModel) else line for line in lines)
     return b"".join(json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n" for line in given)
@@ -190,18 +190,25 @@ def merge(one: SavedConversation, other: SavedConversation) -> SavedConversation
     the higher revision. What is in neither copy gets a revision above both.
     """
     newer, older = sorted((one, other), key=lambda copy: (copy.revision, copy.updated_at, encode([copy])), reverse=True)
-    messages = {message.id: message for message in newer.messages}
-    for message in older.messages:
-        known = messages.get(message.id)
-        if known is None:
-            messages[message.id] = message
-        elif _settled(message) > _settled(known):
-            # Whoever changed a rating last raised the revision with it, whichever copy holds more of the answer.
-            messages[message.id] = message.model_copy(update={"feedback": known.feedback})
-    ordered = in_order(messages.values())
+    found = furthest((*newer.messages, *older.messages))
+    for message in newer.messages:
+        # Whoever changed a rating last raised the revision with it, whichever copy holds more of the answer.
+        if found[message.id].feedback != message.feedback:
+            found[message.id] = found[message.id].model_copy(update={"feedback": message.feedback})
+    ordered = in_order(found.values())
     if ordered == newer.messages and (newer.revision > older.revision or newer == older):
         return newer
     return newer.model_copy(update={"messages": ordered, "revision": newer.revision + 1})
+
+
+def furthest(messages: Iterable[SavedMessage]) -> dict[str, SavedMessage]:
+    """Of each message, by id, the copy that came furthest; of two that came as far the first."""
+    found: dict[str, SavedMessage] = {}
+    for message in messages:
+        known = found.get(message.id)
+        if known is None or _settled(message) > _settled(known):
+            found[message.id] = message
+    return found
 
 
 def _settled(message: SavedMessage) -> tuple[Any, ...]:

@@ -37,6 +37,7 @@ class _File(BaseModel):
     format: Literal[1] = FORMAT
     replica: str | None = Field(max_length=64)  # None: released
     taken: str = Field(max_length=64)  # drawn anew at every writing, so that each is another file
+    wait: float = Field(ge=0, le=SECONDS)  # seconds for which others must have seen it before they take it
     until: float
 
 
@@ -120,7 +121,10 @@ class Lease:
         """The file to commit now, or None. `wanted`: there is something to do that needs it; `riding`: other files are
         committed anyway."""
         due = self._due(wanted, riding)
-        return self._tries(self.replica if due == "hold" else None) if due else None
+        if due == "hold":
+            return self._tries(self.replica, SECONDS)
+        # At the end of the app something may still be on its way, in a thread that nobody can stop.
+        return self._tries(None, MARGIN if wanted else 0.0) if due else None
 
     def _due(self, wanted: bool, riding: bool) -> Literal["hold", "release"] | None:
         mine = self._began is not None
@@ -141,14 +145,14 @@ class Lease:
     def _free(self) -> bool:
         if self._locked:
             return False
-        if self._seen is None or self._seen == self.before or (self._file and self._file.replica is None):
+        if self._seen is None or self._seen == self.before:
             return True
         if self._file and self._clock() > self._file.until + CLOCKS_DIFFER:
             return True
-        return self._elapsed() >= self._seen_at + SECONDS
+        return self._elapsed() >= self._seen_at + (self._file.wait if self._file else SECONDS)
 
-    def _tries(self, replica: str | None) -> Claim:
-        file = _File(replica=replica, taken=secrets.token_hex(8), until=round(self._clock() + SECONDS * bool(replica)))
+    def _tries(self, replica: str | None, wait: float) -> Claim:
+        file = _File(replica=replica, taken=secrets.token_hex(8), wait=wait, until=round(self._clock() + wait))
         if replica is None:
             self._began = None  # before it is sent: once it is there another may begin
         self._tried = Claim(file.model_dump_json().encode() + b"\n", self._elapsed(), replica is None)

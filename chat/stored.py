@@ -12,6 +12,7 @@ from chat.conversation import Role, SamplingParams
 
 State = Literal["running", "done", "stopped", "interrupted", "failed"]
 Surface = Literal["page", "api", "import"]
+Where = Literal["kept here", "safe", "saved"]
 TitleBy = Literal["words", "model", "visitor"]  # the prompt's first words, the model, or its owner
 
 
@@ -44,12 +45,15 @@ class StoredConversation:
     pinned: bool = False
     archived: bool = False
     title_by: TitleBy = "words"
+    safe_revision: int = 0
     running: str | None = None
 
     @property
-    def saved(self) -> bool:
-        """Whether all of it, as it is now, is in the private dataset; else it is kept here alone."""
-        return self.saved_revision >= self.revision
+    def where(self) -> Where:
+        """Where all of it is, as it is now: in the private dataset, in write-ahead objects, or on this disk alone."""
+        if self.saved_revision >= self.revision:
+            return "saved"
+        return "safe" if self.safe_revision >= self.revision else "kept here"
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,3 +35,8 @@ class SavedPart:
 def saved_parts(db: Database) -> tuple[SavedPart, ...]:
     """In the order in which they must come back."""
     return SavedPart(db, "consent/"), SavedPart(db, "sharing/")
+
+
+def waits_to_leave(db: sqlite3.Connection) -> bool:
+    """Whether a push has anything to do."""
+    return bool(db.execute("SELECT EXISTS (SELECT 1 FROM outbox WHERE state IN ('publish', 'retract'))").fetchone()[0])

@@ -8,11 +8,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from chat.formats import refuse_newer
 from privacy.ledger import Event, append
 
 SUBJECTS, DATASETS = "consent/subjects.jsonl", "sharing/datasets.jsonl"
 UNREAD, STRAYS, UNSQUASHED = "consent/unread.jsonl", "sharing/strays.jsonl", "sharing/unsquashed.jsonl"
 LEDGER, OUTBOX = "consent/ledger-", "sharing/outbox-"
+FORMAT = 2  # 1, the first, did not say so
 
 
 def files(db: sqlite3.Connection) -> dict[str, bytes]:
@@ -33,7 +35,8 @@ def files(db: sqlite3.Connection) -> dict[str, bytes]:
 
 
 def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
-    """Take in the files of `files`. What is here already stays as it is, so it may run twice.
+    """Take in the files of `files`, of this replica or another, in any order and as often as one likes. Raises `BadFile`
+    for what a newer version wrote.
 
     Rows come back without their text. Plans make it anew from the conversations; no push writes before.
     """
@@ -56,9 +59,13 @@ def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
                 )
     for row in _rows(found, DATASETS):
         db.execute("INSERT OR IGNORE INTO sharing_datasets VALUES (:id, :model, :recipient, :created_at)", row)
+        # Of what several replicas wrote down, each ends with the same.
+        db.execute("UPDATE sharing_datasets SET created_at = min(created_at, :created_at) WHERE id = :id", row)
     for path in sorted(path for path in found if path.startswith(OUTBOX)):
         for row in _rows(found, path):
+            db.execute(_PLANNED_HERE_TOO, row)
             db.execute(_INTO_OUTBOX, row)
+            _advance(db, row)
     for row in _rows(found, UNREAD):
         db.execute(_INTO_UNREAD, row)
     for row in _rows(found, STRAYS):
@@ -80,11 +87,38 @@ _INTO_OUTBOX = """
         :retracted_at, :retracted_in)
     ON CONFLICT (row_id) DO NOTHING
 """
+# The same turns were planned by two replicas: what may be public stays, and the next plan sees what is still missing.
+_PLANNED_HERE_TOO = """
+    DELETE FROM outbox WHERE conversation = :conversation AND row_id <> :row_id AND shard IS NULL AND EXISTS
+        (SELECT 1 FROM json_each(outbox.answers) JOIN json_each(:answers) AS other ON other.value = json_each.value)
+"""
+_ORDER = ("publish", "published", "retract", "retracted")
+_WHEN = ("published_at", "published_in", "retract_at", "retracted_at", "retracted_in")
+
+
+def _advance(db: sqlite3.Connection, theirs: Mapping[str, Any]) -> None:
+    """Bring a row as far on its one way as another replica saw it go. Where both are there, the first to say so counts."""
+    row = db.execute("SELECT * FROM outbox WHERE row_id = ?", (theirs["row_id"],)).fetchone()
+    if row["state"] not in _ORDER or theirs["state"] not in _ORDER:
+        return
+    one, other = ({name: found[name] for name in ("state", "shard", *_WHEN)} for found in (row, theirs))
+    further = max(one, other, key=lambda side: _ORDER.index(side["state"]))
+    both = {name: min((side[name] for side in (one, other) if side[name] is not None), default=None) for name in _WHEN}
+    both |= {"state": further["state"], "shard": further["shard"] if one["shard"] is None else one["shard"]}
+    if both != one:
+        if both["state"] in ("retract", "retracted"):
+            both["row"] = None
+        pairs = ", ".join(f"{name} = :{name}" for name in both)
+        db.execute(f"UPDATE outbox SET {pairs} WHERE row_id = :row_id", {**both, "row_id": theirs["row_id"]})
 
 
 def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+    return "".join(json.dumps({"format": FORMAT, **row}, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
 def _rows(found: Mapping[str, bytes], path: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in found.get(path, b"").decode().split("\n") if line]
+    rows = [json.loads(line) for line in found.get(path, b"").decode().split("\n") if line]
+    for row in rows:
+        refuse_newer(path, row, FORMAT)
+        row.pop("format", None)
+    return rows

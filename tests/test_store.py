@@ -303,6 +303,6 @@ async def test_every_change_makes_a_conversation_unsaved(store):
     found, *_ = await a_turn(store, None, "one", "first")
     saved = "UPDATE conversations SET saved_revision = revision"
     await store.db.write(lambda db: db.execute(saved))
-    assert (await store.conversation(OWNER, found.id)).saved
+    assert (await store.conversation(OWNER, found.id)).where == "saved"
     await store.rename(OWNER, found.id, "Another title")
-    assert not (await store.conversation(OWNER, found.id)).saved
+    assert (await store.conversation(OWNER, found.id)).where == "kept here"

@@ -13,6 +13,7 @@ from chat.backup import Backup
 from chat.conversation import SamplingParams
 from chat.dataset_repo import DatasetRepo
 from chat.db import Database
+from chat.lease import Lease
 from chat.store import Author, Store
 from tests.support.fakes import TickingClock
 
@@ -36,7 +37,8 @@ class Machine:
         self.db = Database.open(self.folder)
         self.store = Store(self.db, self.clock)
         self.reports: list[str] = []
-        self.backup = Backup(self.store, self.repo, self.clock, report=self.reports.append, **self.options)
+        options = {"lease": Lease(self.clock, self.clock), **self.options}
+        self.backup = Backup(self.store, self.repo, self.clock, report=self.reports.append, **options)
 
     def close(self) -> None:
         self.db.close()

@@ -29,7 +29,10 @@ class MemoryRepo:
         self.commits = 0
 
     def _files(self, revision: str) -> dict[str, bytes]:
-        return dict(self.history)[revision]
+        found = dict(self.history).get(revision)
+        if found is None:
+            raise Conflict("This version is gone.")
+        return found
 
     def head(self) -> str | None:
         return self.history[-1][0] if self.history else None

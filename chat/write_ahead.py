@@ -1,0 +1,270 @@
+"""Write-ahead objects: what is kept here is in a storage bucket within a second or so, until the dataset holds it.
+
+    look     see that the bucket is private, and what is in it: take over what other disks wrote, note what is missing
+    put      one batch with everything that is not safe yet, and the removal of what nothing rests on any more
+
+An object holds what changed of one conversation, so its size does not grow with the conversation, and deleting a
+conversation deletes objects and rewrites none. An object counts for nothing before the bucket has said that it is there,
+so a lost answer makes nothing look safer than it is. Nobody who sends a message waits for any of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from chat import formats
+from chat import write_ahead_rows as rows
+from chat.backup_reader import Extra
+from chat.backup_rows import stale_extras
+from chat.bucket import Bucket
+from chat.dataset_repo import Denied, Doubtful, RepoError, Threads
+from chat.db import Database
+from chat.formats import BadFile
+from chat.retrying import Retrying
+from chat.write_ahead_formats import KINDS, SavedChange, SavedLines, replica_and_kind
+
+TICK = 0.4  # seconds between two looks at what is not safe
+LOOK_EVERY = 30.0  # seconds between two looks at the bucket
+LONGEST_WAIT = 60.0  # seconds between two tries of what fails
+CALL_SECONDS = 30.0  # that one call may take
+READ_AT_ONCE = 200  # objects
+
+
+class PublicBucket(Exception):
+    """The bucket that should keep conversations can be read by others; `str(error)` says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class SafeFigures:
+    """`backlog`: conversations and deletions that are kept here alone. `oldest`: seconds for which, at most. `objects`: how
+    many there are. `problem`: a sentence with what to do, or None. `failures`: by kind, see `chat.retrying`."""
+
+    backlog: int
+    oldest: float
+    objects: int
+    problem: str | None
+    failures: Mapping[str, int]
+
+
+class WriteAhead:
+    """Keeps `db` safe in `bucket`. `extras`: other parts whose new lines go there too; `ready` is set once the dataset was
+    read: what other disks wrote is merged after that. `report` gets each new problem, once."""
+
+    def __init__(
+        self,
+        db: Database,
+        bucket: Bucket,
+        clock: Callable[[], float],
+        *,
+        extras: Sequence[Extra] = (),
+        ready: asyncio.Event | None = None,
+        report: Callable[[str], None] = lambda _: None,
+        tick: float = TICK,
+    ) -> None:
+        self.bucket = bucket
+        self._db = db
+        self._clock = clock
+        self._extras = {extra.prefix: extra for extra in extras}
+        self._ready = ready
+        self._report = report
+        self._tick = tick
+        self._threads = Threads(2, CALL_SECONDS)
+        self._lock = asyncio.Lock()
+        self._retrying = Retrying(clock, report, LONGEST_WAIT)
+        self._look_at = 0.0  # when the bucket is to be looked at again
+        self._was_ready = False
+        self._replica: str | None = None
+        self._lines: dict[str, set[bytes]] = {}  # prefix -> hashes of the lines that are safe or saved
+        self._left: dict[str, str] = {}  # path of an object that cannot be read -> why
+        self._left_now: set[str] = set()  # of those, what the last look met
+
+    # -- what the app calls -----------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raise `PublicBucket` where the bucket is the operator's own and others may read it. Blocks; call it before
+        serving. A Hub that does not answer is no reason to stop."""
+        try:
+            if self.bucket.visibility() == "public" and self.bucket.owned():
+                raise PublicBucket(
+                    f"The bucket {self.bucket.id} would keep private conversations, but it is public. Make it private in its "
+                    "settings, or set WAL_BUCKET to another name."
+                )
+        except RepoError as error:
+            self._retrying.failed(error)
+
+    async def run(self) -> None:
+        """Look and put when it is time, until cancelled."""
+        while True:
+            await self._turn()
+            await asyncio.sleep(self._tick)
+
+    async def flush(self) -> None:
+        """Return once everything that was kept here when this was called is safe. Raises `RepoError`."""
+        async with self._lock:
+            await self._step()
+
+    @property
+    def problem(self) -> str | None:
+        return self._retrying.problem or next(iter(self._left.values()), None)
+
+    async def figures(self) -> SafeFigures:
+        unsafe, now = await self._db.read(rows.unsafe), self._clock()
+        there = await self._db.read(rows.objects)
+        return SafeFigures(
+            unsafe.backlog,
+            max(0.0, now - unsafe.oldest) if unsafe.oldest is not None else 0.0,
+            sum(there.values()),
+            self.problem,
+            dict(self._retrying.counted),
+        )
+
+    # -- when -------------------------------------------------------------------------------------------------------
+
+    async def _turn(self) -> None:
+        if self._retrying.wait(self._clock()) > 0:
+            return
+        try:
+            await self.flush()
+        except Exception as error:
+            self._retrying.failed(error)
+        else:
+            self._retrying.succeeded()
+
+    async def _step(self) -> None:
+        became_ready = not self._was_ready and self._ready is not None and self._ready.is_set()
+        if became_ready or self._clock() >= self._look_at:
+            await self._look()
+            self._was_ready = self._ready is not None and self._ready.is_set()
+            self._look_at = self._clock() + LOOK_EVERY
+        try:
+            while await self._put():
+                pass
+        except Doubtful:
+            # Some of it may be there. What that is, the next look tells.
+            self._look_at = 0.0
+            raise
+
+    # -- how --------------------------------------------------------------------------------------------------------
+
+    async def _look(self) -> None:
+        visibility = await self._threads.run(self.bucket.visibility)
+        if visibility == "public":
+            raise Denied(
+                f"The bucket {self.bucket.id} is public, so nothing is written there. Make it private in its settings, or set "
+                "WAL_BUCKET to a name of your own."
+            )
+        if visibility is None:
+            await self._threads.run(self.bucket.create)
+        there = set(await self._threads.run(self.bucket.paths))
+        if self._replica is None:
+            self._replica = await self._db.write(rows.replica)
+        known = await self._db.read(rows.objects)
+        unknown = {path: found for path in there - known.keys() if (found := replica_and_kind(path))}
+        gone = [path for path in known if path not in there]
+        # A call that was given up may have been carried out later: nobody was told that these are there.
+        left_over = [path for path, (replica, _) in unknown.items() if replica == self._replica]
+        if gone or left_over:
+            await self._db.write(lambda db: (rows.gone(db, gone), rows.left_over(db, left_over)))
+        if self._ready is not None and self._ready.is_set():
+            await self._take_over({path: kind for path, (_, kind) in unknown.items() if path not in left_over})
+            await self._take_stock()
+
+    async def _put(self) -> bool:
+        """Send one batch; whether there was anything to send."""
+        extras, lines = await self._new_lines()
+        group = await self._db.read(lambda db: rows.next_group(db, self._replica, extras))
+        if not group.add and not group.delete:
+            if group.marks:
+                await self._db.write(lambda db: rows.done(db, group))
+            return False
+        if group.add:
+            await self._db.write(lambda db: rows.intend(db, group))
+        await self._threads.run(self.bucket.apply, group.add, group.delete)
+        await self._db.write(lambda db: rows.done(db, group))
+        self._lines.update(lines)
+        return True
+
+    async def _new_lines(self) -> tuple[list[tuple[str, int, SavedLines]], dict[str, set[bytes]]]:
+        """Of the other parts that changed: what is new in their files, and the hashes of all that they have then."""
+        extras, hashes = [], {}
+        for prefix, marks in await self._db.read(rows.unsafe_extras):
+            if prefix not in self._extras:
+                continue
+            known, new = self._lines.get(prefix, set()), {}
+            hashes[prefix] = set()
+            for path, content in (await self._extras[prefix].files()).items():
+                hashed = {_hash(path, line): line for line in content.split(b"\n") if line}
+                hashes[prefix] |= hashed.keys()
+                fresh = [line for key, line in hashed.items() if key not in known]
+                if fresh:
+                    new[path] = b"".join(line + b"\n" for line in fresh).decode()
+            extras.append((prefix, marks, SavedLines(lines=new)))
+        return extras, hashes
+
+    async def _take_stock(self) -> None:
+        """What the dataset holds of other parts need not go to the bucket."""
+        stale = {prefix for prefix, _ in await self._db.read(stale_extras)}
+        for prefix, extra in self._extras.items():
+            if prefix not in self._lines and prefix not in stale:
+                files = await extra.files()
+                self._lines[prefix] = {
+                    _hash(path, line) for path, content in files.items() for line in content.split(b"\n") if line
+                }
+
+    async def _take_over(self, unknown: Mapping[str, str]) -> None:
+        """Merge what other disks wrote, in the order in which it must be known; `unknown`: the kind of each object."""
+        paths = sorted(unknown)
+        self._left_now = set()
+        found: dict[str, list[tuple[str, object]]] = defaultdict(list)
+        for start in range(0, len(paths), READ_AT_ONCE):
+            contents = await self._threads.run(self.bucket.read, paths[start : start + READ_AT_ONCE])
+            for path, content in contents.items():
+                with self._leaving(path):
+                    found[unknown[path]] += [
+                        (path, line) for line in formats.decode(KINDS[unknown[path]], path, content)
+                    ]
+        now = self._clock()
+        await self._db.write(lambda db: rows.take_tombstones(db, found["tombstone"]))
+        await self._db.write(lambda db: rows.take_owners(db, found["owner"]))
+        for path, line in found["extra"]:
+            await self._take_lines(path, line)
+        changes: dict[str, list[tuple[str, SavedChange]]] = defaultdict(list)
+        for path, change in found["conversation"]:
+            changes[change.id].append((path, change))
+        for parts in changes.values():
+            with self._leaving(parts[0][0]):
+                await self._db.write(lambda db, parts=parts: rows.take_changes(db, parts, now))
+        self._left = {path: why for path, why in self._left.items() if path in self._left_now}
+
+    async def _take_lines(self, path: str, line: SavedLines) -> None:
+        for prefix, extra in self._extras.items():
+            files = {name: text.encode() for name, text in line.lines.items() if name.startswith(prefix)}
+            if files:
+                with self._leaving(path):
+                    await extra.merge(files)
+                    await self._db.write(lambda db, prefix=prefix: rows.found(db, path, "extra", prefix, 0))
+
+    @contextmanager
+    def _leaving(self, path: str) -> Iterator[None]:
+        """What cannot be read is left as it is, told once, and looked at again."""
+        try:
+            yield
+        except BadFile as error:
+            why = str(error)
+        except ValueError:
+            why = f"{path} in {self.bucket.id} fits nothing that is kept here. It is left as it is, and tried again."
+        else:
+            return
+        if path not in self._left:
+            self._report(why)
+        self._left[path] = why
+        self._left_now.add(path)
+
+
+def _hash(path: str, line: bytes) -> bytes:
+    return hashlib.blake2b(path.encode() + b"\0" + line, digest_size=12).digest()

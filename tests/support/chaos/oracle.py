@@ -1,0 +1,157 @@
+"""What must be true in the end, told from what was acknowledged and what the page had called it at that time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Level = Literal["kept here", "safe", "saved"]
+_RANK = {"kept here": 0, "safe": 1, "saved": 2}
+
+
+@dataclass
+class Write:
+    """A message that a replica acknowledged. `life`: the disk that it was acknowledged on. `level`: the most that the page
+    has called it since. `may_be_lost`: that disk was lost while it was called no more than kept here."""
+
+    canary: str
+    conversation: str
+    life: str
+    level: Level = "kept here"
+    may_be_lost: bool = False
+
+
+@dataclass
+class Deletion:
+    """The same of a deletion. `purged`: it was said to be deleted from the backup too."""
+
+    conversation: str
+    life: str
+    level: Level = "kept here"
+    purged: bool = False
+    may_be_undone: bool = False
+
+
+@dataclass
+class Outcome:
+    """What happened under one seed. `struck`: kind of request -> (how many failed, of how many)."""
+
+    seed: int
+    bucket: bool
+    operations: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    struck: dict[str, tuple[int, int]] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+    lost: Counter[str] = field(default_factory=Counter)  # level -> writes
+    undone: Counter[str] = field(default_factory=Counter)  # level -> deletions
+    found: int = 0  # deleted messages whose text was found
+    writes: int = 0
+    deletions: int = 0
+
+    def share(self, kind: str) -> str:
+        failed, of = self.struck.get(kind, (0, 0))
+        return f"{failed}/{of} ({failed / of:.0%})" if of else "-"
+
+
+class Oracle:
+    """Collects what was acknowledged, and compares it with what is there."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self.writes: list[Write] = []
+        self.deletions: list[Deletion] = []
+        self._tried: dict[str, str] = {}  # text that may be there, whether or not it was said -> conversation
+        self._deleting: set[str] = set()  # conversations that may be deleted, whether or not it was said
+
+    def note(self, life: str, kind: str, text: str, conversation: str) -> None:
+        """See `users.Note`."""
+        if kind == "trying":
+            self._tried[text] = conversation
+        elif kind == "write":
+            self.writes.append(Write(text, conversation, life))
+        elif kind == "deleting":
+            self._deleting.add(conversation)
+        else:
+            self.deletions.append(Deletion(conversation, life))
+
+    def told(self, life: str, conversations: Mapping[str, Level], tombstones: Mapping[str, tuple[Level, bool]]) -> bool:
+        """What the page of a replica says right now: of each conversation, and of each deletion (and whether purged).
+        Returns whether it calls something purged for the first time."""
+        news = False
+        for write in self.writes:
+            if write.life == life and write.conversation in conversations:
+                write.level = _most(write.level, conversations[write.conversation])
+        for deletion in self.deletions:
+            if deletion.life == life and deletion.conversation in tombstones:
+                level, purged = tombstones[deletion.conversation]
+                deletion.level = _most(deletion.level, level)
+                news |= purged and not deletion.purged
+                deletion.purged |= purged
+        return news
+
+    def disk_lost(self, life: str) -> None:
+        for write in self.writes:
+            write.may_be_lost |= write.life == life and write.level == "kept here"
+        for deletion in self.deletions:
+            deletion.may_be_undone |= deletion.life == life and deletion.level == "kept here"
+
+    def gone(self) -> set[str]:
+        """The conversations that somebody deleted, and whose deletion may not be undone."""
+        return {deletion.conversation for deletion in self.deletions if not deletion.may_be_undone}
+
+    def disk_kept(self, life: str, contents: Iterable[str]) -> None:
+        """After a crash that kept the disk: all that was acknowledged on it is on it. `contents`: of all its messages."""
+        there = "\n".join(contents)
+        for write in self.writes:
+            if write.life == life and write.conversation not in self._deleting and write.canary not in there:
+                self.outcome.violations.append(f"{write.canary} is gone from a disk that was kept")
+
+    def purged_text(self, everything: bytes, where: str) -> None:
+        """No text of a deletion that is said to be purged is in these bytes."""
+        purged = {deletion.conversation for deletion in self.deletions if deletion.purged}
+        self._search(self._texts_of(purged), everything, where)
+
+    def _texts_of(self, conversations: Collection[str]) -> set[str]:
+        said = {write.canary for write in self.writes if write.conversation in conversations}
+        return said | {text for text, conversation in self._tried.items() if conversation in conversations}
+
+    def _search(self, canaries: Iterable[str], everything: bytes, where: str) -> None:
+        found = sorted(canary for canary in canaries if canary.encode() in everything)
+        self.outcome.found += len(found)
+        if found:
+            self.outcome.violations.append(f"{len(found)} deleted messages are in {where}, the first is {found[0]}")
+
+    def ends(self, states: Mapping[str, dict[str, list[tuple[Any, ...]]]], bytes_of: Mapping[str, bytes]) -> None:
+        """After everything was healed and saved. `states`: of each replica, all its rows; all must be alike."""
+        (first, state), *others = states.items()
+        for name, other in others:
+            for table, rows in state.items():
+                if other[table] != rows:
+                    extra = len(set(map(repr, rows)) ^ set(map(repr, other[table])))
+                    self.outcome.violations.append(f"{first} and {name} differ in {extra} rows of {table}")
+        alive = {row[0] for row in state["conversations"]}
+        contents = "\n".join(row[4] for row in state["messages"])
+        gone = self.gone()
+        for deletion in self.deletions:
+            if deletion.conversation in alive:
+                self.outcome.undone[deletion.level if deletion.conversation in gone else "disk lost"] += 1
+                if not deletion.may_be_undone:
+                    self.outcome.violations.append(
+                        f"a deletion ({deletion.level}) of {deletion.conversation} is undone"
+                    )
+        for write in self.writes:
+            if write.conversation in self._deleting or write.canary in contents:
+                continue
+            self.outcome.lost[write.level] += 1
+            if not write.may_be_lost:
+                self.outcome.violations.append(f"{write.canary} ({write.level}) is lost")
+        deleted = self._texts_of(gone)
+        for where, everything in bytes_of.items():
+            self._search(deleted, everything, where)
+        self.outcome.writes, self.outcome.deletions = len(self.writes), len(self.deletions)
+
+
+def _most(one: Level, other: Level) -> Level:
+    return max(one, other, key=lambda level: _RANK[level])

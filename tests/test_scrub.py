@@ -1,0 +1,105 @@
+"""What was deleted is in no byte of the database's files: no page, no index, no log."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from chat.scrub import scrub, scrub_forever
+from tests.support.backing import HookedRepo, Machine, in_folder, owner_of
+from tests.support.memory_repo import MemoryRepo
+
+pytestmark = pytest.mark.anyio
+CANARY = "qxzheronqxz"
+INDEX = """
+    CREATE VIRTUAL TABLE "the words" USING fts5 (content, message UNINDEXED, tokenize = "unicode61");
+    CREATE TRIGGER word_in AFTER INSERT ON messages
+    BEGIN INSERT INTO "the words" VALUES (new.content, new.id); END;
+    CREATE TRIGGER word_changed AFTER UPDATE OF content ON messages
+    BEGIN UPDATE "the words" SET content = new.content WHERE message = new.id; END;
+    CREATE TRIGGER word_out AFTER DELETE ON messages
+    BEGIN DELETE FROM "the words" WHERE message = old.id; END;
+"""
+
+
+@pytest.fixture
+async def machine(tmp_path):
+    machine = Machine(tmp_path / "disk", HookedRepo(MemoryRepo("ada/chats")))
+    await machine.db.alone(lambda db: db.executescript(INDEX))
+    yield machine
+    machine.close()
+
+
+async def deleted_among_others(machine: Machine) -> None:
+    """A conversation that is deleted, and others around it that stay; long enough for pages of its own."""
+    gone = None
+    for number in range(60):
+        long = "heron " * 900 if number % 7 == 0 else ""
+        text = f"{CANARY} {number} {long}" if number in (13, 14, 42) else f"Question {number} {long}"
+        found = await machine.turn(owner_of(1), gone if number in (14, 42) else None, text, text)
+        gone = found if number == 13 else gone
+    await machine.store.delete(owner_of(1), gone)
+
+
+async def test_after_scrubbing_no_byte_of_it_is_in_any_file(machine, tmp_path):
+    await deleted_among_others(machine)
+    assert in_folder(tmp_path, CANARY), "it would be there otherwise"
+    assert await scrub(machine.db)
+    assert not in_folder(tmp_path, CANARY)
+    assert in_folder(tmp_path, "Question 59")
+    words = 'SELECT count(*) FROM "the words" WHERE "the words" MATCH \'question\''
+    assert await machine.figure(words) == 57 * 2
+
+
+async def test_without_an_index_it_is_the_log_that_is_cut(tmp_path):
+    machine = Machine(tmp_path / "disk", HookedRepo(MemoryRepo("ada/chats")))
+    await deleted_among_others(machine)
+    assert in_folder(tmp_path, CANARY)
+    assert await scrub(machine.db)
+    assert not in_folder(tmp_path, CANARY)
+    machine.close()
+
+
+async def test_a_deletion_before_a_crash_is_scrubbed_after_it(machine, tmp_path):
+    await deleted_among_others(machine)
+    machine.db.close()
+    again = Machine(tmp_path / "disk", machine.repo)
+    machine.db = again.db
+    assert await again.figure("SELECT marks > done FROM scrubbing")
+    assert await scrub(again.db)
+    assert not in_folder(tmp_path, CANARY)
+    assert await again.figure("SELECT marks = done FROM scrubbing")
+
+
+async def test_a_reader_that_holds_the_log_is_waited_for_and_turns_go_on(machine, tmp_path):
+    await deleted_among_others(machine)
+    reader = sqlite3.connect(machine.db.path)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM messages").fetchone()
+    assert not await scrub(machine.db)
+    await machine.turn(owner_of(2), None, "meanwhile")
+    reader.close()
+    assert await scrub(machine.db)
+    assert not in_folder(tmp_path, CANARY)
+
+
+async def test_where_nothing_was_deleted_nothing_is_done(machine):
+    assert await scrub(machine.db)
+    await machine.turn(owner_of(1), None, "question")
+    log = Path(f"{machine.db.path}-wal")
+    size = log.stat().st_size
+    assert size and await scrub(machine.db)
+    assert log.stat().st_size == size
+
+
+async def test_the_app_does_it_by_itself(machine, tmp_path):
+    running = asyncio.create_task(scrub_forever(machine.db, tick=0.01))
+    await deleted_among_others(machine)
+    async with asyncio.timeout(30):
+        while await machine.figure("SELECT marks > done FROM scrubbing"):
+            await asyncio.sleep(0.01)
+    running.cancel()
+    assert not in_folder(tmp_path, CANARY)
