@@ -16,7 +16,8 @@ RESULTS = Path(__file__).resolve().parents[1] / "bench" / "results" / "redaction
 
 @lru_cache
 def measured() -> dict[str, Any] | None:
-    """`recall`: kind -> percent of the values gone; `values`; `false`: findings by mistake in 100,000 characters; `day`.
+    """`recall`: kind -> percent of the values gone; `missed`: the same of what is not looked for; `values`; `false`: findings
+    by mistake in 100,000 characters; `day`.
 
     None where nothing was measured, or another version of the redaction was.
     """
@@ -34,7 +35,7 @@ def measured_text(say: Words) -> str:
         return ""
     names = say.table["kind"]
     lines = [(say("measured_kind"), say("measured_found")), ("---", "---:")]
-    lines += [(names[kind], f"{_floor(say, share)} %") for kind, share in found["recall"].items()]
+    lines += [(names[kind], f"{_floor(say, share)} %") for kind, share in (found["recall"] | found["missed"]).items()]
     table = "\n".join(f"| {left} | {right} |" for left, right in lines)
     note = say(
         "measured_note",
