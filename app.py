@@ -9,8 +9,9 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -20,6 +21,7 @@ from chat.dataset_repo import DatasetRepo, Denied, FolderRepo, RepoError
 from chat.db import MIGRATIONS, Database, DatabaseError
 from chat.engines.machine import Machine
 from chat.engines.pool import EnginePool, build_server
+from chat.everything import conversations_of
 from chat.feedback import FeedbackBook
 from chat.generation import Generations
 from chat.hub import HubRepo
@@ -33,7 +35,7 @@ from chat.settings import Settings, SettingsError
 from chat.store import Store
 from chat.visitors.asking import WhoIsAsking, answer_refusals
 from chat.visitors.oauth import Provider, SignIn
-from chat.visitors.sessions import Sessions, hub_whoami
+from chat.visitors.sessions import DAY, LIFETIME, Sessions, hub_whoami
 from chat.web import api, feedback, page, pages, routes
 from chat.web.account import account_routes
 from chat.web.live import LiveAnswers
@@ -43,8 +45,11 @@ from privacy.consent import Consent, Terms
 from privacy.extra import saved_parts, waits_to_leave
 from privacy.rows import Redaction, Rules
 from privacy.sharing import Sharing
+from privacy.web import everything
 from privacy.web import page as privacy_page
 from privacy.web import routes as privacy_routes
+from privacy.web.desk import Desk
+from privacy.web.framed import Unframed
 
 EXPIRY_SECONDS = 3600.0
 LAST_SAVE_SECONDS = 5.0  # of a stop: what is not saved by then is kept here
@@ -143,7 +148,8 @@ def build(
     app.include_router(routes.router(service, LiveAnswers(generations), book))
     app.include_router(feedback.feedback_routes(book))
     app.include_router(privacy_routes.router(desk))
-    privacy_page.mount(app, facts_of(settings), keeping_of(settings), routes.models_as_json(service), desk.minimum_age)
+    app.include_router(everything.router(desk, lambda owner: conversations_of(db, owner)))
+    privacy_page.mount(app, place_of(settings, rules, routes.models_as_json(service)), desk.unframed)
     app.include_router(pages.router(lambda: routes.models_as_json(service), facts_of(settings)))
     blocks = page.build(extra=lambda: api.register(service), readers_url="/api/privacy/chip")
     routes.answer_errors(page.mount(app, blocks, blocked_paths=[str(settings.data_dir)]))
@@ -179,7 +185,9 @@ def facts_of(settings: Settings) -> pages.Facts:
     """What the About page links to: on a Space, its files and its discussions."""
     space = f"https://huggingface.co/spaces/{settings.space_id}" if settings.on_space else None
     return pages.Facts(
-        code_url=f"{space}/tree/main" if space else None, discussions_url=f"{space}/discussions" if space else None
+        code_url=f"{space}/tree/main" if space else None,
+        discussions_url=f"{space}/discussions" if space else None,
+        contact=settings.contact,
     )
 
 
@@ -220,18 +228,30 @@ async def saving_of(backup: Backup, settings: Settings) -> dict[str, str | None]
     found = await backup.figures()
     where = "the private dataset" if settings.hf_token and settings.store_dataset else "the folder beside the database"
     if found.problem:
-        return {"state": "kept here", "sentence": f"Kept here; not saved in {where} yet. {found.problem}"}
+        return {
+            "state": "kept here",
+            "sentence": f"Kept here; not saved in {where} yet. {found.problem}",
+            "problem": found.problem,
+        }
     if found.backlog or found.saved_at is None:
         return {"state": "kept here", "sentence": f"Kept here; the newest is saved in {where} within minutes."}
     return {"state": "saved", "sentence": f"Kept here, and saved in {where}."}
 
 
-def keeping_of(settings: Settings) -> privacy_page.Keeping:
-    """Where the Privacy page says that conversations are kept."""
-    if not (settings.hf_token and settings.store_dataset):
-        return privacy_page.Keeping(None)
-    url = f"{settings.hf_endpoint}/datasets/{settings.store_dataset}"
-    return privacy_page.Keeping(settings.store_dataset, url, settings.store_dataset.partition("/")[0])
+def place_of(settings: Settings, rules: Rules, models: Sequence[Mapping[str, Any]]) -> privacy_page.Place:
+    """What the Privacy page and the terms say about this copy."""
+    dataset = settings.store_dataset if settings.hf_token else None
+    house = policy.House(
+        licence=rules.licence,
+        quiet_hours=settings.quiet_hours,
+        minimum_age=settings.minimum_age,
+        anonymous_days=round(LIFETIME / DAY),
+        dataset=dataset,
+        custodian=dataset.partition("/")[0] if dataset else None,
+        contact=settings.contact,
+    )
+    url = f"{settings.hf_endpoint}/datasets/{dataset}" if dataset else None
+    return privacy_page.Place(house, models, url, secure=settings.on_space)
 
 
 def desk_of(
@@ -242,7 +262,7 @@ def desk_of(
     rules: Rules,
     backup: Backup,
     sharing: Sharing,
-) -> privacy_routes.Desk:
+) -> Desk:
     """What the Privacy page's routes work with."""
 
     async def model_of(owner: str, conversation: str) -> str:
@@ -252,7 +272,7 @@ def desk_of(
         sharing.hurry()
         backup.hurry()
 
-    return privacy_routes.Desk(
+    return Desk(
         store.db,
         clock,
         Consent(store.db, clock, rules.terms),
@@ -262,6 +282,8 @@ def desk_of(
         saving=lambda: saving_of(backup, settings),
         wake=wake,
         restored=backup.restored.is_set,
+        unframed=Unframed(clock, (settings.hf_endpoint, *settings.allowed_origins)),
+        minimum_age=settings.minimum_age,
     )
 
 

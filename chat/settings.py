@@ -128,6 +128,12 @@ def _file(text: str) -> Path:
     return path
 
 
+def _line(text: str) -> str:
+    if not text.isprintable() or len(text) > 200:
+        raise ValueError
+    return text
+
+
 def _secret(text: str) -> str:
     if not text.isprintable() or any(letter.isspace() for letter in text):
         raise ValueError
@@ -222,6 +228,20 @@ VARIABLES: tuple[Variable, ...] = (
         _number(1, 3600),
     ),
     Variable(
+        "MINIMUM_AGE",
+        "18",
+        "Years a visitor must have reached, and say so, before anything is shared.",
+        "Use a whole number from 13 to 99: nobody younger than 13 can share.",
+        _whole(13, 99),
+    ),
+    Variable(
+        "CONTACT",
+        "none",
+        "Whom visitors write to about their rights, such as an e-mail address; it stands on the Privacy page.",
+        "Use one line of at most 200 characters.",
+        _line,
+    ),
+    Variable(
         "ALLOWED_ORIGINS",
         "none",
         "Other websites whose pages may use the app with its visitors' cookies, with commas between them.",
@@ -276,6 +296,8 @@ class Settings:
     share_prefix: str = "parley"
     quiet_hours: float = 72.0
     sync_seconds: float = 60.0
+    minimum_age: int = 18
+    contact: str | None = None
     allowed_origins: tuple[str, ...] = ()
     space_id: str | None = None
     space_host: str | None = None

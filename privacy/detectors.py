@@ -157,6 +157,11 @@ KEYS = "|".join(
         r"\bgsk_[A-Za-z0-9]{40,}",
         r"\br8_[A-Za-z0-9]{36,}",
         r"\bparley_[A-Za-z0-9_-]{30,}",
+        r"\bdckr_(?:pat|oat)_[A-Za-z0-9_-]{20,}",
+        r"\bshp(?:at|ca|pa|ss)_[A-Fa-f0-9]{32}",
+        r"\bkey-[0-9a-f]{32}\b",
+        r"\bSK[0-9a-f]{32}\b",
+        r"\bAGE-SECRET-KEY-1[0-9A-Z]{58}\b",
         r"\b[0-9]{8,10}:AA[A-Za-z0-9_-]{33}",
         r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",
         r"(?i:\bbearer )([A-Za-z0-9._~+/-]{20,}=*)",
@@ -167,6 +172,11 @@ KEYS = "|".join(
 NAMED = (
     r"(?i:pass(?:word|wd|phrase)?|pwd|secret|token|api_?key|access_?key|private_?key|client_?secret)[\"']?\s{0,3}[:=]\s{0,3}"
     r"(?:\"([^\s\"\[\]\x00<>{}$]{8,200})\"|'([^\s'\[\]\x00<>{}$]{8,200})')"
+)
+# In a shell or an .env file: a name in capitals, no space around "=".
+ASSIGNED = (
+    r"\b[A-Z][A-Z0-9_]{0,60}_?(?:SECRET|TOKEN|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|PASSWORD|PASSWD|PASSPHRASE)[A-Z0-9_]{0,20}="
+    r"([^\s\"'<>{}$()\[\]\x00]{12,200})"
 )
 URL_SECRET = r"(?i:[?&;](?:access_?token|auth_?token|token|api_?key|apikey|password|passwd|pwd|secret|client_secret|sig|signature|x-amz-signature|x-amz-credential)=)([^\s&#\"'<>\[\]\x00]{8,})"
 CREDENTIALS = (
@@ -475,6 +485,7 @@ DETECTORS: tuple[Detector, ...] = (
     private_keys,
     matching("KEY", KEYS),
     matching("KEY", NAMED, _looks_secret),
+    matching("KEY", ASSIGNED, _looks_secret),
     matching("KEY", URL_SECRET, _looks_secret),
     matching("CREDENTIALS", CREDENTIALS),
     matching("EMAIL", EMAIL),

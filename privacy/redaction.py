@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from privacy.detectors import DETECTORS, Budget, Finding
 
-VERSION = "1"
+VERSION = "2"
 
 # What shows no ink and may stand between the characters of an address.
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")

@@ -11,6 +11,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from privacy.measured import measured_text
+from privacy.policy.words import words
+
 SHARDS = 16
 SCHEMA_VERSION = 1
 TOMBSTONES, CARD = "tombstones.parquet", "README.md"
@@ -132,6 +135,8 @@ The consent texts that were shown:
 
 Recognised identifiers are replaced by placeholders (redaction {facts.redaction}); the column `redactions` counts them
 by type. Names, addresses and whatever no pattern describes may remain. Do not try to find out who wrote a row.
+
+{measured_text(words("en")) or words("en")("not_measured")}
 
 Languages: {", ".join(facts.languages) or "none yet"}. Cells of language and month with few rows are labelled "other".
 

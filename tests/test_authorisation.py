@@ -86,6 +86,8 @@ AGREED = {
     "policy_hash": "0" * 64,
     "age_affirmed": True,
     "purposes": ["training"],
+    "language": "en",
+    "unframed": "none",
 }
 
 MATRIX: tuple[Row, ...] = (
@@ -125,10 +127,13 @@ MATRIX: tuple[Row, ...] = (
     owner_only("POST", "/api/privacy/conversation", json={"id": "{conversation}", "choice": "private"}),
     owner_only("POST", "/api/privacy/conversation", 404, json={"id": "{conversation}", "choice": "share", "answers": ["{answer}"], **AGREED}),
     account_only("POST", "/api/privacy/remove", 404, json={"row": "{random}"}),
+    all_may("GET", "/api/privacy/everything.zip"),
     # Pages and files that are the same for everybody
     all_may("GET", "/models"),
     all_may("GET", "/about"),
     all_may("GET", "/privacy"),
+    all_may("GET", "/privacy/unframed"),
+    all_may("GET", "/terms"),
     all_may("GET", "/static/parley/{version}/{path:path}", 404, fill={"version": "0", "path": "none.js"}),
     all_may("GET", "/static/privacy/{version}/{path:path}", 404, fill={"version": "0", "path": "none.js"}),
     all_may("GET", "/"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from privacy import policy
-from privacy.web.chip import ONLY_YOU, distance
+from privacy.policy.words import words
+from privacy.web.chip import ONLY_YOU
 from tests.support.browser import DESKTOP, PHONE, chromium
 from tests.support.hub.accounts import Org
 from tests.support.sharing_stage import Person, SharingStage, sharing_stage
@@ -73,7 +75,9 @@ def test_the_text_names_what_it_must(ada: Person):
 
 
 COERCED: tuple[tuple[str, Any], ...] = (
-    *((name, missing) for name in ("recipient", "policy_version", "policy_hash", "age_affirmed", "purposes") for missing in ("absent", None)),
+    *((name, missing) for name in ("recipient", "policy_version", "policy_hash", "language", "age_affirmed", "purposes", "unframed")
+      for missing in ("absent", None)),
+    ("language", "pl"), ("language", "xx"), ("language", ""), ("unframed", "9999999999.00"), ("unframed", "no token"),
     ("age_affirmed", False), ("age_affirmed", "true"), ("age_affirmed", "false"), ("age_affirmed", 1), ("age_affirmed", [True]),
     ("recipient", ""), ("recipient", ["acme"]), ("recipient", "nobody"), ("recipient", "*"),
     ("policy_version", 1), ("policy_version", "0"), ("policy_hash", "0" * 64), ("policy_hash", ""),
@@ -90,7 +94,7 @@ def test_a_yes_that_is_incomplete_or_of_another_type_is_none(ada: Person, field:
     else:
         said[field] = value
     answer = ada.post("grant", said)
-    assert answer.status_code in (404, 409, 422) and answer.json()["error"]["message"]
+    assert answer.status_code in (403, 404, 409, 422) and answer.json()["error"]["message"]
     assert ada.state("acme") == "unset"
 
 
@@ -184,7 +188,7 @@ def test_the_line_under_the_box_is_true_at_every_step(ada: Person):
 
 
 def test_distances_in_words():
-    assert [distance(s) for s in (-1, 20, 90, 5_400, 100_000, 259_200)] == [
+    assert [words("en").distance(s) for s in (-1, 20, 90, 5_400, 100_000, 259_200)] == [
         "within minutes", "in 1 minute", "in 2 minutes", "in 2 hours", "in 28 hours", "in 3 days",
     ]  # fmt: skip
 
@@ -214,7 +218,8 @@ def test_the_preview_is_what_would_leave_and_a_share_covers_exactly_that(ada: Pe
     assert row["redactions"] == [{"type": "EMAIL", "count": 1}]
     text = found["texts"]["acme"]
     said = {"id": id, "choice": "share", "recipient": "acme", "answers": row["answers"], "age_affirmed": True,
-            "policy_version": text["version"], "policy_hash": text["sha256"], "purposes": list(policy.PURPOSES)}  # fmt: skip
+            "policy_version": text["version"], "policy_hash": text["sha256"], "purposes": list(policy.PURPOSES),
+            "language": text["language"], "unframed": ada.unframed()}  # fmt: skip
     other = next(row for row in found["rows"] if row["recipient"] == "lab")
     for changed in (
         {"answers": []},
@@ -308,6 +313,9 @@ def test_from_off_to_on_and_back_in_the_browser(
     switch.click()
     expect(page.get_by_label("I am 18 or older.")).not_to_be_checked()
     page.get_by_label("I am 18 or older.").check()
+    expect(yes).to_be_disabled()
+    expect(page.get_by_role("dialog")).to_contain_text("health, faith, politics")
+    page.get_by_label("I have thought of it").check()
     yes.click()
     expect(switch).to_have_attribute("aria-checked", "true")
     expect(page.get_by_role("switch", name="lab")).to_have_attribute("aria-checked", "false")
@@ -394,8 +402,7 @@ def test_the_page_of_one_conversation_does_not_leave_out_the_host_that_answers(b
     )
     while sentences:
         page.goto(f"{waiting.url}/privacy?conversation=made-up")
-        said = sentences[0].removesuffix(".") + ", and where a model runs elsewhere, the host that answers."
-        expect(page.locator("#one-says")).to_have_text(said)
+        expect(page.locator("#one-says")).to_contain_text(re.compile("where a model runs elsewhere", re.IGNORECASE))
         sentences.pop(0)
     assert page.complaints == []
 

@@ -49,11 +49,21 @@ def router(models: ModelList, facts: Facts) -> APIRouter:
     return routes
 
 
-def page_html(assets: str, title: str, body: str, script: str | None = None, head: str = "") -> str:
-    """A plain page around `body`. `script`: a module of chat's own; `head`: more for the head, as HTML."""
+def page_html(
+    assets: str,
+    title: str,
+    body: str,
+    script: str | None = None,
+    head: str = "",
+    language: str = "en",
+    names: tuple[str, str, str] = ("Models", "Privacy", "About"),
+) -> str:
+    """A plain page around `body`. `script`: a module of chat's own; `head`: more for the head, as HTML. `names`: what the
+    plain pages are called in `language`."""
+    models, privacy, about = map(escape, names)
     module = f'<script type="module" src="{assets}/{script}"></script>' if script else ""
     return f"""<!doctype html>
-<html lang="en">
+<html lang="{language}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -67,7 +77,7 @@ def page_html(assets: str, title: str, body: str, script: str | None = None, hea
 <body>
 <header>
 <a href="/">{TITLE}</a>
-<nav><a href="/models">Models</a> <a href="/privacy">Privacy</a> <a href="/about">About</a></nav>
+<nav><a href="/models">{models}</a> <a href="/privacy">{privacy}</a> <a href="/about">{about}</a></nav>
 </header>
 <main>
 <h1>{escape(title)}</h1>

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from privacy.mine import Outlook
-from privacy.policy import duration
+from privacy.policy.words import Words, words
 
-ONLY_YOU = "Only you can read this conversation."
-RESTORING = "Who can read this is being looked up; until that is done nothing new is shared."
+ENGLISH = words("en")
+ONLY_YOU = ENGLISH("chip_only_you")
 
 
-def chip(outlook: Outlook, conversation: str | None, quiet: float, now: float) -> dict[str, Any]:
-    """The chip's JSON. `quiet`: seconds; `now`: Unix seconds."""
+def chip(
+    outlook: Outlook,
+    conversation: str | None,
+    quiet: float,
+    now: float,
+    say: Words = ENGLISH,
+    nobody_in: Collection[str] = (),
+) -> dict[str, Any]:
+    """The chip's JSON. `quiet`: seconds; `now`: Unix seconds. `nobody_in`: authors who were let into no dataset yet."""
     return {
-        "sentence": sentence(outlook, conversation is None, quiet, now),
+        "sentence": sentence(outlook, conversation is None, quiet, now, say, nobody_in),
         "who": list(outlook.readers),
         "when": outlook.when,
         "shared": outlook.shared,
@@ -24,10 +32,10 @@ def chip(outlook: Outlook, conversation: str | None, quiet: float, now: float) -
     }
 
 
-def unknown() -> dict[str, Any]:
+def unknown(say: Words = ENGLISH) -> dict[str, Any]:
     """The chip's JSON while the ledger and the outbox are still coming back: a guess could promise too much."""
     return {
-        "sentence": RESTORING,
+        "sentence": say("chip_restoring"),
         "who": [],
         "when": None,
         "shared": None,
@@ -37,45 +45,45 @@ def unknown() -> dict[str, Any]:
     }
 
 
-def sentence(outlook: Outlook, is_new: bool, quiet: float, now: float) -> str:
+def sentence(
+    outlook: Outlook,
+    is_new: bool,
+    quiet: float,
+    now: float,
+    say: Words = ENGLISH,
+    nobody_in: Collection[str] = (),
+) -> str:
     """What is true now. It never promises more privacy than there is."""
-    follows = f"{duration(quiet / 3600)} after the last message" if quiet else "soon after the last message"
+
+    def about(key: str, names: tuple[str, ...], **values: str) -> str:
+        return say(key, len(names), who=say.all_of(names), **values)
+
     gone = tuple(name for name in outlook.leaving if name not in outlook.standing)
     said = []
-    if outlook.standing:
-        said.append(f"{names(outlook.standing)} can read part of this conversation.")
+    let_in = tuple(name for name in outlook.standing if name not in nobody_in)
+    not_yet = tuple(name for name in outlook.standing if name in nobody_in)
+    if let_in:
+        said.append(about("chip_can_read", let_in))
+    if not_yet:
+        said.append(about("chip_nobody_yet", not_yet))
     if gone:
-        said.append(f"Being taken back from {names(gone)}; until that is done they can still read part of it.")
+        said.append(about("chip_taking_back", gone))
     if outlook.when is not None:
-        at = distance(outlook.when - now)
+        when = say.distance(outlook.when - now)
         if not said:
-            said.append(f"{names(outlook.coming)} will be able to read this conversation {at}; until then only you.")
+            said.append(about("chip_will_read", outlook.coming, when=when))
         elif outlook.coming == outlook.standing:
-            said.append(f"More of it follows {at}.")
+            said.append(say("chip_more_follows", when=when))
         else:
-            said.append(f"{names(outlook.coming)} will be able to read more of it {at}.")
+            said.append(about("chip_will_read_more", outlook.coming, when=when))
     if outlook.next_turn and outlook.recipient:
+        after = say("soon_after_last_message")
+        if quiet:
+            after = say("after_last_message", duration=say.duration(quiet / 3600, "after_"))
         if not said:
-            said.append(
-                f"{outlook.recipient} will be able to read {'this' if is_new else 'what you write here'}, {follows}."
-            )
+            said.append(about("chip_new" if is_new else "chip_here", (outlook.recipient,), after=after))
         elif outlook.standing == (outlook.recipient,):
-            said.append(f"What you write next follows, {follows}.")
+            said.append(say("chip_next_follows", after=after))
         elif outlook.shared or outlook.recipient not in outlook.coming:
-            said.append(f"{outlook.recipient} will be able to read what you write next, {follows}.")
-    return " ".join(said) or ONLY_YOU
-
-
-def names(who: tuple[str, ...]) -> str:
-    return who[0] if len(who) == 1 else f"{', '.join(who[:-1])} and {who[-1]}" if who else "Nobody else"
-
-
-def distance(seconds: float) -> str:
-    """Words for a time from now: "in 3 days"."""
-    if seconds <= 0:
-        return "within minutes"
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= 1.5 * length or (unit == "minute"):
-            count = max(1, round(seconds / length))
-            return f"in {count} {unit}{'s' if count != 1 else ''}"
-    raise AssertionError("minutes end the list")
+            said.append(about("chip_next", (outlook.recipient,), after=after))
+    return " ".join(said) or say("chip_only_you")

@@ -1,5 +1,6 @@
-"""The Privacy page: what is kept, who can read it, what is shared with whom, and every way back. The figures and lists are
-filled in by `static/privacy.js` from the JSON routes; what is true of everybody is in the page itself.
+"""The Privacy page and the terms, in the visitor's language: what is kept, who can read it, what is shared with whom, and
+every way back. The figures and lists are filled in by `static/` from the JSON routes; what is true of everybody stands in
+the page itself, from the texts of `privacy/policy`.
 """
 
 from __future__ import annotations
@@ -7,49 +8,68 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse
+from markdown_it import MarkdownIt
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from chat.web.page import assets_path
-from chat.web.pages import Facts, others_html, page_html
+from chat.web.pages import page_html
 from privacy import policy
+from privacy.measured import measured_text
+from privacy.policy.words import LANGUAGES, Words, words
+from privacy.web.framed import Unframed
+from privacy.web.language import keep, language_of
 
 STATIC = Path(__file__).parent / "static"
 
 
 @dataclass(frozen=True, slots=True)
-class Keeping:
-    """Where conversations are kept. `dataset`: the private dataset, None for a folder of this machine; `folder`: for
-    people, without a path. `custodian`: whose dataset it is."""
+class Place:
+    """Where the pages stand. `models`: the entries of `/api/models`, for those that another host answers. `secure`: served
+    over https. `dataset_url`: of the private dataset."""
 
-    dataset: str | None
+    house: policy.House
+    models: Sequence[Mapping[str, Any]] = ()
     dataset_url: str | None = None
-    custodian: str | None = None
+    secure: bool = False
 
 
-def mount(
-    app: FastAPI, facts: Facts, keeping: Keeping, models: Sequence[Mapping[str, Any]] = (), minimum_age: int = 18
-) -> None:
-    """Serve /privacy and its files. Included before chat's own pages, it takes the place of the plain one there.
-
-    `models`: the entries of `/api/models`, for those that another host answers.
-    """
+def mount(app: FastAPI, place: Place, unframed: Unframed) -> None:
+    """Serve /privacy, /terms and their files. Included before chat's own pages, it takes the place of the plain one there."""
     app.mount(privacy_assets(), _Files(directory=STATIC), name="privacy-static")
-    routes = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
-    html = page_html(
-        assets_path(), "Privacy", _body(facts, keeping, models, minimum_age), script="delete_all.js", head=_head()
-    )
+    routes = APIRouter(include_in_schema=False)
+    made: dict[tuple[str, str, str], str] = {}
+
+    def answer(request: Request, name: str) -> HTMLResponse:
+        """The page as it reads today: a text that takes effect changes it without a restart."""
+        language = language_of(request)
+        key = (name, language, policy.in_force().number)
+        if key not in made:
+            make = {"privacy": _privacy, "terms": _terms}[name]
+            made[key] = make(place, words(language))
+        response = HTMLResponse(made[key])
+        keep(request, response, place.secure)
+        return response
 
     @routes.get("/privacy")
-    async def privacy_page() -> str:
-        return html
+    async def privacy_page(request: Request) -> Response:
+        return answer(request, "privacy")
+
+    @routes.get("/terms")
+    async def terms_page(request: Request) -> Response:
+        return answer(request, "terms")
+
+    @routes.get("/privacy/unframed")
+    async def unframed_page(request: Request) -> Response:
+        return unframed.page(request)
 
     app.include_router(routes)
 
@@ -69,96 +89,113 @@ class _Files(StaticFiles):
         return response
 
 
-def _head() -> str:
+def plain_page(say: Words, title: str, body: str, script: str | None = None) -> str:
+    """A page of this part of the app, with the switch of languages on top. `script`: a module in `static/`."""
     # The page uses chat's modules by a name that does not change when they do.
     imports = json.dumps({"imports": {"chat/": f"{assets_path()}/"}})
-    return (
+    head = (
         f'<script type="importmap">{imports}</script>'
         f'<link rel="stylesheet" href="{privacy_assets()}/privacy.css">'
-        f'<script type="module" src="{privacy_assets()}/privacy.js"></script>'
+        f'<script type="application/json" id="words">{_for_script(dict(say.table))}</script>'
     )
+    head += f'<script type="module" src="{privacy_assets()}/{script}"></script>' if script else ""
+    switch = " · ".join(
+        f'<b aria-current="true">{name}</b>'
+        if tag == say.language
+        else f'<a href="?lang={tag}" hreflang="{tag}" lang="{tag}">{name}</a>'
+        for tag, name in LANGUAGES.items()
+    )
+    languages = f'<p class="languages" role="group" aria-label="{escape(say("language"))}">{switch}</p>'
+    names = (say("models"), say("privacy"), say("about"))
+    return page_html(assets_path(), title, languages + body, head=head, language=say.language, names=names)
 
 
-def _body(facts: Facts, keeping: Keeping, models: Sequence[Mapping[str, Any]], minimum_age: int) -> str:
-    contact = f"<p>For questions about your rights: {escape(facts.contact)}.</p>" if facts.contact else ""
-    newest = policy.VERSIONS[-1]
+def _for_script(value: Any) -> str:
+    """JSON that may stand in a script element."""
+    return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
+
+
+def markdown(text: str) -> str:
+    """Our own texts as HTML; what is HTML in a value stays text."""
+    return MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+
+
+def dates(say: Words, today: date | None = None) -> str:
+    """Since when which text is in force, and which one follows."""
+    text = policy.in_force(today)
+    said = say("dates", updated=say.day(text.posted), version=text.number, effective=say.day(text.effective))
+    for later in policy.VERSIONS[policy.VERSIONS.index(text) + 1 :]:
+        said += " " + say("dates_later", posted=say.day(later.posted), effective=say.day(later.effective))
+    return said
+
+
+def _privacy(place: Place, say: Words) -> str:
+    house = replace(place.house, measured=measured_text(say))
+    if house.dataset and place.dataset_url:
+        house = replace(house, dataset=f"[{house.dataset}]({place.dataset_url})")
+    text = policy.for_everybody(say.language, house, "privacy")
+    return plain_page(say, say("privacy"), _body(place, say, markdown(text.text)), script="privacy.js")
+
+
+def _terms(place: Place, say: Words) -> str:
+    text = policy.for_everybody(say.language, place.house, "terms")
+    return plain_page(say, say("terms"), f'<p class="by">{escape(dates(say))}</p>\n{markdown(text.text)}')
+
+
+def _others(models: Sequence[Mapping[str, Any]], say: Words) -> str:
+    """Which models answer on another host, which therefore reads what they are asked; "" where none does."""
+    items = "".join(
+        f"<li>{escape(say('others_item', model=model['label'], host=model['answered_by']))}</li>"
+        for model in models
+        if model.get("answered_by")
+    )
+    return f"<p>{escape(say('others_lead'))}</p><ul>{items}</ul>" if items else ""
+
+
+def _body(place: Place, say: Words, prose: str) -> str:
+    def said(key: str, n: int | None = None) -> str:
+        return escape(say(key, n))
+
     return f"""
-<p class="by">Last updated {max(facts.privacy_updated, newest.posted.isoformat())} · text {newest.number}, in force since {newest.effective}</p>
+<p class="by">{escape(dates(say))}</p>
 <p class="lead" id="summary" role="status">…</p>
 <p id="saving" class="by"></p>
 
 <section id="one" hidden>
-<h2 id="one-title">This conversation</h2>
+<h2 id="one-title">{said("this_conversation")}</h2>
 <p id="one-says" role="status"></p>
 <div id="one-choice" role="group" aria-labelledby="one-title"></div>
 <div id="one-rows"></div>
 </section>
 
-<h2 id="share">Share with the model's authors</h2>
-<p>Who made a model learns from what people ask it. Off until you say yes, for each of them by name; a model you have not
-used yet is not agreed to by using it. Saying no changes nothing about the answers.</p>
+<h2 id="share">{said("share_heading")}</h2>
+<p>{said("share_lead")}</p>
 <p id="reason" class="reason" hidden></p>
 <ul id="recipients" class="switches"></ul>
 
-<h2 id="mine">My shared data</h2>
-<p>Every row that left this page for a dataset, or is about to, as it stands there. What was replaced is <mark>marked</mark>.</p>
-<p><button id="take-back" type="button" class="danger" hidden>Take back everything</button> <span id="taken" role="status"></span></p>
+<h2 id="mine">{said("mine_heading")}</h2>
+<p>{said("mine_lead")}</p>
+<p><button id="take-back" type="button" class="danger" hidden>{said("take_back_all")}</button> <span id="taken" role="status"></span></p>
 <ol id="rows"></ol>
 
-<h2>What is kept</h2>
-<p>Your conversations, their settings and their titles, so that you find them again. With sharing off they serve no other
-purpose: no research, no training.</p>
-{_kept_where(keeping)}
-<p>Without an account, this browser alone has the key to them, in a cookie; they are deleted {facts.anonymous_days} days
-after your last visit. If you sign in with Hugging Face, we keep your user name and the account's number there, no token.
-The text of a conversation goes to the engine that answers it, and to no log.</p>
+<h2 id="yours">{said("yours_heading")}</h2>
+<p>{said("yours_lead")}</p>
+<p class="actions start"><a id="download" class="button" href="/api/privacy/everything.zip?lang={say.language}" download>{said("download")}</a>
+<button id="delete-all" type="button" class="danger">{said("delete_all")}</button>
+<button id="close-account" type="button" class="danger" hidden>{said("close_account")}</button></p>
+<p id="deleted" role="status"></p>
 
-<h2>Who can read it</h2>
-<p>You. The authors of a model, where you said yes above, and only the rows under “My shared data”. {_insiders(keeping)}</p>
-<div id="others">{others_html(models)}</div>
-
-<h2>Delete</h2>
-<p>Each conversation in the list has a bin. Here you can delete all of them at once; it cannot be undone. What was shared of
-them is taken back too.</p>
-<p><button id="delete-all" type="button" class="danger">Delete all conversations</button> <span id="deleted" role="status"></span></p>
-
-<h2>What cannot be recalled</h2>
-<p>A row that is taken back leaves the dataset and its history, and its readers are told to remove it. Copies that others
-already made, and models already trained on them, are out of our reach.</p>
-
-<h2>Where this runs</h2>
-<p>On a Hugging Face Space, the <a href="https://huggingface.co/privacy" target="_blank" rel="noopener noreferrer">privacy
-policy of Hugging Face</a> holds as well. Sharing is for people of {minimum_age} years and older.</p>
-{contact}
+<div id="others">{_others(place.models, say)}</div>
+{prose}
+<p><a href="/terms">{said("see_terms")}</a> <a href="/takedown">{said("report_it")}</a></p>
 
 <dialog id="agree" aria-labelledby="agree-title">
 <h2 id="agree-title"></h2>
 <div id="agree-text" tabindex="0"></div>
-<label class="check"><input id="agree-age" type="checkbox"> I am {minimum_age} or older.</label>
+<p id="agree-sensitive" class="warn" hidden>{said("sensitive")}</p>
+<label id="agree-thought-label" class="check" hidden><input id="agree-thought" type="checkbox"> {said("affirm_sensitive")}</label>
+<label class="check"><input id="agree-age" type="checkbox"> {said("affirm_age", place.house.minimum_age)}</label>
 <p id="agree-problem" class="reason" role="alert" hidden></p>
-<div class="actions"><button type="button" id="agree-no">Not now</button><button type="button" id="agree-yes" class="strong" disabled>Yes, share</button></div>
+<div class="actions"><button type="button" id="agree-no">{said("not_now")}</button><button type="button" id="agree-yes" class="strong" disabled>{said("yes_share")}</button></div>
 </dialog>
 """
-
-
-def _kept_where(keeping: Keeping) -> str:
-    if keeping.dataset is None:
-        return "<p>They are in a database and a folder on this server, and nowhere else.</p>"
-    name = escape(keeping.dataset)
-    linked = (
-        f'<a href="{escape(keeping.dataset_url)}" rel="noopener noreferrer">{name}</a>' if keeping.dataset_url else name
-    )
-    return (
-        f"<p>They are in a database on this server and, within minutes, in the private dataset {linked} on Hugging Face, so that "
-        "they outlive this machine.</p>"
-    )
-
-
-def _insiders(keeping: Keeping) -> str:
-    whose = (
-        f" and who has access to the account or organisation {escape(keeping.custodian)} on Hugging Face"
-        if keeping.custodian
-        else ""
-    )
-    also = ", and Hugging Face, which stores it" if keeping.dataset else ""
-    return f"Technically, whoever runs this server{whose} could reach what is kept{also}; the app shows them no text."

@@ -5,12 +5,20 @@ from __future__ import annotations
 import base64
 import hashlib
 import random
+import re
 import string
 
 import phonenumbers
-from stdnum import iban, luhn
+from stdnum import iban, luhn, verhoeff
+from stdnum.br import cpf
+from stdnum.de import idnr
+from stdnum.es import dni, nie
+from stdnum.exceptions import ValidationError
 from stdnum.fr import nir
-from stdnum.pl import pesel
+from stdnum.gb import nhs
+from stdnum.it import codicefiscale
+from stdnum.nl import bsn
+from stdnum.pl import nip, pesel
 
 LETTERS, DIGITS = string.ascii_letters, string.digits
 BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
@@ -72,12 +80,47 @@ def phone(draw: random.Random) -> str:
         written = phonenumbers.format_number(number, form)
         # A bare row of digits is a number like any other: nobody could tell.
         if form != phonenumbers.PhoneNumberFormat.NATIONAL or not written.isdigit():
-            return written.replace(" ", draw.choice((" ", " ", "-", "."))) if region in ("FR", "US") else written
+            return as_people_write(written, region, draw)
+
+
+def as_people_write(written: str, region: str, draw: random.Random) -> str:
+    """The same number with other gaps: with dashes or dots, in pairs, 00 for the plus, the (0) that some leave in."""
+    if written.startswith("+"):
+        return draw.choice((
+            written,
+            written,
+            "00" + written[1:],
+            written.replace(" ", "-"),
+            written.replace(" ", "."),
+            written.replace(" ", " (0)", 1) if region in ("DE", "GB", "FR") and " " in written else written,
+        ))  # fmt: skip
+    if region == "FR":
+        return written.replace(" ", draw.choice((" ", ".", "-", "")))
+    if region == "US":
+        return written.replace(" ", draw.choice((" ", "-", ".")))
+    if region == "PL":
+        return written.replace(" ", draw.choice((" ", "-")))
+    return written.replace(" ", draw.choice((" ", "/", "-")), 1) if region == "DE" else written
 
 
 def iban_(draw: random.Random) -> str:
     country, length, letters = draw.choice(
-        (("PL", 24, 0), ("DE", 18, 0), ("ES", 20, 0), ("GB", 14, 4), ("NL", 10, 4), ("BE", 12, 0))
+        (
+            ("PL", 24, 0),
+            ("DE", 18, 0),
+            ("ES", 20, 0),
+            ("GB", 14, 4),
+            ("NL", 10, 4),
+            ("BE", 12, 0),
+            ("AT", 16, 0),
+            ("FR", 23, 0),
+            ("CZ", 20, 0),
+            ("IE", 14, 4),
+            ("SE", 20, 0),
+            ("CH", 17, 0),
+            ("LV", 13, 4),
+            ("NO", 11, 0),
+        )
     )
     while True:
         body = (
@@ -105,7 +148,9 @@ def card(draw: random.Random) -> str:
 
 def national(draw: random.Random) -> str:
     day = f"{draw.randint(40, 99)}{draw.randint(1, 12):02}{draw.randint(1, 28):02}"
-    choice = draw.randrange(4)
+    choice = draw.randrange(12)
+    if choice >= 4:
+        return OTHER_NATIONAL[choice - 4](draw)
     if choice == 0:
         body = day + some(draw, DIGITS, 4)
         return body + pesel.calc_check_digit(body)
@@ -128,10 +173,69 @@ def national(draw: random.Random) -> str:
     return f"AB {draw.randint(10, 99)} {draw.randint(10, 99)} {draw.randint(10, 99)} {draw.choice('ABCD')}"
 
 
+def valid(module, make) -> str:
+    """The first thing made that `module` of python-stdnum accepts."""
+    while True:
+        made = make()
+        try:
+            module.validate(made)
+        except ValidationError:
+            continue
+        return made
+
+
+def _with_check(module, draw: random.Random, length: int, first: str = "123456789") -> str:
+    return valid(module, lambda: draw.choice(first) + some(draw, DIGITS, length - 1))
+
+
+def _grouped(number: str, sizes: tuple[int, ...], by: str) -> str:
+    parts, at = [], 0
+    for size in sizes:
+        parts.append(number[at : at + size])
+        at += size
+    return by.join(parts)
+
+
+def _fiscal_code(draw: random.Random) -> str:
+    def make() -> str:
+        day = f"{draw.randint(40, 99)}{draw.choice('ABCDEHLMPRST')}{draw.randint(1, 28):02}"
+        body = some(draw, "BCDFGLMNPRSTV", 6) + day + draw.choice("ABCDEFGHIL") + some(draw, DIGITS, 3)
+        return body + codicefiscale.calc_check_digit(body)
+
+    return valid(codicefiscale, make)
+
+
+def _aadhaar(draw: random.Random) -> str:
+    body = draw.choice("23456789") + some(draw, DIGITS, 10)
+    return "Aadhaar " + _grouped(body + verhoeff.calc_check_digit(body), (4, 4, 4), draw.choice((" ", "-")))
+
+
+def _dni(draw: random.Random) -> str:
+    body = some(draw, DIGITS, 8)
+    return body + draw.choice(("", "-")) + dni.calc_check_digit(body)
+
+
+def _nie(draw: random.Random) -> str:
+    body = draw.choice("XYZ") + some(draw, DIGITS, 7)
+    return body + nie.calc_check_digit(body)
+
+
+OTHER_NATIONAL = (
+    lambda draw: _grouped(_with_check(nip, draw, 10), *draw.choice((((3, 3, 2, 2), "-"), ((3, 2, 2, 3), "-")))),
+    lambda draw: _grouped(_with_check(idnr, draw, 11), (2, 3, 3, 3), " "),
+    _dni,
+    _nie,
+    _fiscal_code,
+    lambda draw: f"BSN {_with_check(bsn, draw, 9)}",
+    lambda draw: f"NHS {_grouped(_with_check(nhs, draw, 10), (3, 3, 4), ' ')}",
+    lambda draw: draw.choice((cpf.format(_with_check(cpf, draw, 11)), _aadhaar(draw))),
+)
+
+
 def ip(draw: random.Random) -> str:
     if draw.random() < 0.3:
         return (
-            ":".join(f"{draw.randint(1, 0xFFFF):x}" for _ in range(8))
+            ":".join(f"{draw.randint(1, 0xFEFF if not group else 0xFFFF):x}" for group in range(8))
             if draw.random() < 0.5
             else f"2a02:{draw.randint(1, 0xFFFF):x}::{draw.randint(1, 0xFFFF):x}"
         )
@@ -158,6 +262,20 @@ def key(draw: random.Random) -> str:
         lambda: "AIza" + some(draw, word + "_-", 34) + "x",
         lambda: "sk_live_" + some(draw, word, 24),
         lambda: "eyJ" + part(18) + ".eyJ" + part(60) + "." + part(32),
+        lambda: "npm_" + some(draw, word, 36),
+        lambda: "pypi-AgEIcHlwaS5vcmc" + some(draw, word + "_-", 120) + "A",
+        lambda: f"SG.{some(draw, word, 22)}.{some(draw, word, 43)}",
+        lambda: "gsk_" + some(draw, word, 52),
+        lambda: "nvapi-" + some(draw, word + "_-", 63) + "A",
+        lambda: f"{draw.randint(10**8, 10**10 - 1)}:AA{some(draw, word + '_-', 32)}A",
+        lambda: "https://hooks.slack.com/services/T0" + some(draw, word, 8) + "/B0" + some(draw, word, 8) + "/" + some(draw, word, 24),
+        lambda: "SK" + some(draw, "0123456789abcdef", 32),
+        lambda: "key-" + some(draw, "0123456789abcdef", 32),
+        lambda: "dckr_pat_" + some(draw, word + "_-", 26) + "A",
+        lambda: "shpat_" + some(draw, "0123456789abcdef", 32),
+        lambda: "AGE-SECRET-KEY-1" + some(draw, "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L", 58),
+        lambda: f"API_TOKEN={some(draw, word, 32)}",
+        lambda: f"DB_PASSWORD={some(draw, word, 10)}{draw.choice(DIGITS)}!{some(draw, word, 4)}",
     ))()  # fmt: skip
 
 
@@ -195,4 +313,29 @@ MAKERS = {
 
 def secret_part(kind: str, made: str) -> str:
     """What of the value must be gone: of an address with a password, the name and the password."""
-    return made.split("//")[1].rsplit("@", 1)[0] if kind == "CREDENTIALS" else made
+    if kind == "CREDENTIALS":
+        return made.split("//")[1].rsplit("@", 1)[0]
+    if kind == "NATIONAL_ID":
+        return made.removeprefix("BSN ").removeprefix("NHS ").removeprefix("Aadhaar ")
+    if kind == "KEY":
+        return re.split(r"=|/services/", made)[-1]
+    return made
+
+
+FIRST = ("Anna", "Jan", "Zofia", "Piotr", "Camille", "Léa", "Hugo", "Jürgen", "Sabine", "Emily", "Oliver", "Grace")
+LAST = ("Kowalska", "Nowak", "Wiśniewski", "Dubois", "Lefèvre", "Müller", "Schneider", "Taylor", "Evans", "Walker")
+STREETS = (
+    "12 Baker Street, London",
+    "ul. Długa 7/3, Gdańsk",
+    "5 rue de la Paix, 75002 Paris",
+    "Hauptstraße 22, 10827 Berlin",
+)
+WORDS = ("sunflower", "liverpool", "dragon", "qwerty", "motdepasse", "haslo", "passwort", "letmein")
+
+# What redaction does not look for. Measured too, so that nobody is promised it.
+MISSED = {
+    "BARE_PHONE": lambda draw: "6" + some(draw, DIGITS, 8),
+    "PASSWORD": lambda draw: f"{draw.choice(WORDS)}{draw.randint(1, 9999)}",
+    "NAME": lambda draw: f"{draw.choice(FIRST)} {draw.choice(LAST)}",
+    "STREET": lambda draw: draw.choice(STREETS),
+}

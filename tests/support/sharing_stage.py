@@ -74,9 +74,16 @@ class Person:
             "recipient": recipient,
             "policy_version": text["version"],
             "policy_hash": text["sha256"],
+            "language": text["language"],
             "age_affirmed": True,
             "purposes": state["purposes"],
+            "unframed": self.unframed(),
         }
+
+    def unframed(self) -> str:
+        """The token of a page that nobody covers, as the page's hidden frame gets it."""
+        shown = self.client.get("/privacy/unframed", headers={"Sec-Fetch-Dest": "iframe"})
+        return shown.text.split('data-token="')[1].split('"')[0]
 
     def grant(self, recipient: str = "acme") -> None:
         answer = self.post("grant", self.agreement(recipient))

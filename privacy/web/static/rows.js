@@ -1,0 +1,58 @@
+// "My shared data": every row as it left or would leave, its state, its receipt, and the way back.
+
+import { $, h } from "chat/dom.js";
+import { privacy } from "./api.js";
+import { day, t } from "./words.js";
+
+const PLACEHOLDER = /(\[[A-Z_]+_\d+\])/;
+const first = (messages) => messages[0].content.slice(0, 80) || "…";
+const text = (row) => (row.messages ? h("details", {}, h("summary", { text: first(row.messages) }), ...row.messages.map(said)) : null);
+
+export function said(message) {
+	const pieces = message.content.split(PLACEHOLDER).map((piece, index) => (index % 2 ? h("mark", { text: piece }) : piece));
+	return h("div", { class: "said", dir: "auto" }, h("b", { text: t(message.role === "user" ? "what_you_wrote" : "what_it_wrote") }), ...pieces);
+}
+
+/** `act(change, sentence)` makes the change and says the sentence. */
+export function drawRows(known, rows, waiting, act) {
+	if (!known) return $("rows").replaceChildren(h("li", { text: t("rows_looked_up") }));
+	if (!rows.length && !waiting.length) return $("rows").replaceChildren(h("li", { text: t("no_rows") }));
+	$("rows").replaceChildren(...waiting.map((row) => waitingRow(row, act)), ...rows.map((row) => sharedRow(row, act)));
+}
+
+function waitingRow(row, act) {
+	const keep = () => act(() => privacy.choose({ id: row.conversation, choice: "private" }), t("kept_private"));
+	return h(
+		"li",
+		{ "data-state": "waiting" },
+		h(
+			"div",
+			{ class: "row-head" },
+			h("span", {}, h("b", { text: row.recipient }), ` · ${t("row_waiting", { when: day(row.when) })}`),
+			h("button", { type: "button", class: "danger", text: t("keep_private"), "aria-label": t("keep_private_from", { who: row.recipient }), onclick: keep }),
+		),
+		text(row),
+	);
+}
+
+function sharedRow(row, act) {
+	const takeBack = () => act(() => privacy.remove(row.row), t("taken_back_row"));
+	const leaves = ["publish", "published"].includes(row.state);
+	const button = { type: "button", class: "danger", text: t("take_back"), "aria-label": t("take_back_from", { who: row.recipient }), onclick: takeBack };
+	return h(
+		"li",
+		{ "data-row": row.row, "data-state": row.state },
+		h("div", { class: "row-head" }, h("span", {}, h("b", { text: row.recipient }), ` · ${t(`row_${row.state}`)}`), leaves ? h("button", button) : null),
+		text(row),
+		h("div", { class: "receipt", text: receipt(row), title: `${row.row} ${row.hash} ${row.published_in ?? ""} ${row.retracted_in ?? ""}` }),
+	);
+}
+
+function receipt(row) {
+	const parts = [t("row_name", { row: row.row.slice(0, 12), dataset: row.dataset }), t("row_hash", { hash: row.hash.slice(0, 12) })];
+	if (row.published_at) parts.push(t("row_in", { when: day(row.published_at) }) + commit(row.published_in));
+	if (row.retracted_at) parts.push(t("row_out", { when: day(row.retracted_at) }) + commit(row.retracted_in));
+	return parts.join(", ");
+}
+
+const commit = (sha) => (sha ? ` (${t("row_commit", { commit: sha.slice(0, 12) })})` : "");
