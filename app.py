@@ -24,14 +24,16 @@ from chat.feedback import FeedbackBook
 from chat.generation import Generations
 from chat.hub import HubRepo, ModelLookup
 from chat.hush import hush
+from chat.library import Library
 from chat.models.catalog import Catalog, CatalogError
-from chat.service import ChatService
+from chat.service import ChatService, cache_salt
 from chat.settings import Settings, SettingsError
 from chat.store import Store
+from chat.titles import Titles
 from chat.visitors.asking import WhoIsAsking, answer_refusals
 from chat.visitors.oauth import Provider, SignIn
 from chat.visitors.sessions import Sessions, hub_whoami
-from chat.web import api, feedback, page, pages, routes
+from chat.web import api, feedback, lists, page, pages, routes
 from chat.web.account import account_routes
 from chat.web.live import LiveAnswers
 from privacy import MIGRATIONS as PRIVACY_MIGRATIONS
@@ -69,7 +71,9 @@ def build(
         environ=environ,
     )
     generations = Generations(store.checkpoint, time.monotonic)
-    service = ChatService(store, catalog, pool, generations, unavailable)
+    titles = Titles(store, pool, cache_salt)
+    service = ChatService(store, catalog, pool, generations, unavailable, titles)
+    library = Library(store, generations, titles, settings.retention_days, report=tell_operator)
     sessions = Sessions(db, clock, hub_whoami(settings.hf_endpoint))
 
     repo, every = private_repo(settings), settings.sync_seconds
@@ -82,11 +86,13 @@ def build(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.start()
+        await library.start()
         await pool.warm(catalog.default)
         tasks = [
             asyncio.create_task(backup.run()),
             asyncio.create_task(sharing.run(backup.restored, every, tell_operator)),
             asyncio.create_task(expire_forever(sessions, service, clock)),
+            asyncio.create_task(library.run()),
         ]
         # On an empty disk a returning browser is a stranger until its owner is back.
         with suppress(TimeoutError):
@@ -112,6 +118,7 @@ def build(
     book = FeedbackBook(db, clock)
     app.include_router(routes.router(service, LiveAnswers(generations), book))
     app.include_router(feedback.feedback_routes(book))
+    app.include_router(lists.list_routes(library))
     app.include_router(privacy_routes.router(desk))
     privacy_page.mount(app, facts_of(settings), keeping_of(settings), routes.models_as_json(service), desk.minimum_age)
     app.include_router(pages.router(lambda: routes.models_as_json(service), facts_of(settings)))

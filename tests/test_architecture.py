@@ -20,7 +20,7 @@ ALLOWED = {
     "vllm": (),
     "torch": (),
     "sqlite3": (
-        *(f"chat/{name}.py" for name in ("db", "stored", "store", "lists", "search", "deletions", "retention")),
+        *(f"chat/{name}.py" for name in ("db", "stored", "store", "lists", "library", "search", "retention")),
         *(f"chat/{name}.py" for name in ("branches", "feedback", "visitors/sessions", "backup", "backup_rows")),
         *(
             f"privacy/{name}.py"
