@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from chat.backup import Backup, PublicDataset
 from chat.dataset_repo import DatasetRepo, Denied, FolderRepo, RepoError
 from chat.db import MIGRATIONS, Database, DatabaseError
+from chat.defaults import OwnDefaults
 from chat.engines.machine import Machine
 from chat.engines.pool import EnginePool, build_server
 from chat.feedback import FeedbackBook
@@ -33,7 +34,7 @@ from chat.titles import Titles
 from chat.visitors.asking import WhoIsAsking, answer_refusals
 from chat.visitors.oauth import Provider, SignIn
 from chat.visitors.sessions import Sessions, hub_whoami
-from chat.web import api, feedback, lists, page, pages, routes
+from chat.web import api, defaults, feedback, lists, page, pages, routes
 from chat.web.account import account_routes
 from chat.web.live import LiveAnswers
 from privacy import MIGRATIONS as PRIVACY_MIGRATIONS
@@ -118,6 +119,7 @@ def build(
     book = FeedbackBook(db, clock)
     app.include_router(routes.router(service, LiveAnswers(generations), book))
     app.include_router(feedback.feedback_routes(book))
+    app.include_router(defaults.defaults_routes(OwnDefaults(db, clock), service))
     app.include_router(lists.list_routes(library))
     app.include_router(privacy_routes.router(desk))
     privacy_page.mount(app, facts_of(settings), keeping_of(settings), routes.models_as_json(service), desk.minimum_age)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from chat import formats
 from chat.dataset_repo import blob_id
+from chat.defaults import move as move_defaults
 from chat.formats import SavedConversation, SavedFeedback, SavedMessage, SavedOwner, SavedTombstone
 
 DAY = 86400.0
@@ -304,6 +305,9 @@ def _owner(db: sqlite3.Connection, owner: str) -> SavedOwner | None:
         "SELECT hex(token_hash) AS token_hash, expires_at FROM ended_sessions WHERE owner = ? ORDER BY token_hash",
         (owner,),
     )
+    defaults = db.execute(
+        "SELECT model, params, system_prompt, set_at FROM own_defaults WHERE owner = ? ORDER BY model", (owner,)
+    )
     return SavedOwner(
         owner=owner,
         kind=row["kind"],
@@ -314,6 +318,7 @@ def _owner(db: sqlite3.Connection, owner: str) -> SavedOwner | None:
         sessions=[dict(session) for session in sessions],
         keys=[dict(key) for key in keys],
         ended=[dict(session) for session in ended],
+        defaults=[{name: _plain(name, row[name]) for name in row.keys()} for row in defaults],
     )
 
 
@@ -425,6 +430,14 @@ def merge_owner(db: sqlite3.Connection, saved: SavedOwner) -> None:
             " ON CONFLICT (key_hash) DO UPDATE SET revoked_at = coalesce(revoked_at, excluded.revoked_at)",
             (bytes.fromhex(key.key_hash), key.id, stays, key.name, key.created_at, key.revoked_at),
         )
+    for default in saved.defaults:
+        params = json.dumps(default.params) if default.params is not None else None
+        db.execute(
+            "INSERT INTO own_defaults (owner, model, params, system_prompt, set_at) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET params = excluded.params, system_prompt = excluded.system_prompt,"
+            " set_at = excluded.set_at WHERE excluded.set_at > set_at",
+            (stays, default.model, params, default.system_prompt, default.set_at),
+        )
     # What the file lacks, or holds of somebody who is now another, is written anew; else it is as it should be.
     if _owner(db, saved.owner) == saved:
         db.execute("DELETE FROM stale_accounts WHERE owner = ?", (saved.owner,))
@@ -448,6 +461,7 @@ def _merge_account(db: sqlite3.Connection, saved: SavedOwner) -> str:
     goes = row["id"] if first == saved.owner else saved.owner
     for table in ("sessions", "ended_sessions", "api_keys"):
         db.execute(f"UPDATE {table} SET owner = ? WHERE owner = ?", (first, goes))
+    move_defaults(db, goes, first)
     db.execute("UPDATE conversations SET owner = ?, revision = revision + 1 WHERE owner = ?", (first, goes))
     if goes == row["id"]:
         db.execute("UPDATE accounts SET owner = ? WHERE owner = ?", (first, goes))

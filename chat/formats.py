@@ -109,6 +109,15 @@ class SavedKey(_Line):
     revoked_at: float | None
 
 
+class SavedDefault(_Line):
+    """What the owner's new conversations with a model begin with; `params` None: forgotten."""
+
+    model: str
+    params: dict[str, Any] | None
+    system_prompt: str
+    set_at: float
+
+
 class SavedAccount(_Line):
     hub_id: str
     name: str
@@ -126,6 +135,7 @@ class SavedOwner(_Line):
     sessions: tuple[SavedSession, ...]
     keys: tuple[SavedKey, ...]
     ended: tuple[SavedEnd, ...] = ()
+    defaults: tuple[SavedDefault, ...] = ()
 
 
 class SavedTombstone(_Line):

@@ -118,6 +118,9 @@ MATRIX: tuple[Row, ...] = (
     all_may("GET", "/api/retention"),
     all_may("PUT", "/api/retention", json={"days": 30}),
     all_may("GET", "/api/models"),
+    all_may("GET", "/api/defaults"),
+    all_may("PUT", "/api/defaults", json={"model": "parley-starter", "params": {}}),
+    all_may("DELETE", "/api/defaults", query={"model": "parley-starter"}),
     all_may("GET", "/api/status"),
     # Consent. Sharing is not set up on this stage: who may ask is told that there is nobody to agree with.
     all_may("GET", "/api/privacy/state"),

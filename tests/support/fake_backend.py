@@ -282,6 +282,10 @@ def app(backend: FakeBackend) -> FastAPI:
     async def models() -> Any:
         return {"models": backend.models}
 
+    @app.get("/api/defaults")
+    async def defaults() -> Any:
+        return {"defaults": {}}
+
     @app.get("/api/status")
     async def status(model: str = "starter") -> Any:
         return backend.status
