@@ -99,8 +99,13 @@ export class Search {
 		return link;
 	}
 
-	/** Arrows go through what was found; Enter in the box opens the first. */
+	/** Arrows go through what was found; Enter in the box opens the first; Escape closes. */
 	move(event) {
+		if (event.key === "Escape" && !event.isComposing) {
+			// Else the browser would only empty the box.
+			event.preventDefault();
+			return this.dialog.close();
+		}
 		const links = [...this.results.querySelectorAll("a")];
 		if (event.key === "Enter" && event.target === this.input && !event.isComposing) links[0]?.click();
 		const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
