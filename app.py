@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from chat.backup import Backup, PublicDataset
 from chat.dataset_repo import DatasetRepo, Denied, FolderRepo, RepoError
 from chat.db import MIGRATIONS, Database, DatabaseError
+from chat.defaults import OwnDefaults
 from chat.engines.machine import Machine
 from chat.engines.pool import EnginePool, build_server
 from chat.everything import conversations_of
@@ -27,16 +28,18 @@ from chat.generation import Generations
 from chat.hub import HubRepo
 from chat.hush import hush
 from chat.lease import Lease
+from chat.library import Library
 from chat.models.catalog import Catalog, CatalogError
 from chat.models.lookup import ModelLookup
 from chat.scrub import scrub_forever
-from chat.service import ChatService
+from chat.service import ChatService, cache_salt
 from chat.settings import Settings, SettingsError
 from chat.store import Store
+from chat.titles import Titles
 from chat.visitors.asking import WhoIsAsking, answer_refusals
 from chat.visitors.oauth import Provider, SignIn
 from chat.visitors.sessions import DAY, LIFETIME, Sessions, hub_whoami
-from chat.web import api, feedback, page, pages, routes
+from chat.web import api, defaults, feedback, lists, page, pages, routes
 from chat.web.account import account_routes
 from chat.web.live import LiveAnswers
 from privacy import MIGRATIONS as PRIVACY_MIGRATIONS
@@ -77,7 +80,9 @@ def build(
         environ=environ,
     )
     generations = Generations(store.checkpoint, time.monotonic)
-    service = ChatService(store, catalog, pool, generations, unavailable)
+    titles = Titles(store, pool, cache_salt)
+    service = ChatService(store, catalog, pool, generations, unavailable, titles)
+    library = Library(store, generations, titles, settings.retention_days, report=tell_operator)
     sessions = Sessions(db, clock, hub_whoami(settings.hf_endpoint))
 
     repo, every = private_repo(settings), settings.sync_seconds
@@ -115,12 +120,14 @@ def build(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.start()
         await sharing.begin()
+        await library.start()
         await pool.warm(catalog.default)
         tasks = [
             asyncio.create_task(backup.run()),
             asyncio.create_task(sharing.run(backup.restored, every, tell_operator)),
             asyncio.create_task(expire_forever(sessions, service, clock)),
             asyncio.create_task(scrub_forever(db)),
+            asyncio.create_task(library.run()),
         ]
         # On an empty disk a returning browser is a stranger until its owner is back.
         with suppress(TimeoutError):
@@ -147,6 +154,8 @@ def build(
     book = FeedbackBook(db, clock)
     app.include_router(routes.router(service, LiveAnswers(generations), book))
     app.include_router(feedback.feedback_routes(book))
+    app.include_router(defaults.defaults_routes(OwnDefaults(db, clock), service))
+    app.include_router(lists.list_routes(library))
     app.include_router(privacy_routes.router(desk))
     app.include_router(everything.router(desk, lambda owner: conversations_of(db, owner)))
     privacy_page.mount(app, place_of(settings, rules, routes.models_as_json(service)), desk.unframed)

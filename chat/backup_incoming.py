@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from chat import formats
 from chat.backup_rows import conversation, mark_accounts, mark_part, owner_line, set_state, state
+from chat.defaults import move as move_defaults
 from chat.formats import SavedConversation, SavedMessage, SavedOwner, SavedTombstone
 
 CUT_OFF = "The app was moved while this answer was written. What had been saved is kept; try again for a whole one."
@@ -88,6 +89,14 @@ def merge_owner(db: sqlite3.Connection, saved: SavedOwner) -> None:
             " min(coalesce(revoked_at, excluded.revoked_at), coalesce(excluded.revoked_at, revoked_at))",
             (bytes.fromhex(key.key_hash), key.id, stays, key.name, key.created_at, key.revoked_at),
         )
+    for default in saved.defaults:
+        params = json.dumps(default.params) if default.params is not None else None
+        db.execute(
+            "INSERT INTO own_defaults (owner, model, params, system_prompt, set_at) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET params = excluded.params, system_prompt = excluded.system_prompt,"
+            " set_at = excluded.set_at WHERE excluded.set_at > set_at",
+            (stays, default.model, params, default.system_prompt, default.set_at),
+        )
     # What the file lacks, or holds of somebody who is now another, is written anew; else it is as it should be.
     if owner_line(db, saved.owner) == saved:
         db.execute("DELETE FROM stale_accounts WHERE owner = ?", (saved.owner,))
@@ -111,6 +120,7 @@ def _merge_account(db: sqlite3.Connection, saved: SavedOwner) -> str:
     goes = row["id"] if first == saved.owner else saved.owner
     for table in ("sessions", "ended_sessions", "api_keys"):
         db.execute(f"UPDATE {table} SET owner = ? WHERE owner = ?", (first, goes))
+    move_defaults(db, goes, first)
     db.execute("UPDATE conversations SET owner = ?, revision = revision + 1 WHERE owner = ?", (first, goes))
     if goes == row["id"]:
         db.execute("UPDATE accounts SET owner = ? WHERE owner = ?", (first, goes))

@@ -137,6 +137,9 @@ def owner_line(db: sqlite3.Connection, owner: str) -> SavedOwner | None:
         "SELECT hex(token_hash) AS token_hash, expires_at FROM ended_sessions WHERE owner = ? ORDER BY token_hash",
         (owner,),
     )
+    defaults = db.execute(
+        "SELECT model, params, system_prompt, set_at FROM own_defaults WHERE owner = ? ORDER BY model", (owner,)
+    )
     return SavedOwner(
         owner=owner,
         kind=row["kind"],
@@ -147,6 +150,7 @@ def owner_line(db: sqlite3.Connection, owner: str) -> SavedOwner | None:
         sessions=[dict(session) for session in sessions],
         keys=[dict(key) for key in keys],
         ended=[dict(session) for session in ended],
+        defaults=[{name: _plain(name, row[name]) for name in default.keys()} for default in defaults],
     )
 
 

@@ -110,6 +110,15 @@ class SavedKey(Line):
     revoked_at: float | None
 
 
+class SavedDefault(Line):
+    """What the owner's new conversations with a model begin with; `params` None: forgotten."""
+
+    model: str
+    params: dict[str, Any] | None
+    system_prompt: str
+    set_at: float
+
+
 class SavedAccount(Line):
     hub_id: str
     name: str
@@ -127,6 +136,7 @@ class SavedOwner(Line):
     sessions: tuple[SavedSession, ...]
     keys: tuple[SavedKey, ...]
     ended: tuple[SavedEnd, ...] = ()
+    defaults: tuple[SavedDefault, ...] = ()
 
 
 class SavedTombstone(Line):

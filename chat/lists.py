@@ -115,7 +115,7 @@ class Lists:
 
         def write(db: sqlite3.Connection) -> tuple[int, list[str]]:
             running = _running(db, which, values)
-            deleted = _bury(db, which, values, now)
+            deleted = bury(db, which, values, now)
             if id is not None and not deleted:
                 raise NotFound
             return deleted, running
@@ -171,7 +171,7 @@ class Lists:
                 (now if due is None else due, limit),
             ).fetchall()
             for row in rows:
-                _bury(db, "id = ?", [row["id"]], now)
+                bury(db, "id = ?", [row["id"]], now)
             return len(rows)
 
         return await self.db.write(write)
@@ -185,7 +185,8 @@ def _running(db: sqlite3.Connection, which: str, values: list) -> list[str]:
     return [row["id"] for row in rows]
 
 
-def _bury(db: sqlite3.Connection, which: str, values: list, now: float) -> int:
+def bury(db: sqlite3.Connection, which: str, values: list, now: float) -> int:
+    """Delete the conversations that `which` (SQL) names; tombstones stand in their place. Returns how many."""
     db.execute(
         f"INSERT INTO tombstones (conversation, owner, deleted_at) SELECT id, owner, ? FROM conversations WHERE {which}",
         [now, *values],

@@ -221,6 +221,14 @@ VARIABLES: tuple[Variable, ...] = (
         _number(0, 8760),
     ),
     Variable(
+        "RETENTION_DAYS",
+        "none",
+        "Days after its last message when a conversation is deleted. Visitors may choose fewer for theirs. Without it, "
+        "conversations stay until somebody deletes them.",
+        "Use a whole number from 1 to 3650.",
+        _whole(1, 3650),
+    ),
+    Variable(
         "SYNC_SECONDS",
         "60",
         "Seconds between two commits to STORE_DATASET.",
@@ -295,6 +303,7 @@ class Settings:
     share_namespace: str | None = None
     share_prefix: str = "parley"
     quiet_hours: float = 72.0
+    retention_days: int | None = None
     sync_seconds: float = 60.0
     minimum_age: int = 18
     contact: str | None = None

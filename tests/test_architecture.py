@@ -25,7 +25,7 @@ ALLOWED = {
     "vllm": (),
     "torch": (),
     "sqlite3": (
-        *(f"chat/{name}.py" for name in ("db", "stored", "store", "lists", "search", "deletions", "retention")),
+        *(f"chat/{name}.py" for name in ("db", "stored", "store", "lists", "library", "search", "retention")),
         *(f"chat/{name}.py" for name in ("branches", "feedback", "visitors/sessions", "backup", "purging", "scrub")),
         *(f"chat/{name}.py" for name in ("write_ahead_rows",)),
         *(f"chat/backup_{name}.py" for name in ("rows", "outgoing", "incoming", "reader")),

@@ -114,7 +114,15 @@ MATRIX: tuple[Row, ...] = (
     owner_only("PATCH", "/api/conversations/{id}", json={"title": "new"}, fill=CONVERSATION),
     owner_only("DELETE", "/api/conversations/{id}", fill=CONVERSATION),
     all_may("DELETE", "/api/conversations"),
+    owner_only("POST", "/api/conversations/delete", json={"ids": ["{conversation}"]}),
+    all_may("POST", "/api/deletions/{id}/undo", 404, fill={"id": "{random}"}),  # another's: tests/test_lists.py
+    all_may("POST", "/api/search", json={"query": SECRET_TEXT}),
+    all_may("GET", "/api/retention"),
+    all_may("PUT", "/api/retention", json={"days": 30}),
     all_may("GET", "/api/models"),
+    all_may("GET", "/api/defaults"),
+    all_may("PUT", "/api/defaults", json={"model": "parley-starter", "params": {}}),
+    all_may("DELETE", "/api/defaults", query={"model": "parley-starter"}),
     all_may("GET", "/api/status"),
     # Consent. Sharing is not set up on this stage: who may ask is told that there is nobody to agree with.
     all_may("GET", "/api/privacy/state"),

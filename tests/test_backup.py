@@ -17,8 +17,9 @@ from huggingface_hub import HfApi
 from chat import backup as backups
 from chat import formats
 from chat.backup import PublicDataset
-from chat.conversation import Written
+from chat.conversation import SamplingParams, Written
 from chat.dataset_repo import Conflict, Denied, Doubtful, FolderRepo, Unreachable
+from chat.defaults import OwnDefault, OwnDefaults
 from chat.feedback import Feedback, FeedbackBook
 from chat.hub import HubRepo
 from chat.retrying import LONGEST_WAIT
@@ -103,6 +104,10 @@ async def lived_in(world: World) -> Machine:
     await machine.db.write(
         lambda db: db.execute("INSERT INTO sessions VALUES (?, ?, 'cookie', 1.0, 2.0, 9e9)", (b"s" * 32, owner_of(1)))
     )
+    defaults = OwnDefaults(machine.db, machine.clock)
+    await defaults.set(owner, "starter", OwnDefault(SamplingParams(temperature=0.1, seed=3), "Be\tbrief, ząb."))
+    await defaults.set(owner, "poet", OwnDefault(SamplingParams(), "A secret."))
+    await defaults.forget(owner, "poet")
     await machine.owner("a" * 32, "account")
     await machine.db.write(
         lambda db: db.execute("INSERT INTO accounts VALUES (?, 'hub-1', 'grace', ?, 5.0)", ("a" * 32, '[{"id": "1"}]'))

@@ -211,7 +211,6 @@ async def test_another_owner_can_do_nothing_with_a_conversation(app):
         app.service.send(OTHER, found.id, "intruder"),
         app.service.retry(OTHER, answer.id),
         app.service.stop_answer(OTHER, answer.id),
-        app.service.rename(OTHER, found.id, "stolen"),
         app.service.delete(OTHER, found.id),
     ):
         with pytest.raises(NotFound):
@@ -235,15 +234,6 @@ async def test_all_conversations_of_one_owner_are_deleted(app):
     await app.service.send(OTHER, None, "mine")
     assert await app.service.delete(OWNER) == 2
     assert len((await app.store.conversations(OTHER))[0]) == 1
-
-
-@pytest.mark.parametrize(
-    ("title", "sentence"), [("  ", "at least one character"), ("x" * 201, "at most 200"), ("\ud83d", "cannot be kept")]
-)
-async def test_a_title_that_cannot_be_is_refused(app, title, sentence):
-    found, _ = await say(app, "one")
-    with pytest.raises(BadInput, match=sentence):
-        await app.service.rename(OWNER, found.id, title)
 
 
 async def test_after_a_crash_the_running_answer_is_interrupted(app):

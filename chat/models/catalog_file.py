@@ -80,6 +80,7 @@ class ModelEntry:
     provider: str | None = None
     engine_args: Mapping[str, Any] = field(default_factory=dict)
     reasoning: bool = False
+    titles: bool = True
     unavailable: str | None = None
     stated: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
@@ -201,6 +202,7 @@ class _Row(BaseModel):
     provider: str | None = None
     engine_args: dict[str, Any] = {}
     reasoning: bool = False
+    titles: bool = True
     unavailable: str | None = None
 
 

@@ -19,6 +19,7 @@ from typing import Literal
 
 from cachetools import TTLCache
 
+from chat import defaults
 from chat.db import Database
 from chat.visitors.visitor import (
     Account,
@@ -410,5 +411,6 @@ def _move(db: sqlite3.Connection, old: str, new: str) -> int:
         " AND conversation IN (SELECT id FROM conversations WHERE owner = ?)",
         (old,),
     )
+    defaults.move(db, old, new)
     sql = "UPDATE conversations SET owner = ?, revision = revision + 1 WHERE owner = ?"
     return db.execute(sql, (new, old)).rowcount

@@ -84,6 +84,7 @@ def mount(app: FastAPI, blocks: gr.Blocks, **options: Any) -> FastAPI:
     app.mount(assets_path(), _Files(directory=STATIC), name="parley-static")
     head = (
         f'<link rel="stylesheet" href="{assets_path()}/parley.css">'
+        f'<link rel="stylesheet" href="{assets_path()}/lists.css">'
         f'<script type="module" src="{assets_path()}/main.js"></script>'
     )
     defaults: dict[str, Any] = {
@@ -156,6 +157,7 @@ def _settings() -> None:
     )
     widgets = {"system_prompt": prompt, **{name: _widget(name) for name in RANGES}}
     reset = gr.Button("Back to this model's defaults", elem_id="p-reset", size="sm")
+    _piece("p-own", "own_defaults")
     reset.click(None, None, None, js="() => { window.parley?.settings?.reset(); }", **_IN_THE_BROWSER)
     bridge = gr.HTML(html_template="<span></span>", elem_id="p-bridge", js_on_load=BRIDGE, apply_default_css=False)
     bridge.submit(

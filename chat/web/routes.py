@@ -84,10 +84,6 @@ class NewAnswer(Body):
     params: dict[str, int | float | None] = {}
 
 
-class NewTitle(Body):
-    title: str
-
-
 def router(service: ChatService, live: LiveAnswers, book: FeedbackBook) -> APIRouter:
     """The routes under /api that a conversation needs. `book`: what its owner thinks of the answers, shown beside them."""
     routes = APIRouter(prefix="/api")
@@ -130,14 +126,6 @@ def router(service: ChatService, live: LiveAnswers, book: FeedbackBook) -> APIRo
     async def stop(request: Request, id: str) -> dict[str, Any]:
         return {"answer": message_as_json(await service.stop_answer(owner_of(request), id))}
 
-    @routes.get("/conversations")
-    async def conversations(request: Request, before: str | None = None) -> dict[str, Any]:
-        try:
-            items, following = await service.store.conversations(owner_of(request), before)
-        except ValueError:
-            raise BadInput("This page of the list cannot be found. Reload the page.") from None
-        return {"items": [conversation_as_json(item) for item in items], "next": following}
-
     @routes.get("/conversations/{id}")
     async def conversation(request: Request, id: str, before: str | None = None) -> dict[str, Any]:
         owner = owner_of(request)
@@ -148,18 +136,6 @@ def router(service: ChatService, live: LiveAnswers, book: FeedbackBook) -> APIRo
             lambda: [message_as_json(message, given.get(message.id)) for message in messages]
         )
         return {"conversation": conversation_as_json(found), "messages": shown, "earlier": earlier}
-
-    @routes.patch("/conversations/{id}")
-    async def rename(request: Request, id: str, new: NewTitle) -> dict[str, Any]:
-        return {"conversation": conversation_as_json(await service.rename(owner_of(request), id, new.title))}
-
-    @routes.delete("/conversations/{id}")
-    async def delete(request: Request, id: str) -> dict[str, Any]:
-        return {"deleted": await service.delete(owner_of(request), id)}
-
-    @routes.delete("/conversations")
-    async def delete_all(request: Request) -> dict[str, Any]:
-        return {"deleted": await service.delete(owner_of(request))}
 
     @routes.get("/models")
     async def models() -> dict[str, Any]:
@@ -198,6 +174,8 @@ def conversation_as_json(conversation: StoredConversation) -> dict[str, Any]:
         "system_prompt": conversation.system_prompt,
         "params": conversation.params.as_dict(),
         "updated_at": conversation.updated_at,
+        "pinned": conversation.pinned,
+        "archived": conversation.archived,
         "running": conversation.running,
     }
 

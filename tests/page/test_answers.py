@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.support.app_process import AppProcess
 from tests.support.browser import DESKTOP, PHONE
-from tests.support.page import Visitor, answers, no_sideways_scroll, ready
+from tests.support.page import Visitor, answers, no_sideways_scroll, ready, slider
 
 SIZES = [
     pytest.param({"viewport": DESKTOP}, id="desktop"),
@@ -201,3 +201,82 @@ def test_nobody_else_sees_or_changes_a_rating(come: Callable[..., Visitor]) -> N
     assert told == 404
     again(page)
     expect(page.get_by_role("button", name="Good answer")).to_have_attribute("aria-pressed", "true")
+
+
+# Settings
+
+
+def settings(page: Page) -> None:
+    if not page.evaluate("document.body.classList.contains('p-settings-open')"):
+        page.get_by_role("button", name="Settings", exact=True).click()
+
+
+def new_chat(page: Page, phone: bool) -> None:
+    if phone:
+        page.get_by_role("button", name="Close the settings").click()
+        page.locator("#p-new-phone").click()
+    else:
+        page.locator("#p-new").click()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_settings_and_system_prompt_are_remembered_for_a_conversation_after_a_reload(
+    come: Callable[..., Visitor], size: dict[str, Any]
+) -> None:
+    page = come(**size).open()
+    settings(page)
+    slider(page, "Temperature").fill("1.3")
+    page.get_by_label("System prompt").fill("Speak like a pirate.")
+    page.get_by_role("button", name="Close the settings").click()
+    ask(page, "/say Aye.")
+    settled(page)
+    again(page)
+    settings(page)
+    expect(slider(page, "Temperature")).to_have_value("1.3")
+    expect(page.get_by_label("System prompt")).to_have_value("Speak like a pirate.")
+    new_chat(page, "is_mobile" in size)
+    settings(page)
+    expect(slider(page, "Temperature")).to_have_value("0.7")
+    expect(page.get_by_label("System prompt")).to_have_value("")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_visitors_own_default_begins_every_new_conversation_until_it_is_forgotten(
+    come: Callable[..., Visitor], size: dict[str, Any]
+) -> None:
+    visitor = come(**size)
+    page = visitor.open()
+    settings(page)
+    slider(page, "Top-k").fill("40")
+    page.get_by_label("System prompt").fill("Be brief.")
+    page.get_by_role("button", name=re.compile("^Use as my default for ")).click()
+    expect(page.locator("#p-own-say")).to_contain_text("begin with your own settings")
+    assert no_sideways_scroll(page)
+    page.get_by_role("button", name="Close the settings").click()
+    ask(page, "/say One.")
+    settled(page)
+    # On another page of the same visitor, and after a reload: the server has it.
+    page = visitor.open()
+    settings(page)
+    expect(slider(page, "Top-k")).to_have_value("40")
+    expect(page.get_by_label("System prompt")).to_have_value("Be brief.")
+    page.get_by_role("button", name="Back to this model's defaults").click()
+    expect(slider(page, "Top-k")).to_have_value("0")
+    page.get_by_role("button", name="Forget mine").click()
+    expect(page.locator("#p-own-say")).to_contain_text("begin with the model's own settings")
+    expect(page.get_by_role("button", name="Forget mine")).to_be_hidden()
+    page = visitor.open()
+    settings(page)
+    expect(slider(page, "Top-k")).to_have_value("0")
+    expect(page.get_by_label("System prompt")).to_have_value("")
+    assert come(**size).open().evaluate("fetch('/api/defaults').then((r) => r.json())") == {"defaults": {}}
+
+
+def test_a_default_that_cannot_be_kept_says_so(come: Callable[..., Visitor]) -> None:
+    visitor = come()
+    page = visitor.open()
+    settings(page)
+    visitor.context.set_offline(True)
+    page.get_by_role("button", name=re.compile("^Use as my default for ")).click()
+    expect(page.locator("#p-own-say")).to_contain_text("cannot be reached")
+    expect(page.get_by_role("button", name="Forget mine")).to_be_hidden()

@@ -5,18 +5,43 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from playwright.sync_api import expect
+import pytest
+from playwright.sync_api import Page, expect
 
+from tests.support.browser import DESKTOP, PHONE
 from tests.support.fake_backend import FakeBackend
-from tests.support.page import Visitor, answers
+from tests.support.page import Visitor, answers, no_sideways_scroll
+
+DAY = 86400
 
 
-def test_conversations_are_grouped_by_day_and_opened(visit: Callable[..., Visitor], backend: FakeBackend) -> None:
+def rows(page: Page) -> list[str]:
+    return page.locator("#p-conversations li a").all_text_contents()
+
+
+def show_list(page: Page) -> None:
+    """On a phone the list is behind a button."""
+    if page.viewport_size["width"] < 800:
+        page.get_by_role("button", name="Conversations", exact=True).click()
+
+
+@pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
+def screen(request: pytest.FixtureRequest) -> dict[str, int]:
+    return request.param
+
+
+def test_conversations_are_grouped_by_date_and_opened(visit: Callable[..., Visitor], backend: FakeBackend) -> None:
     backend.conversation("Fresh", turns=[("Hi", "Hello **you**.")])
-    backend.conversation("Old", age=200 * 86400, turns=[("Hi", "Long ago.")])
+    backend.conversation("Of yesterday", age=DAY)
+    backend.conversation("Some days ago", age=4 * DAY)
+    backend.conversation("Weeks ago", age=20 * DAY)
+    backend.conversation("Old", age=200 * DAY, turns=[("Hi", "Long ago.")])
+    kept = backend.conversation("Important", age=400 * DAY)
+    backend.conversations[kept]["pinned"] = True
     page = visit().open()
     headings = page.locator("#p-conversations h2").all_text_contents()
-    assert headings[0] == "Today" and re.match(r"\w+ \d{4}", headings[1])
+    assert headings[:-1] == ["Pinned", "Today", "Yesterday", "Previous 7 days", "Previous 30 days"]
+    assert re.fullmatch(r"\w+ \d{4}", headings[-1])
     page.get_by_role("link", name="Old").click()
     expect(answers(page).locator(".md")).to_have_text("Long ago.")
     page.go_back()
@@ -35,18 +60,109 @@ def test_a_conversation_is_renamed_in_place(visit: Callable[..., Visitor], backe
     assert backend.conversations[id]["title"] == "A better name"
 
 
-def test_deleting_asks_first_and_leaves_the_conversation(visit: Callable[..., Visitor], backend: FakeBackend) -> None:
-    id = backend.conversation("Secret", turns=[("Hi", "Hello.")])
+def test_a_title_that_the_model_writes_appears_by_itself(visit: Callable[..., Visitor], backend: FakeBackend) -> None:
+    id = backend.conversation("First words of it", turns=[("Hi", "Hello.")])
+    backend.titling.add(id)
     page = visit().open(f"/#c={id}")
+    expect(page.locator("#p-title")).to_have_text("First words of it")
+    backend.conversations[id]["title"] = "Llamas"
+    backend.titling.clear()
+    expect(page.get_by_role("link", name="Llamas")).to_be_visible(timeout=10_000)
+    expect(page).to_have_title("Llamas · Parley")
+
+
+def test_a_conversation_is_pinned_and_archived_and_comes_back(
+    visit: Callable[..., Visitor], backend: FakeBackend, screen: dict[str, int]
+) -> None:
+    backend.conversation("Newer")
+    id = backend.conversation("Older", age=3 * DAY)
+    page = visit(viewport=screen).open()
+    show_list(page)
+    page.get_by_role("link", name="Older").hover()
+    page.get_by_role("button", name="More: Older").click()
+    page.get_by_role("menuitem", name="Pin").click()
+    expect(page.locator("#p-conversations h2").first).to_have_text("Pinned")
+    assert rows(page) == ["Older", "Newer"] and backend.conversations[id]["pinned"]
+    page.get_by_role("button", name="More: Older").click()
+    page.get_by_role("menuitem", name="Archive").click()
+    expect(page.locator("#p-toast")).to_contain_text("1 conversation archived.")
+    assert rows(page) == ["Newer"]
+    page.get_by_role("button", name="Archive", exact=True).click()
+    expect(page.locator("#p-archive-head")).to_be_visible()
+    expect(page.get_by_role("link", name="Older")).to_be_visible()
+    assert no_sideways_scroll(page)
+    page.get_by_role("link", name="Older").hover()
+    page.get_by_role("button", name="More: Older").click()
+    page.get_by_role("menuitem", name="Unarchive").click()
+    page.get_by_role("button", name="Back to the list").click()
+    expect(page.get_by_role("link", name="Older")).to_be_visible()
+
+
+def test_the_menu_of_a_row_is_worked_with_the_keyboard(visit: Callable[..., Visitor], backend: FakeBackend) -> None:
+    backend.conversation("Talk")
+    page = visit().open()
+    page.get_by_role("button", name="More: Talk").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("menuitem", name="Pin")).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("menuitem", name="Archive")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator("#p-row-menu")).to_be_hidden()
+    expect(page.get_by_role("button", name="More: Talk")).to_be_focused()
+
+
+def test_a_deleted_conversation_is_left_and_can_be_brought_back(
+    visit: Callable[..., Visitor], backend: FakeBackend, screen: dict[str, int]
+) -> None:
+    id = backend.conversation("Secret", turns=[("Hi", "Hello.")])
+    backend.conversation("Other", age=60)
+    page = visit(viewport=screen).open(f"/#c={id}")
+    show_list(page)
     page.get_by_role("link", name="Secret").hover()
     page.get_by_role("button", name="Delete: Secret").click()
-    page.get_by_role("button", name="Cancel").click()
-    assert id in backend.conversations
-    page.get_by_role("button", name="Delete: Secret").click()
-    page.get_by_role("button", name="Delete", exact=True).click()
-    expect(page.locator("#p-start")).to_be_visible()
     expect(page.locator(".turn")).to_have_count(0)
-    assert id not in backend.conversations
+    assert rows(page) == ["Other"] and id not in backend.conversations
+    expect(page.locator("#p-toast")).to_contain_text("1 conversation deleted.")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("link", name="Secret")).to_be_visible()
+    expect(answers(page).locator(".md")).to_have_text("Hello.")
+    expect(page.locator("#p-toast")).to_be_hidden()
+
+
+def test_the_way_back_goes_when_its_time_is_over(visit: Callable[..., Visitor], backend: FakeBackend) -> None:
+    backend.undo_seconds = 1.5
+    backend.conversation("Secret")
+    page = visit().open()
+    page.get_by_role("link", name="Secret").hover()
+    page.get_by_role("button", name="Delete: Secret").click()
+    expect(page.get_by_role("button", name="Undo")).to_be_visible()
+    expect(page.locator("#p-toast")).to_be_hidden(timeout=5000)
+
+
+def test_several_are_selected_deleted_and_brought_back(
+    visit: Callable[..., Visitor], backend: FakeBackend, screen: dict[str, int]
+) -> None:
+    for number in range(5):
+        backend.conversation(f"Talk {number}", age=60 * number)
+    page = visit(viewport=screen).open()
+    show_list(page)
+    page.get_by_role("button", name="Select", exact=True).click()
+    expect(page.get_by_role("button", name="Delete", exact=True)).to_be_disabled()
+    page.get_by_label("Talk 1").check()
+    page.get_by_label("Talk 3").check()
+    expect(page.locator("#p-picked-count")).to_have_text("2 selected")
+    assert no_sideways_scroll(page)
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.locator("#p-toast")).to_contain_text("2 conversations deleted.")
+    expect(page.locator("#p-picked")).to_be_hidden()
+    assert rows(page) == ["Talk 0", "Talk 2", "Talk 4"]
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#p-conversations li")).to_have_count(5)
+    page.get_by_role("button", name="Select", exact=True).click()
+    page.get_by_role("button", name="All shown").click()
+    expect(page.locator("#p-picked-count")).to_have_text("5 selected")
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    expect(page.locator("#p-picked")).to_be_hidden()
 
 
 def test_a_long_conversation_opens_at_its_end_and_shows_the_rest_on_demand(

@@ -67,6 +67,7 @@ class Machine:
             "messages": "SELECT id, conversation, parent, role, content, created_at, surface, model, model_revision, params,"
             " state, finish_reason, error, kept, depth, settled_at, reasoning, reasoning_seconds,"
             " omitted, continued FROM messages",
+            "own_defaults": "SELECT owner, model, params, system_prompt, set_at FROM own_defaults",
             "feedback": "SELECT answer, rating, reasons, comment, given_at FROM feedback",
         }
 

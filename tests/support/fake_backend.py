@@ -132,6 +132,9 @@ class FakeBackend:
         self.messages: dict[str, list[dict[str, Any]]] = {}
         self.running: dict[str, Answer] = {}
         self.turns: list[dict[str, Any]] = []
+        self.deleted: dict[str, dict[str, dict[str, Any]]] = {}
+        self.undo_seconds = 10.0
+        self.titling: set[str] = set()
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.me: dict[str, Any] = {"signed_in": False, "name": None, "sign_in_url": "/login", "cookie": True}
         self.me["offer"] = None
@@ -156,7 +159,7 @@ class FakeBackend:
         id = f"c{next(self._ids)}"
         self.conversations[id] = {
             "id": id, "title": title, "model": "starter", "system_prompt": "", "params": MODELS[0]["defaults"],
-            "updated_at": self.now - age, "running": None,
+            "updated_at": self.now - age, "pinned": False, "archived": False, "running": None,
         }  # fmt: skip
         self.messages[id] = []
         for prompt, answer in turns:
@@ -282,6 +285,10 @@ def app(backend: FakeBackend) -> FastAPI:
     async def models() -> Any:
         return {"models": backend.models}
 
+    @app.get("/api/defaults")
+    async def defaults() -> Any:
+        return {"defaults": {}}
+
     @app.get("/api/status")
     async def status(model: str = "starter") -> Any:
         return backend.status
@@ -323,12 +330,17 @@ def app(backend: FakeBackend) -> FastAPI:
         backend.message(id)["feedback"] = None
         return {"feedback": None}
 
+    def as_listed(item: dict[str, Any]) -> dict[str, Any]:
+        return {**item, "titling": item["id"] in backend.titling}
+
     @app.get("/api/conversations")
-    async def conversations(before: str | None = None) -> Any:
-        items = sorted(backend.conversations.values(), key=lambda item: -item["updated_at"])
+    async def conversations(before: str | None = None, archived: bool = False) -> Any:
+        shown = [item for item in backend.conversations.values() if item["archived"] == archived]
+        items = sorted(shown, key=lambda item: (not item["pinned"], -item["updated_at"]))
         start = int(before or 0)
         following = start + 30
-        return {"items": items[start:following], "next": str(following) if following < len(items) else None}
+        page = [as_listed(item) for item in items[start:following]]
+        return {"items": page, "next": str(following) if following < len(items) else None}
 
     @app.get("/api/conversations/{id}")
     async def conversation(id: str, before: str | None = None) -> Any:
@@ -344,20 +356,34 @@ def app(backend: FakeBackend) -> FastAPI:
         }
 
     @app.patch("/api/conversations/{id}")
-    async def rename(id: str, new: dict[str, str]) -> Any:
-        backend.conversations[id]["title"] = new["title"]
-        return {"conversation": backend.conversations[id]}
+    async def change(id: str, new: dict[str, Any]) -> Any:
+        backend.conversations[id] |= new
+        return {"conversation": as_listed(backend.conversations[id])}
+
+    def delete(ids: list[str]) -> Any:
+        name = f"d{next(backend._ids)}"
+        backend.deleted[name] = {id: backend.conversations.pop(id) for id in ids}
+        return {"deleted": len(ids), "undo": {"id": name, "seconds": backend.undo_seconds} if ids else None}
 
     @app.delete("/api/conversations/{id}")
-    async def delete(id: str) -> Any:
-        del backend.conversations[id]
-        return {"deleted": 1}
+    async def delete_one(id: str) -> Any:
+        return delete([id])
+
+    @app.post("/api/conversations/delete")
+    async def delete_some(which: dict[str, list[str]]) -> Any:
+        return delete(which["ids"])
 
     @app.delete("/api/conversations")
     async def delete_all() -> Any:
-        deleted = len(backend.conversations)
-        backend.conversations.clear()
-        return {"deleted": deleted}
+        return delete(list(backend.conversations))
+
+    @app.post("/api/deletions/{id}/undo")
+    async def undo(id: str) -> Any:
+        if id not in backend.deleted:
+            return error(404, "not_found", "There is no such conversation here. It may have been deleted.")
+        back = backend.deleted.pop(id)
+        backend.conversations |= back
+        return {"restored": len(back)}
 
     @app.post("/api/offers/{answer}")
     async def offers(answer: str) -> Any:

@@ -43,6 +43,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from chat.titles import ASK
+
 SAYING = "Hello, this is the scripted engine speaking."
 OPTION = re.compile(r"(\w+)=(\S+)\s*")
 PHRASES = {400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 422: "Unprocessable Entity", 503: "Unavailable"}
@@ -75,6 +77,7 @@ class ScriptedEngine:
         port: int = 0,
         uds: Path | None = None,
         owned_by: str = "scripted",
+        title: str = "…",
     ) -> None:
         self.scenario = scenario
         self.model = model
@@ -83,6 +86,7 @@ class ScriptedEngine:
         self.port = port
         self.uds = uds
         self.owned_by = owned_by  # in /v1/models; vLLM says "vllm"
+        self.title = title  # what it says when it is asked for one; the default looks like none
         self.running = 0
         self.accepted = 0  # connections, ever
         self.log: list[Seen] = []
@@ -205,6 +209,8 @@ class _Connection(asyncio.Protocol):
                 self.reply(401, {"error": "Unauthorized"})
                 return
             last = next((message["content"] for message in reversed(messages) if message["role"] == "user"), "")
+            if last.startswith(ASK[:40]):
+                last = f"/say {server.title}"
             said = messages[-1]["content"] if body.get("continue_final_message") else ""
             self._task = asyncio.get_running_loop().create_task(_Script(self, path, body, last, said).play())
         elif path.endswith("/models"):
@@ -501,9 +507,15 @@ def main() -> None:
     parser.add_argument("--scenario", default="/say")
     parser.add_argument("--owned-by", default="scripted", help='"vllm": it shows itself as one')
     parser.add_argument("--context", type=int, default=4096)
+    parser.add_argument("--title", default="…", help="what it says when it is asked for one")
     given = parser.parse_args()
     server = ScriptedEngine(
-        given.scenario, port=given.port, uds=given.uds, owned_by=given.owned_by, context=given.context
+        given.scenario,
+        port=given.port,
+        uds=given.uds,
+        title=given.title,
+        owned_by=given.owned_by,
+        context=given.context,
     )
 
     async def run() -> None:

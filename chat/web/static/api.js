@@ -57,19 +57,33 @@ async function whoAmI() {
 const json = async (...args) => (await request(...args)).json();
 const part = encodeURIComponent;
 
+/** The part of an address after the question mark, of what is given. */
+function asked(values) {
+	const given = Object.entries(values).filter(([, value]) => value);
+	return given.length ? `?${new URLSearchParams(given)}` : "";
+}
+
 export const api = {
 	me: whoAmI,
 	models: () => json("GET", "/api/models"),
 	status: (model) => json("GET", `/api/status?model=${part(model)}`),
-	conversations: (before) => json("GET", `/api/conversations${before ? `?before=${part(before)}` : ""}`),
-	conversation: (id, before) => json("GET", `/api/conversations/${part(id)}${before ? `?before=${part(before)}` : ""}`),
+	conversations: (before, archived) => json("GET", `/api/conversations${asked({ before, archived })}`),
+	conversation: (id, before, until) => json("GET", `/api/conversations/${part(id)}${asked({ before, until })}`),
 	send: (turn) => json("POST", "/api/turns", turn),
 	retry: (answer, how) => json("POST", `/api/answers/${part(answer)}/retry`, how),
 	stop: (answer) => json("POST", `/api/answers/${part(answer)}/stop`, {}),
 	rate: (answer, feedback) => json("PUT", `/api/answers/${part(answer)}/feedback`, feedback),
 	unrate: (answer) => json("DELETE", `/api/answers/${part(answer)}/feedback`),
-	rename: (id, title) => json("PATCH", `/api/conversations/${part(id)}`, { title }),
+	defaults: () => json("GET", "/api/defaults"),
+	useAsDefault: (model, params, system_prompt) => json("PUT", "/api/defaults", { model, params, system_prompt }),
+	forgetDefault: (model) => json("DELETE", `/api/defaults?model=${part(model)}`),
+	change: (id, change) => json("PATCH", `/api/conversations/${part(id)}`, change),
 	remove: (id) => json("DELETE", `/api/conversations/${part(id)}`),
+	removeSome: (ids) => json("POST", "/api/conversations/delete", { ids }),
+	undo: (deletion) => json("POST", `/api/deletions/${part(deletion)}/undo`, {}),
+	search: (query, before, signal) => json("POST", "/api/search", { query, before }, { signal }),
+	retention: () => json("GET", "/api/retention"),
+	keepFor: (days) => json("PUT", "/api/retention", { days }),
 	removeAll: () => json("DELETE", "/api/conversations"),
 	claim: () => json("POST", "/api/offers/claim", {}),
 	decline: () => json("POST", "/api/offers/decline", {}),

@@ -8,6 +8,7 @@ import { Feedback } from "./feedback.js";
 import { draw } from "./icons.js";
 import { Models } from "./models.js";
 import { Readers } from "./readers.js";
+import { Search } from "./search.js";
 import { Settings, baseOf } from "./settings.js";
 import { Side } from "./side.js";
 import { theme } from "./theme.js";
@@ -35,8 +36,10 @@ class Page {
 		this.side = new Side({
 			problem,
 			renamed: (conversation) => this.renamed(conversation),
-			removed: (id) => id === this.conversation?.id && this.go(null),
+			removed: (ids) => ids.includes(this.conversation?.id) && this.go(null),
+			restored: (id) => this.go(id),
 		});
+		this.search = new Search((conversation, message) => this.goTo(conversation, message));
 		this.account = new Account({ problem, moved: () => this.side.refresh() });
 		$("p-new").addEventListener("click", () => this.newChat());
 		$("p-new-phone").addEventListener("click", () => this.newChat());
@@ -80,6 +83,29 @@ class Page {
 		if (!id) history.replaceState(null, "", location.pathname + location.search);
 	}
 
+	/** Open a conversation at one of its messages; null: at its end. */
+	async goTo(id, message) {
+		if (phone()) this.side.toggle(false);
+		this.wanted = message;
+		if (id === this.conversation?.id) await this.showWanted();
+		else this.go(id);
+	}
+
+	/** Bring the message that was asked for into view, with what stands between it and what is on the page. */
+	async showWanted() {
+		const mine = this.shown;
+		const wanted = this.wanted;
+		this.wanted = null;
+		while (wanted && !this.thread.find(wanted) && this.earlier) {
+			const { messages, earlier } = await api.conversation(this.conversation.id, this.earlier, wanted);
+			if (mine !== this.shown) return;
+			this.thread.prepend(messages);
+			this.earlier = earlier;
+			$("p-earlier").hidden = !earlier;
+		}
+		if (wanted) this.thread.point(wanted);
+	}
+
 	async open(id) {
 		if (id && id === this.conversation?.id) return;
 		const mine = ++this.shown;
@@ -109,6 +135,7 @@ class Page {
 			this.thread.show(found.messages);
 			this.sayWhoReads();
 			this.composer.set(this.thread.running ? "stop" : "send");
+			await this.showWanted();
 		} catch (error) {
 			if (mine !== this.shown) return;
 			if (error.status === 404) {
@@ -127,7 +154,7 @@ class Page {
 	}
 
 	renamed(conversation) {
-		if (conversation.id === this.conversation?.id) this.adopt({ ...this.conversation, title: conversation.title });
+		if (conversation.id === this.conversation?.id && conversation.title !== this.conversation.title) this.adopt({ ...this.conversation, title: conversation.title });
 	}
 
 	async showEarlier() {
@@ -152,7 +179,7 @@ class Page {
 
 	useModel(model) {
 		this.models.show(model);
-		this.settings.defaults = model?.defaults ?? {};
+		this.settings.of(model);
 		this.sayWhoReads();
 	}
 

@@ -21,7 +21,8 @@ export class Models {
 	}
 
 	async load() {
-		this.all = (await api.models()).models;
+		const [{ models }, { defaults }] = await Promise.all([api.models(), api.defaults()]);
+		this.all = models.map((model) => ({ ...model, own: defaults[model.name] ?? null }));
 	}
 
 	get(name) {

@@ -1,7 +1,8 @@
 // The settings panel. Its widgets are Gradio's. They are read from the page as they change, at once, so that the very next
 // Enter carries them; `bridge()` makes Gradio ask `values()` for all of them. Neither asks the server.
 
-import { $, phone, stored } from "./dom.js";
+import { api } from "./api.js";
+import { $, announce, phone, stored } from "./dom.js";
 
 const WIDGETS = ["system_prompt", "temperature", "top_p", "top_k", "max_tokens", "repetition_penalty", "seed"];
 const NAMES = WIDGETS.slice(1);
@@ -25,7 +26,51 @@ export class Settings {
 			for (const name of emptied) delete this.own[name];
 			setTimeout(() => (emptied.length ? this.tell() : this.read(event.target)));
 		});
+		$("p-own-use").addEventListener("click", () => this.useAsDefault());
+		$("p-own-forget").addEventListener("click", () => this.forgetDefault());
 		this.toggle(false, false);
+	}
+
+	/** The model that answers next: its defaults, and what the visitor made their own. */
+	of(model) {
+		this.model = model;
+		this.defaults = model?.defaults ?? {};
+		this.sayWhose();
+	}
+
+	sayWhose(said = null) {
+		const { model } = this;
+		$("p-own-use").hidden = !model;
+		$("p-own-use").textContent = `Use as my default for ${model?.label}`;
+		$("p-own-say").hidden = !model?.own && !said;
+		$("p-own-forget").hidden = !model?.own;
+		$("p-own-say").firstElementChild.textContent = said ?? `New chats with ${model?.label} begin with your own settings.`;
+	}
+
+	async useAsDefault() {
+		const { model } = this;
+		try {
+			model.own = (await api.useAsDefault(model.name, this.params, this.systemPrompt)).default;
+			this.sayWhose();
+			announce($("p-own-say").firstElementChild.textContent);
+		} catch (error) {
+			this.sayWhose(error.message);
+		}
+	}
+
+	async forgetDefault() {
+		const { model } = this;
+		try {
+			await api.forgetDefault(model.name);
+			model.own = null;
+			if (this.key === "new") this.rebase(baseOf(model));
+			const said = `New chats with ${model.label} begin with the model's own settings.`;
+			this.sayWhose(said);
+			announce(said);
+			$("p-own-use").focus();
+		} catch (error) {
+			this.sayWhose(error.message);
+		}
 	}
 
 	get isOpen() {
@@ -106,4 +151,8 @@ export class Settings {
 	}
 }
 
-export const baseOf = (source) => ({ ...(source.params ?? source.defaults), system_prompt: source.system_prompt ?? "" });
+/** What a conversation has, or what a new one with a model begins with: the visitor's own default, else the model's. */
+export function baseOf(source) {
+	const { params, system_prompt } = source.params ? source : (source.own ?? {});
+	return { ...(params ?? source.defaults), system_prompt: system_prompt ?? "" };
+}

@@ -7,6 +7,7 @@ import { Reasoning } from "./reasoning.js";
 import { Tail } from "./tail.js";
 
 const AT_BOTTOM = 48; // pixels
+const POINTED_MS = 2500;
 const SPOKEN = 1500; // characters of a finished answer that are announced
 
 export class Thread {
@@ -54,6 +55,18 @@ export class Thread {
 		this.sticks = false;
 		this.list.prepend(...messages.map((message) => this.element(message)));
 		this.scroller.scrollTop = this.scroller.scrollHeight - before;
+	}
+
+	/** Bring a message into view and show which one it is. */
+	point(id) {
+		const item = this.find(id);
+		if (!item) return;
+		this.sticks = false;
+		item.tabIndex = -1;
+		item.focus({ preventScroll: true });
+		item.scrollIntoView({ block: item.offsetHeight < this.scroller.clientHeight ? "center" : "start" });
+		item.classList.add("pointed");
+		setTimeout(() => item.classList.remove("pointed"), POINTED_MS);
 	}
 
 	add(...messages) {
