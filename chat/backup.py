@@ -27,7 +27,8 @@ from chat.lease import Claim, Lease
 from chat.purging import PURGE_AFTER, Purging
 from chat.retrying import Retrying
 from chat.slots import Slots
-from chat.store import Store, Where
+from chat.store import Store
+from chat.stored import Where
 
 LARGEST_BATCH = 2000  # owners in one commit
 EARLY_AT = 200  # owners whose changes wait no longer than `SOONEST`
