@@ -33,7 +33,7 @@ from chat.store import Store
 from chat.visitors.asking import WhoIsAsking, answer_refusals
 from chat.visitors.oauth import Provider, SignIn
 from chat.visitors.sessions import Sessions, hub_whoami
-from chat.web import api, page, pages, routes
+from chat.web import api, deletions, page, pages, routes
 from chat.web.account import account_routes
 from chat.web.live import LiveAnswers
 from privacy import MIGRATIONS as PRIVACY_MIGRATIONS
@@ -132,6 +132,7 @@ def build(
     routes.answer_errors(app)
     app.include_router(account_routes(sessions, sign_in_of(settings, clock), settings.on_space, settings.space_host))
     app.include_router(routes.router(service, LiveAnswers(generations)))
+    app.include_router(deletions.router(db))
     app.include_router(privacy_routes.router(desk))
     privacy_page.mount(app, facts_of(settings), keeping_of(settings), routes.models_as_json(service), desk.minimum_age)
     app.include_router(pages.router(lambda: routes.models_as_json(service), facts_of(settings)))

@@ -17,6 +17,7 @@ ALLOWED = {
     "gradio": ("app.py", "chat/web/", "privacy/web/"),
     "huggingface_hub": (
         "chat/hub.py",
+        "chat/hub_",
         "chat/models/lookup.py",
         "chat/visitors/sessions.py",
         "chat/engines/adapters.py",
@@ -25,7 +26,19 @@ ALLOWED = {
     "vllm": (),
     "torch": (),
     "sqlite3": (
-        *(f"chat/{name}.py" for name in ("db", "store", "visitors/sessions", "backup", "purging", "scrub", "write_ahead_rows")),
+        *(
+            f"chat/{name}.py"
+            for name in (
+                "db",
+                "store",
+                "visitors/sessions",
+                "backup",
+                "purging",
+                "scrub",
+                "web/deletions",
+                "write_ahead_rows",
+            )
+        ),
         *(f"chat/backup_{name}.py" for name in ("rows", "outgoing", "incoming", "reader")),
         *(
             f"privacy/{name}.py"

@@ -110,6 +110,7 @@ MATRIX: tuple[Row, ...] = (
     owner_only("PATCH", "/api/conversations/{id}", json={"title": "new"}, fill=CONVERSATION),
     owner_only("DELETE", "/api/conversations/{id}", fill=CONVERSATION),
     all_may("DELETE", "/api/conversations"),
+    all_may("GET", "/api/deletions"),
     all_may("GET", "/api/models"),
     all_may("GET", "/api/status"),
     # Consent. Sharing is not set up on this stage: who may ask is told that there is nobody to agree with.
