@@ -39,7 +39,7 @@ from chat.titles import Titles
 from chat.visitors.asking import WhoIsAsking, answer_refusals
 from chat.visitors.oauth import Provider, SignIn
 from chat.visitors.sessions import DAY, LIFETIME, Sessions, hub_whoami
-from chat.web import api, defaults, feedback, lists, page, pages, routes
+from chat.web import api, defaults, deletions, feedback, lists, page, pages, routes
 from chat.web.account import account_routes
 from chat.web.live import LiveAnswers
 from privacy import MIGRATIONS as PRIVACY_MIGRATIONS
@@ -156,6 +156,7 @@ def build(
     app.include_router(feedback.feedback_routes(book))
     app.include_router(defaults.defaults_routes(OwnDefaults(db, clock), service))
     app.include_router(lists.list_routes(library))
+    app.include_router(deletions.router(db))
     app.include_router(privacy_routes.router(desk))
     app.include_router(everything.router(desk, lambda owner: conversations_of(db, owner)))
     privacy_page.mount(app, place_of(settings, rules, routes.models_as_json(service)), desk.unframed)

@@ -107,7 +107,7 @@ class Backup:
         self.lease = lease or Lease(clock)
         self._wanted_elsewhere = wants_lease
         self._reader = Reader(store.db, clock, self._threads, self._extras, report, self.lease)
-        self._purging = Purging(store.db, clock, self._threads, self._reader, self.lease, purge_after)
+        self._purging = Purging(store.db, clock, self._threads, self._reader, self.lease, purge_after, every)
         self.owners_back = self._reader.owners_back
         self.restored = self._reader.restored
         self._lock = asyncio.Lock()

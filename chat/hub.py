@@ -5,8 +5,7 @@ Errors of `huggingface_hub` stop here; out comes the family of `RepoError`, with
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 from huggingface_hub import (
@@ -15,38 +14,23 @@ from huggingface_hub import (
     DatasetInfo,
     HfApi,
     get_session,
-    set_client_factory,
 )
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
-    HFValidationError,
     RepositoryNotFoundError,
-    RevisionNotFoundError,
 )
 from huggingface_hub.utils import hf_raise_for_status
-from huggingface_hub.utils import httpx as transport
-from huggingface_hub.utils._http import default_client_factory, parse_ratelimit_headers
 
-from chat.dataset_repo import Conflict, Denied, Doubtful, TooMany, Unreachable, Visibility
-
-
-def limit_time(seconds: float) -> None:
-    """Give up, in this whole process, on a Hub that is silent for so long. The library itself would wait for ever."""
-
-    def factory() -> transport.Client:
-        client = default_client_factory()
-        client.timeout = transport.Timeout(seconds, connect=min(seconds, 10.0))
-        return client
-
-    set_client_factory(factory)
+from chat.dataset_repo import Conflict, Denied, Visibility
+from chat.hub_client import Errors, limited, status_of
 
 
 class HubRepo:
     """A dataset of the Hub at `endpoint`, as `chat.dataset_repo.DatasetRepo` describes it.
 
-    Construct it after `limit_time`; where nobody called that, it is a minute. Safe to call from several threads.
+    Construct it after `limit_time`, if at all. Safe to call from several threads.
     """
 
     def __init__(self, endpoint: str, token: str, repo_id: str) -> None:
@@ -54,8 +38,8 @@ class HubRepo:
         self._endpoint = endpoint
         self._api = HfApi(endpoint=endpoint, token=token)
         self._headers = {"authorization": f"Bearer {token}"}
-        if get_session().timeout.read is None:
-            limit_time(60.0)
+        self._errors = Errors(repo_id, endpoint, "dataset")
+        limited()
 
     def head(self) -> str | None:
         info = self._info()
@@ -63,7 +47,7 @@ class HubRepo:
 
     def files(self, prefix: str, revision: str) -> dict[str, str]:
         folder = prefix.rpartition("/")[0]
-        with self._translated():
+        with self._errors.translated():
             try:
                 tree = self._api.list_repo_tree(
                     self.id, folder or None, recursive=True, revision=revision, repo_type="dataset"
@@ -81,7 +65,7 @@ class HubRepo:
 
     def read(self, path: str, revision: str) -> bytes:
         # By the id of a commit and past every cache: asked by name, the library may answer with an old copy of its own.
-        with self._translated():
+        with self._errors.translated():
             url = f"{self._endpoint}/datasets/{self.id}/resolve/{revision}/{quote(path)}"
             response = get_session().get(url, headers=self._headers)
             try:
@@ -93,7 +77,7 @@ class HubRepo:
     def commit(self, add: Mapping[str, bytes], delete: Sequence[str], parent: str | None, message: str) -> str:
         operations = [CommitOperationAdd(path, content) for path, content in add.items()]
         operations += [CommitOperationDelete(path, is_folder=False) for path in delete if path not in add]
-        with self._translated(writing=True):
+        with self._errors.translated(writing=True):
             try:
                 done = self._api.create_commit(
                     self.id, operations, commit_message=message, repo_type="dataset", parent_commit=parent
@@ -107,11 +91,11 @@ class HubRepo:
             return done.oid
 
     def create(self, card: str, private: bool = True) -> str:
-        with self._translated(writing=True):
+        with self._errors.translated(writing=True):
             try:
                 self._api.create_repo(self.id, repo_type="dataset", private=private)
             except HfHubHTTPError as error:
-                if _status(error) != 409:
+                if status_of(error) != 409:
                     raise
         head = self.head()
         if head is None:
@@ -128,12 +112,12 @@ class HubRepo:
         return "private" if info.private else "gated" if info.gated == "manual" else "public"
 
     def owned(self) -> bool:
-        with self._translated():
+        with self._errors.translated():
             me = self._api.whoami()
             return self.id.partition("/")[0] in {me.get("name"), *(org.get("name") for org in me.get("orgs") or ())}
 
     def squash(self, message: str) -> str:
-        with self._translated(writing=True):
+        with self._errors.translated(writing=True):
             self._api.super_squash_history(self.id, commit_message=message, repo_type="dataset")
         head = self.head()
         if head is None:
@@ -141,7 +125,7 @@ class HubRepo:
         return head
 
     def purge(self) -> None:
-        with self._translated(writing=True):
+        with self._errors.translated(writing=True):
             refs = self._api.list_repo_refs(self.id, repo_type="dataset", include_pull_requests=True)
             for branch in refs.branches:
                 if branch.name != "main":
@@ -167,13 +151,13 @@ class HubRepo:
         try:
             self._api.delete_branch(self.id, branch=ref, repo_type="dataset")
         except HfHubHTTPError as error:
-            if (_status(error) or 500) >= 500:
+            if (status_of(error) or 500) >= 500:
                 raise
             return False
         return True
 
     def _info(self) -> DatasetInfo | None:
-        with self._translated():
+        with self._errors.translated():
             try:
                 info = self._api.dataset_info(self.id, expand=["sha", "private", "gated"], timeout=10.0)
                 if info.sha is None or info.private is None:
@@ -185,69 +169,6 @@ class HubRepo:
                 raise
             except RepositoryNotFoundError as error:
                 # The Hub says 404 of a repository that is not there or not to be seen, 401 of a token that is none.
-                if _status(error) == 404:
+                if status_of(error) == 404:
                     return None
                 raise
-
-    @contextmanager
-    def _translated(self, writing: bool = False) -> Iterator[None]:
-        """Turn what the library raises into the family of `RepoError`. `writing`: a lost answer may hide a success."""
-        lost = Doubtful if writing else Unreachable
-        try:
-            yield
-        except (RevisionNotFoundError, EntryNotFoundError):
-            raise Conflict(f"This version of {self.id} is gone: its history was rewritten.") from None
-        except HFValidationError:
-            raise Denied(f"{self.id!r} cannot be a dataset of the Hub. Use namespace/name.") from None
-        except HfHubHTTPError as error:
-            raise self._refusal(error, lost) from None
-        except (transport.ConnectError, transport.ConnectTimeout, transport.UnsupportedProtocol, transport.InvalidURL):
-            raise Unreachable(
-                f"The Hub at {self._endpoint} cannot be reached. Check the network and HF_ENDPOINT."
-            ) from None
-        except (transport.TimeoutException, TimeoutError):
-            raise lost(f"The Hub at {self._endpoint} takes too long to answer.") from None
-        except (transport.HTTPError, OSError):
-            raise lost(f"The connection to the Hub at {self._endpoint} broke off. Check the network.") from None
-        except (ValueError, TypeError, RuntimeError, AttributeError):
-            raise lost(f"What {self._endpoint} answers is not what a Hub says. Check HF_ENDPOINT.") from None
-
-    def _refusal(self, error: HfHubHTTPError, lost: type[Doubtful | Unreachable]) -> Exception:
-        status, namespace = _status(error), self.id.partition("/")[0]
-        if status in (409, 412):
-            return Conflict(f"Somebody else wrote to {self.id}.")
-        if status == 401:
-            return Denied(
-                f"The Hub at {self._endpoint} does not accept HF_TOKEN: it is wrong, expired or revoked. "
-                f"Set HF_TOKEN to a token that may write to {self.id}."
-            )
-        if status == 403:
-            return Denied(
-                f"HF_TOKEN may not write to {self.id}. Set it to a token with the write role of an account that may "
-                f"write in {namespace}, or choose a dataset of your own."
-            )
-        if isinstance(error, RepositoryNotFoundError):
-            return Denied(f"The Hub has no dataset {self.id} any more, or HF_TOKEN may not see it.")
-        if status == 429:
-            return TooMany(
-                f"The Hub at {self._endpoint} asks for fewer requests or commits of this account; this goes on by itself. If "
-                "it happens often, raise SYNC_SECONDS or give the app an account of its own.",
-                _asked_to_wait(error),
-            )
-        if status is not None and status < 500:
-            return Denied(f"{self._endpoint} answered {status}, as a Hub does not. Check HF_ENDPOINT.")
-        return lost(f"The Hub at {self._endpoint} has trouble of its own ({status or 'no status'}). It is asked again.")
-
-
-def _status(error: HfHubHTTPError) -> int | None:
-    return error.response.status_code if error.response is not None else None
-
-
-def _asked_to_wait(error: HfHubHTTPError) -> float | None:
-    """Seconds, from the headers `Retry-After` or `RateLimit`; None where there is neither."""
-    headers = error.response.headers
-    limits = parse_ratelimit_headers(headers)
-    if limits is not None and limits.remaining == 0:
-        return float(limits.reset_in_seconds)
-    after = headers.get("retry-after", "")
-    return float(after) if after.isdigit() else None

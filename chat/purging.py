@@ -12,7 +12,7 @@ from chat.db import Database
 from chat.lease import Lease
 
 PURGE_AFTER = 600.0  # seconds that purges wait for each other
-SOONEST = 30.0  # seconds after a deletion
+SOONEST = 30.0  # seconds after a deletion, at most
 STILL_ANSWERS = (
     "The Hub still answers for versions of {} from before its history was rewritten, so what was deleted can still be read "
     "there. This is tried again; if it stays so, stop the app and run `python -m chat.rotate`."
@@ -20,7 +20,7 @@ STILL_ANSWERS = (
 
 
 class Purging:
-    """`apart`: seconds that purges wait for each other. Only the holder of `lease` purges."""
+    """`apart`: seconds that purges wait for each other; `soonest`: for other deletions. Only the holder of `lease` purges."""
 
     def __init__(
         self,
@@ -30,9 +30,11 @@ class Purging:
         reader: Reader,
         lease: Lease,
         apart: float,
+        soonest: float = SOONEST,
     ) -> None:
         self._db, self._clock, self._threads = db, clock, threads
         self._reader, self._lease, self._apart = reader, lease, apart
+        self._soonest = min(SOONEST, soonest, apart)
 
     async def is_due(self) -> bool:
         purge_at = await self._db.read(lambda db: rows.state(db, "purge_at"))
@@ -44,7 +46,7 @@ class Purging:
 
     def after_deletions(self, db: Connection) -> None:
         """Within the transaction that notes deletions as saved."""
-        rows.schedule_purge(db, self._clock() + min(SOONEST, self._apart), self._apart)
+        rows.schedule_purge(db, self._clock() + self._soonest, self._apart)
 
     async def after_reading(self) -> None:
         """Another replica may have purged, or deleted and not be there any more to purge. It goes first."""

@@ -17,6 +17,7 @@ ALLOWED = {
     "gradio": ("app.py", "chat/web/", "privacy/web/"),
     "huggingface_hub": (
         "chat/hub.py",
+        "chat/hub_",
         "chat/models/lookup.py",
         "chat/visitors/sessions.py",
         "chat/engines/adapters.py",
@@ -27,7 +28,7 @@ ALLOWED = {
     "sqlite3": (
         *(f"chat/{name}.py" for name in ("db", "stored", "store", "lists", "library", "search", "retention")),
         *(f"chat/{name}.py" for name in ("branches", "feedback", "visitors/sessions", "backup", "purging", "scrub")),
-        *(f"chat/{name}.py" for name in ("write_ahead_rows",)),
+        *(f"chat/{name}.py" for name in ("write_ahead_rows", "web/deletions")),
         *(f"chat/backup_{name}.py" for name in ("rows", "outgoing", "incoming", "reader")),
         *(
             f"privacy/{name}.py"
@@ -48,7 +49,7 @@ ALLOWED = {
         "privacy/snapshot.py",
         "privacy/audit.py",
     ),
-    "chat.hub": ("app.py", "privacy/audit.py"),
+    "chat.hub": ("app.py", "chat/rotate.py", "privacy/audit.py"),
     "pyarrow": ("privacy/shards.py",),
     "re2": ("privacy/detectors.py",),
     "phonenumbers": ("privacy/detectors.py",),

@@ -119,6 +119,7 @@ MATRIX: tuple[Row, ...] = (
     all_may("POST", "/api/search", json={"query": SECRET_TEXT}),
     all_may("GET", "/api/retention"),
     all_may("PUT", "/api/retention", json={"days": 30}),
+    all_may("GET", "/api/deletions"),
     all_may("GET", "/api/models"),
     all_may("GET", "/api/defaults"),
     all_may("PUT", "/api/defaults", json={"model": "parley-starter", "params": {}}),

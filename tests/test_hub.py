@@ -14,7 +14,8 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils._http import default_client_factory
 
 from chat.dataset_repo import Conflict, Denied, Doubtful, RepoError, Unreachable
-from chat.hub import HubRepo, limit_time
+from chat.hub import HubRepo
+from chat.hub_client import limit_time
 from tests.support.backing import in_git
 from tests.support.hub.testing import (  # noqa: F401
     CANARY,
@@ -269,6 +270,6 @@ def errors_of_the_libraries() -> list[BaseException]:
 @pytest.mark.parametrize("writing", [True, False])
 def test_every_error_of_the_libraries_is_translated(error, writing):
     repo = HubRepo("http://hub.test", "hf_x", REPO)
-    with pytest.raises(RepoError) as raised, repo._translated(writing):
+    with pytest.raises(RepoError) as raised, repo._errors.translated(writing):
         raise error
     assert "token" not in str(raised.value).lower().replace("hf_token", "")

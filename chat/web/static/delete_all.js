@@ -1,6 +1,7 @@
 // "Delete all conversations": asked once, then done.
 
 import { api } from "./api.js";
+import "./deletions.js";
 import { $ } from "./dom.js";
 
 const NOTHING =

@@ -76,14 +76,24 @@ class Oracle:
         else:
             self.deletions.append(Deletion(conversation, life))
 
-    def told(self, life: str, conversations: Mapping[str, Level], tombstones: Mapping[str, tuple[Level, bool]]) -> bool:
+    @property
+    def acknowledged(self) -> tuple[int, int]:
+        return len(self.writes), len(self.deletions)
+
+    def told(
+        self,
+        life: str,
+        conversations: Mapping[str, Level],
+        tombstones: Mapping[str, tuple[Level, bool]],
+        of: tuple[int, int] | None = None,
+    ) -> bool:
         """What the page of a replica says right now: of each conversation, and of each deletion (and whether purged).
-        Returns whether it calls something purged for the first time."""
-        news = False
-        for write in self.writes:
+        Returns whether it calls something purged for the first time. `of`: how many `acknowledged` before it looked."""
+        news, (writes, deletions) = False, of or self.acknowledged
+        for write in self.writes[:writes]:
             if write.life == life and write.conversation in conversations:
                 write.level = _most(write.level, conversations[write.conversation])
-        for deletion in self.deletions:
+        for deletion in self.deletions[:deletions]:
             if deletion.life == life and deletion.conversation in tombstones:
                 level, purged = tombstones[deletion.conversation]
                 deletion.level = _most(deletion.level, level)

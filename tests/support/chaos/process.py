@@ -36,6 +36,8 @@ async def main() -> None:
 
     async def tell() -> None:
         while True:
+            # What is acknowledged from here on is not what this looks at.
+            print(json.dumps({"kind": "looking"}), flush=True)
             conversations, tombstones = await levels(machine)
             told = {"kind": "told", "conversations": conversations, "tombstones": tombstones}
             print(json.dumps(told), flush=True)
