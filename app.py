@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -44,12 +44,14 @@ from chat.web.account import account_routes
 from chat.web.live import LiveAnswers
 from privacy import MIGRATIONS as PRIVACY_MIGRATIONS
 from privacy import policy, redaction
+from privacy.closing import erase_closed
 from privacy.consent import Consent, Terms
 from privacy.extra import saved_parts, waits_to_leave
 from privacy.rows import Redaction, Rules
 from privacy.sharing import Sharing
 from privacy.web import everything
 from privacy.web import page as privacy_page
+from privacy.web import reports as privacy_reports
 from privacy.web import routes as privacy_routes
 from privacy.web.desk import Desk
 from privacy.web.framed import Unframed
@@ -114,7 +116,12 @@ def build(
         holds_lease=lease.held,
     )
     lease.taken = sharing.hurry
-    desk = desk_of(settings, catalog, store, clock, rules, backup, sharing)
+
+    async def close(owner: str) -> None:
+        await service.delete(owner)
+        await sessions.close(owner)
+
+    desk = desk_of(settings, catalog, store, clock, rules, backup, sharing, close)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -158,6 +165,7 @@ def build(
     app.include_router(lists.list_routes(library))
     app.include_router(deletions.router(db))
     app.include_router(privacy_routes.router(desk))
+    app.include_router(privacy_reports.router(desk, tell_operator, settings.on_space))
     app.include_router(everything.router(desk, lambda owner: conversations_of(db, owner)))
     privacy_page.mount(app, place_of(settings, rules, routes.models_as_json(service)), desk.unframed)
     app.include_router(pages.router(lambda: routes.models_as_json(service), facts_of(settings)))
@@ -272,6 +280,7 @@ def desk_of(
     rules: Rules,
     backup: Backup,
     sharing: Sharing,
+    close: Callable[[str], Awaitable[None]],
 ) -> Desk:
     """What the Privacy page's routes work with."""
 
@@ -293,6 +302,7 @@ def desk_of(
         wake=wake,
         restored=backup.restored.is_set,
         unframed=Unframed(clock, (settings.hf_endpoint, *settings.allowed_origins)),
+        close=close,
         minimum_age=settings.minimum_age,
     )
 
@@ -304,6 +314,7 @@ async def expire_forever(sessions: Sessions, service: ChatService, clock: Callab
             for owner in await sessions.expire(clock()):
                 await service.delete(owner)
                 await sessions.forget(owner)
+            await sessions.db.write(erase_closed)
         except Exception as error:
             print(
                 f"What expired could not be deleted ({type(error).__name__}); it is tried again in an hour.",

@@ -150,7 +150,7 @@ def owner_line(db: sqlite3.Connection, owner: str) -> SavedOwner | None:
         sessions=[dict(session) for session in sessions],
         keys=[dict(key) for key in keys],
         ended=[dict(session) for session in ended],
-        defaults=[{name: _plain(name, row[name]) for name in default.keys()} for default in defaults],
+        defaults=[{**default, "params": _plain("params", default["params"])} for default in map(dict, defaults)],
     )
 
 

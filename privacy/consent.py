@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from chat.db import Database
+from privacy.hidden import hidden
 from privacy.ledger import (
     ASKING,
     Choice,
@@ -70,6 +71,7 @@ class Standpoint:
         self._db, self._terms, self._now = db, terms, now
         self._events = events_of(db, *self.subjects)
         self._unread = unread_spans(db)
+        self._hidden = hidden(db)
         self._conversations: dict[str, list[Event]] = {}
 
     def account_state(self, recipient: str) -> AccountState:
@@ -102,7 +104,7 @@ class Standpoint:
 
     def covering(self, recipient: str, conversation: str, answer: str, surface: str, asked_at: float) -> Yes | None:
         """The consent under which `recipient` may have this turn, or None. `asked_at`: when its prompt was written."""
-        if self.standing != "account" or surface == "api":
+        if self.standing != "account" or surface == "api" or answer in self._hidden:
             return None
         choice = self.conversation_choice(conversation)
         if choice == "private":

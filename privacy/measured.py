@@ -48,4 +48,5 @@ def measured_text(say: Words) -> str:
 
 def _floor(say: Words, share: float) -> str:
     """A share is never rounded up: 99.96 is 99.9."""
-    return say.number(int(share * 10) / 10) if share < 100 else "100"
+    tenths = int(share * 10)
+    return say.number(tenths // 10 if tenths % 10 == 0 else tenths / 10)

@@ -205,6 +205,7 @@ class _Explained:
                 " consent_events WHERE id = ?)) OR conversation = ?)",
                 (row["subject"], row["subject"], row["event"], row["conversation"]),
             ).fetchone()
+            or one("SELECT 1 FROM reports WHERE row_id = ? AND state = 'open'", (row["row_id"],)).fetchone()
             or one(
                 "SELECT 1 FROM subjects JOIN owner_standing USING (owner) WHERE subject = ? AND standing = 'managed'",
                 (row["subject"],),

@@ -13,6 +13,7 @@ from privacy.ledger import Event, append
 
 SUBJECTS, DATASETS = "consent/subjects.jsonl", "sharing/datasets.jsonl"
 UNREAD, STRAYS, UNSQUASHED = "consent/unread.jsonl", "sharing/strays.jsonl", "sharing/unsquashed.jsonl"
+REPORTS, ERASED = "consent/reports.jsonl", "consent/erased.jsonl"
 LEDGER, OUTBOX = "consent/ledger-", "sharing/outbox-"
 FORMAT = 2  # 1, the first, did not say so
 
@@ -24,6 +25,8 @@ def files(db: sqlite3.Connection) -> dict[str, bytes]:
     for row in db.execute("SELECT * FROM consent_events ORDER BY replica, subject, number"):
         event = {**dict(row), "turns": json.loads(row["turns"]), "purposes": json.loads(row["purposes"])}
         found[f"{LEDGER}{row['replica']}.jsonl"].append(event)
+    found[REPORTS] = [dict(row) for row in db.execute("SELECT * FROM reports ORDER BY id")]
+    found[ERASED] = [dict(row) for row in db.execute("SELECT * FROM erased_subjects ORDER BY subject")]
     found[UNREAD] = [dict(row) for row in db.execute("SELECT * FROM unread ORDER BY begun_at, replica")]
     found[STRAYS] = [dict(row) for row in db.execute("SELECT * FROM strays ORDER BY dataset, row_id")]
     found[UNSQUASHED] = [dict(row) for row in db.execute("SELECT * FROM unsquashed ORDER BY dataset")]
@@ -40,6 +43,8 @@ def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
 
     Rows come back without their text. Plans make it anew from the conversations; no push writes before.
     """
+    for row in _rows(found, ERASED):
+        db.execute("INSERT OR IGNORE INTO erased_subjects VALUES (:subject)", row)
     for row in _rows(found, SUBJECTS):
         db.execute("INSERT OR IGNORE INTO subjects (owner, subject) VALUES (:owner, :subject)", row)
     known = {row["id"] for row in db.execute("SELECT id FROM consent_events")}
@@ -66,6 +71,8 @@ def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
             db.execute(_PLANNED_HERE_TOO, row)
             db.execute(_INTO_OUTBOX, row)
             _advance(db, row)
+    for row in _rows(found, REPORTS):
+        db.execute(_INTO_REPORTS, row)
     for row in _rows(found, UNREAD):
         db.execute(_INTO_UNREAD, row)
     for row in _rows(found, STRAYS):
@@ -74,6 +81,12 @@ def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
         db.execute("INSERT OR IGNORE INTO unsquashed VALUES (:dataset)", row)
 
 
+_INTO_REPORTS = """
+    INSERT INTO reports VALUES
+        (:id, :at, :about, :reason, :contact, :row_id, :conversation, :answers, :state, :decided_at)
+    ON CONFLICT (id) DO UPDATE SET state = excluded.state, decided_at = excluded.decided_at
+    WHERE reports.state = 'open' AND excluded.state <> 'open'
+"""
 _INTO_UNREAD = """
     INSERT INTO unread VALUES (:replica, :begun_at, :ended_at)
     ON CONFLICT (replica, begun_at) DO UPDATE SET ended_at = excluded.ended_at WHERE unread.ended_at IS NULL

@@ -33,8 +33,22 @@ ALLOWED = {
         *(
             f"privacy/{name}.py"
             for name in (
-                *("audit", "confirm", "consent", "extra", "head", "ledger", "mine", "notes", "outbox", "push", "saved"),
-                *("segments", "snapshot", "unread"),
+                *(
+                    "audit",
+                    "closing",
+                    "confirm",
+                    "consent",
+                    "extra",
+                    "head",
+                    "hidden",
+                    "ledger",
+                    "mine",
+                    "notes",
+                    "outbox",
+                    "push",
+                    "saved",
+                ),
+                *("reports", "segments", "snapshot", "unread"),
             )
         ),
     ),

@@ -137,6 +137,9 @@ MATRIX: tuple[Row, ...] = (
     owner_only("POST", "/api/privacy/conversation", 404, json={"id": "{conversation}", "choice": "share", "answers": ["{answer}"], **AGREED}),
     account_only("POST", "/api/privacy/remove", 404, json={"row": "{random}"}),
     all_may("GET", "/api/privacy/everything.zip"),
+    account_only("POST", "/api/privacy/close", 422, json={"close": False}),
+    all_may("POST", "/api/takedown", 422, json={"about": "", "reason": "", "contact": ""}),
+    all_may("GET", "/takedown"),
     # Pages and files that are the same for everybody
     all_may("GET", "/models"),
     all_may("GET", "/about"),

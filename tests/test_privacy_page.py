@@ -315,7 +315,7 @@ def test_from_off_to_on_and_back_in_the_browser(
     page.get_by_label("I am 18 or older.").check()
     expect(yes).to_be_disabled()
     expect(page.get_by_role("dialog")).to_contain_text("health, faith, politics")
-    page.get_by_label("I have thought of it").check()
+    page.get_by_label("what nobody else should know").check()
     yes.click()
     expect(switch).to_have_attribute("aria-checked", "true")
     expect(page.get_by_role("switch", name="lab")).to_have_attribute("aria-checked", "false")

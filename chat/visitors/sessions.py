@@ -195,6 +195,29 @@ class Sessions:
         await self.db.write(lambda db: db.execute(sql, (owner,)))
         self._forget()
 
+    async def close(self, owner: str) -> None:
+        """End the account `owner` here: its sessions, its keys, its name. Whoever signs in again is somebody new.
+
+        The owner stays, without anything, until nothing refers to it any more.
+        """
+
+        def write(db: sqlite3.Connection) -> None:
+            for table, column in (
+                ("offers", "account"),
+                ("api_keys", "owner"),
+                ("sessions", "owner"),
+                ("accounts", "owner"),
+            ):
+                db.execute(f"DELETE FROM {table} WHERE {column} = ?", (owner,))
+            # Not all of these tell by themselves that the owner's file in the private dataset is to be written anew.
+            db.execute(
+                "INSERT INTO stale_accounts (owner) VALUES (?) ON CONFLICT DO UPDATE SET marks = marks + 1", (owner,)
+            )
+
+        await self.db.write(write)
+        self._users.clear()
+        self._forget()
+
     # Offers: from an anonymous owner to the account that signed in at the same browser
 
     async def offered(self, owner: str) -> int:

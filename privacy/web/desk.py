@@ -62,7 +62,7 @@ class Desk:
     `labels`: model -> what people call it. `model_of(owner, conversation)`: its model; raises where it is not the owner's.
     `saving()`: how far everything is saved, and who can read that, as the page shows it. `wake()`: something is to be
     taken back, do not wait for the next round. `restored()`: whether all that was kept is here; before that it is not known
-    who can read what. `nobody_in()`: authors none of whom can read what was shared with them yet.
+    who can read what. `close(owner)`: delete what the account has and is. `nobody_in()`: authors none of whom can read what was shared with them yet.
     """
 
     db: Database
@@ -75,6 +75,7 @@ class Desk:
     wake: Callable[[], None]
     restored: Callable[[], bool]
     unframed: Unframed
+    close: Callable[[str], Awaitable[None]]
     minimum_age: int = 18
     nobody_in: Callable[[], Awaitable[Collection[str]]] = field(default=_nobody)
 

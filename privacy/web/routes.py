@@ -30,7 +30,7 @@ from privacy.mine import (
 from privacy.policy.words import Words
 from privacy.rows import dataset_id
 from privacy.web.chip import chip, unknown
-from privacy.web.desk import Agreement, Body, Desk, TextChanged, account_here, person_here
+from privacy.web.desk import Agreement, Body, Desk, NotAgreed, TextChanged, account_here, person_here
 from privacy.web.language import spoken
 
 
@@ -55,6 +55,12 @@ class Given(Agreement):
 
 class Removal(Body):
     row: str
+
+
+class Closing(Body):
+    """Nobody closes an account by leaving something out, nor by anything but `true`."""
+
+    close: bool
 
 
 def router(desk: Desk) -> APIRouter:
@@ -150,6 +156,19 @@ def router(desk: Desk) -> APIRouter:
             raise NotThere(spoken(request)("no_such_row"))
         await desk.record(owner, Choice("deny", None, found.conversation), desk.without_text())
         return {"row": said.row, "conversation": found.conversation}
+
+    @routes.post("/close")
+    async def close(request: Request, said: Closing) -> dict[str, Any]:
+        """Close the account here: nothing more is shared, what was is taken back, one's own content is deleted, at once."""
+        owner = person_here(request).owner
+        if said.close is not True:
+            raise NotAgreed(spoken(request)("close_sure"))
+        # The ledger first: whatever fails after it, nothing is shared any more.
+        await desk.record(owner, Choice("delete"), desk.without_text())
+        rows = await _public_rows(desk, owner, None)
+        await desk.close(owner)
+        desk.wake()
+        return {"rows": rows, "sentence": spoken(request)("closed")}
 
     @routes.get("/chip")
     async def who_reads(request: Request, conversation: str | None = None, model: str | None = None) -> dict[str, Any]:

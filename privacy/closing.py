@@ -1,0 +1,27 @@
+"""Closing an account: a last event, and once nothing of it is public any more, nobody can say whose numbers those were."""
+
+from __future__ import annotations
+
+import sqlite3
+
+# Owners whose last word about the account was that it goes, and of whom nothing is, or may be, public.
+_OUT = """
+    SELECT DISTINCT owner FROM subjects AS s
+    WHERE (SELECT kind FROM consent_events AS e JOIN subjects AS own ON own.subject = e.subject
+           WHERE own.owner = s.owner AND e.scope = 'account' ORDER BY e.at DESC LIMIT 1) = 'delete'
+      AND NOT EXISTS (SELECT 1 FROM outbox AS o JOIN subjects AS own ON own.subject = o.subject
+                      WHERE own.owner = s.owner AND o.state <> 'retracted')
+      AND NOT EXISTS (SELECT 1 FROM accounts WHERE owner = s.owner)
+"""
+
+
+def erase_closed(db: sqlite3.Connection) -> list[str]:
+    """Erase the mapping of everybody who closed their account and whose rows are out; returns those owners. Events stay."""
+    owners = [row["owner"] for row in db.execute(_OUT)]
+    for owner in owners:
+        db.execute("DELETE FROM subjects WHERE owner = ?", (owner,))
+        db.execute(
+            "DELETE FROM owners WHERE id = ? AND NOT EXISTS (SELECT 1 FROM conversations WHERE owner = owners.id)",
+            (owner,),
+        )
+    return owners
