@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from chat import formats
+from chat import formats, retention
 from chat.dataset_repo import blob_id
 from chat.defaults import move as move_defaults
-from chat.formats import SavedConversation, SavedFeedback, SavedMessage, SavedOwner, SavedTombstone
+from chat.formats import SavedConversation, SavedFeedback, SavedMessage, SavedOwner, SavedRetention, SavedTombstone
 
 DAY = 86400.0
 BATCH_BYTES = 32_000_000  # of files in one commit, or one owner's where that is more
@@ -284,6 +284,8 @@ def _feedback(db: sqlite3.Connection, conversation: str) -> dict[str, SavedFeedb
 
 
 def _plain(name: str, value):
+    if name in ("pinned", "archived"):
+        return bool(value)
     return json.loads(value) if name == "params" and value is not None else value
 
 
@@ -308,6 +310,7 @@ def _owner(db: sqlite3.Connection, owner: str) -> SavedOwner | None:
     defaults = db.execute(
         "SELECT model, params, system_prompt, set_at FROM own_defaults WHERE owner = ? ORDER BY model", (owner,)
     )
+    chosen = retention.choice(db, owner)
     return SavedOwner(
         owner=owner,
         kind=row["kind"],
@@ -318,7 +321,8 @@ def _owner(db: sqlite3.Connection, owner: str) -> SavedOwner | None:
         sessions=[dict(session) for session in sessions],
         keys=[dict(key) for key in keys],
         ended=[dict(session) for session in ended],
-        defaults=[{name: _plain(name, row[name]) for name in row.keys()} for row in defaults],
+        defaults=[{name: _plain(name, value) for name, value in dict(row).items()} for row in defaults],
+        retention=SavedRetention(days=chosen[0], changed_at=chosen[1]) if chosen else None,
     )
 
 
@@ -438,6 +442,8 @@ def merge_owner(db: sqlite3.Connection, saved: SavedOwner) -> None:
             " set_at = excluded.set_at WHERE excluded.set_at > set_at",
             (stays, default.model, params, default.system_prompt, default.set_at),
         )
+    if chosen := saved.retention:
+        retention.choose(db, stays, chosen.days, chosen.changed_at)
     # What the file lacks, or holds of somebody who is now another, is written anew; else it is as it should be.
     if _owner(db, saved.owner) == saved:
         db.execute("DELETE FROM stale_accounts WHERE owner = ?", (saved.owner,))
@@ -462,6 +468,7 @@ def _merge_account(db: sqlite3.Connection, saved: SavedOwner) -> str:
     for table in ("sessions", "ended_sessions", "api_keys"):
         db.execute(f"UPDATE {table} SET owner = ? WHERE owner = ?", (first, goes))
     move_defaults(db, goes, first)
+    retention.move(db, goes, first)
     db.execute("UPDATE conversations SET owner = ?, revision = revision + 1 WHERE owner = ?", (first, goes))
     if goes == row["id"]:
         db.execute("UPDATE accounts SET owner = ? WHERE owner = ?", (first, goes))

@@ -78,6 +78,9 @@ class SavedConversation(_Line):
     revision: int
     created_at: float
     updated_at: float
+    pinned: bool = False
+    archived: bool = False
+    title_by: Literal["words", "model", "visitor"] = "words"
     messages: tuple[SavedMessage, ...]
 
     @model_validator(mode="after")
@@ -125,6 +128,13 @@ class SavedAccount(_Line):
     updated_at: float
 
 
+class SavedRetention(_Line):
+    """For how many days an owner wants conversations kept; None: a choice that was taken back."""
+
+    days: int | None
+    changed_at: float
+
+
 class SavedOwner(_Line):
     format: int = FORMAT
     owner: Id
@@ -136,6 +146,7 @@ class SavedOwner(_Line):
     keys: tuple[SavedKey, ...]
     ended: tuple[SavedEnd, ...] = ()
     defaults: tuple[SavedDefault, ...] = ()
+    retention: SavedRetention | None = None
 
 
 class SavedTombstone(_Line):
@@ -292,6 +303,8 @@ _FEATURES = [
     {"name": "leaf", "dtype": "string"},
     {"name": "revision", "dtype": "int64"},
     *({"name": name, "dtype": "float64"} for name in ("created_at", "updated_at")),
+    *({"name": name, "dtype": "bool"} for name in ("pinned", "archived")),
+    {"name": "title_by", "dtype": "string"},
     {"name": "messages", "list": _MESSAGE},
 ]
 
