@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterable
 
-from chat import formats
+from chat import formats, retention
 from chat.backup_rows import conversation, mark_accounts, mark_part, owner_line, set_state, state
 from chat.defaults import move as move_defaults
 from chat.formats import SavedConversation, SavedMessage, SavedOwner, SavedTombstone
@@ -97,6 +97,8 @@ def merge_owner(db: sqlite3.Connection, saved: SavedOwner) -> None:
             " set_at = excluded.set_at WHERE excluded.set_at > set_at",
             (stays, default.model, params, default.system_prompt, default.set_at),
         )
+    if chosen := saved.retention:
+        retention.choose(db, stays, chosen.days, chosen.changed_at)
     # What the file lacks, or holds of somebody who is now another, is written anew; else it is as it should be.
     if owner_line(db, saved.owner) == saved:
         db.execute("DELETE FROM stale_accounts WHERE owner = ?", (saved.owner,))
@@ -121,6 +123,7 @@ def _merge_account(db: sqlite3.Connection, saved: SavedOwner) -> str:
     for table in ("sessions", "ended_sessions", "api_keys"):
         db.execute(f"UPDATE {table} SET owner = ? WHERE owner = ?", (first, goes))
     move_defaults(db, goes, first)
+    retention.move(db, goes, first)
     db.execute("UPDATE conversations SET owner = ?, revision = revision + 1 WHERE owner = ?", (first, goes))
     if goes == row["id"]:
         db.execute("UPDATE accounts SET owner = ? WHERE owner = ?", (first, goes))

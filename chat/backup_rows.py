@@ -11,7 +11,8 @@ import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from chat.formats import SavedConversation, SavedFeedback, SavedMessage, SavedOwner, owner_and_part
+from chat import retention
+from chat.formats import SavedConversation, SavedFeedback, SavedMessage, SavedOwner, SavedRetention, owner_and_part
 
 DAY = 86400.0
 UNPURGED = "purged_at IS NULL OR purged_at < deleted_at"
@@ -116,6 +117,8 @@ def _feedback(db: sqlite3.Connection, conversation: str) -> dict[str, SavedFeedb
 
 
 def _plain(name: str, value):
+    if name in ("pinned", "archived"):
+        return bool(value)
     return json.loads(value) if name == "params" and value is not None else value
 
 
@@ -140,6 +143,7 @@ def owner_line(db: sqlite3.Connection, owner: str) -> SavedOwner | None:
     defaults = db.execute(
         "SELECT model, params, system_prompt, set_at FROM own_defaults WHERE owner = ? ORDER BY model", (owner,)
     )
+    chosen = retention.choice(db, owner)
     return SavedOwner(
         owner=owner,
         kind=row["kind"],
@@ -150,7 +154,8 @@ def owner_line(db: sqlite3.Connection, owner: str) -> SavedOwner | None:
         sessions=[dict(session) for session in sessions],
         keys=[dict(key) for key in keys],
         ended=[dict(session) for session in ended],
-        defaults=[{**default, "params": _plain("params", default["params"])} for default in map(dict, defaults)],
+        defaults=[{name: _plain(name, value) for name, value in dict(row).items()} for row in defaults],
+        retention=SavedRetention(days=chosen[0], changed_at=chosen[1]) if chosen else None,
     )
 
 

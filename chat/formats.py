@@ -79,6 +79,9 @@ class SavedConversation(Line):
     revision: int
     created_at: float
     updated_at: float
+    pinned: bool = False
+    archived: bool = False
+    title_by: Literal["words", "model", "visitor"] = "words"
     messages: tuple[SavedMessage, ...]
 
     @model_validator(mode="after")
@@ -126,6 +129,13 @@ class SavedAccount(Line):
     updated_at: float
 
 
+class SavedRetention(Line):
+    """For how many days an owner wants conversations kept; None: a choice that was taken back."""
+
+    days: int | None
+    changed_at: float
+
+
 class SavedOwner(Line):
     format: int = FORMAT
     owner: Id
@@ -137,6 +147,7 @@ class SavedOwner(Line):
     keys: tuple[SavedKey, ...]
     ended: tuple[SavedEnd, ...] = ()
     defaults: tuple[SavedDefault, ...] = ()
+    retention: SavedRetention | None = None
 
 
 class SavedTombstone(Line):
@@ -313,6 +324,8 @@ _FEATURES = [
     {"name": "leaf", "dtype": "string"},
     {"name": "revision", "dtype": "int64"},
     *({"name": name, "dtype": "float64"} for name in ("created_at", "updated_at")),
+    *({"name": name, "dtype": "bool"} for name in ("pinned", "archived")),
+    {"name": "title_by", "dtype": "string"},
     {"name": "messages", "list": _MESSAGE},
 ]
 

@@ -41,6 +41,18 @@ def choose(db: sqlite3.Connection, owner: str, days: int | None, now: float) -> 
     )
 
 
+def choice(db: sqlite3.Connection, owner: str) -> tuple[int | None, float] | None:
+    """The days and when they were chosen; None: nothing ever was."""
+    row = db.execute("SELECT days, changed_at FROM retention WHERE owner = ?", (owner,)).fetchone()
+    return (row["days"], row["changed_at"]) if row else None
+
+
+def move(db: sqlite3.Connection, old: str, new: str) -> None:
+    """What either of two owners chose, who turn out to be one, counts by its time."""
+    if found := choice(db, old):
+        choose(db, new, *found)
+
+
 def expired(
     db: sqlite3.Connection, operator: int | None, now: float, limit: int, among: Sequence[str] | None = None
 ) -> list[str]:

@@ -15,7 +15,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from chat import backup as backups
-from chat import formats
+from chat import backup_rows, formats, retention
 from chat.backup import PublicDataset
 from chat.conversation import SamplingParams, Written
 from chat.dataset_repo import Conflict, Denied, Doubtful, FolderRepo, Unreachable
@@ -81,7 +81,7 @@ async def restored(world: World) -> Machine:
 
 
 async def lived_in(world: World) -> Machine:
-    """Five owners with eight conversations each, among them titles, branches and every way an answer ends."""
+    """Five owners with eight conversations each, among them titles, pins, branches and every way an answer ends."""
     machine = world.machine()
     for number in range(40):
         owner = owner_of(number % 5)
@@ -89,6 +89,10 @@ async def lived_in(world: World) -> Machine:
     store, owner = machine.store, owner_of(1)
     (first, second, third, *_), _ = await store.conversations(owner)
     await store.rename(owner, first.id, "A better title")
+    await store.arrange(owner, second.id, pinned=True)
+    await store.arrange(owner, third.id, archived=True)
+    await store.rename(owner, third.id, "By the model", by="model")
+    await machine.db.write(lambda db: retention.choose(db, owner, 30, 5.0))
     _, messages, _ = await store.branch(owner, second.id)
     _, _, other = await store.begin_retry(owner, messages[-1].id, AUTHOR)
     await store.finish_turn(other.id, "Stopped her", "stopped")
@@ -922,3 +926,26 @@ def test_the_failures_that_are_tried_again_at_once_are_those_that_may_have_been_
     """Guards the table of errors: what is denied or unreachable waits."""
     assert not issubclass(Denied, (Conflict, Doubtful))
     assert not issubclass(Unreachable, (Conflict, Doubtful))
+
+
+async def test_of_two_choices_of_days_the_newer_one_counts_also_where_it_was_taken_back(world):
+    one, two = world.machine(), world.machine()
+    owner = await one.owner(owner_of(1))
+    await one.db.write(lambda db: retention.choose(db, owner, 30, 5.0))
+    await one.backup.flush()
+    await two.backup.pull()
+    assert await two.db.read(lambda db: retention.chosen(db, owner)) == 30
+    await two.db.write(lambda db: retention.choose(db, owner, None, 6.0))
+    await two.backup.flush()
+    await one.backup.pull()
+    assert await one.db.read(lambda db: retention.choice(db, owner)) == (None, 6.0)
+
+
+async def test_a_file_of_before_pins_and_titles_by_the_model_comes_back(world):
+    machine = await lived_in(world)
+    await machine.backup.flush()
+    (found, *_), _ = await machine.store.conversations(owner_of(1))
+    saved = await machine.db.read(lambda db: backup_rows.conversation(db, found.id))
+    line = {name: value for name, value in saved.model_dump().items() if name not in ("pinned", "archived", "title_by")}
+    (old,) = formats.decode(formats.SavedConversation, "users/x.jsonl", formats.encode([line]))
+    assert (old.pinned, old.archived, old.title_by) == (False, False, "words")

@@ -62,8 +62,9 @@ class Machine:
             "sessions": "SELECT hex(token_hash), owner, carrier, expires_at FROM sessions",
             "api_keys": "SELECT hex(key_hash), id, owner, name, revoked_at FROM api_keys",
             "tombstones": "SELECT conversation, owner, deleted_at FROM tombstones",
-            "conversations": "SELECT id, owner, title, model, system_prompt, params, leaf, revision, created_at, updated_at"
-            " FROM conversations",
+            "conversations": "SELECT id, owner, title, model, system_prompt, params, leaf, revision, created_at, updated_at,"
+            " pinned, archived, title_by FROM conversations",
+            "retention": "SELECT owner, days, changed_at FROM retention",
             "messages": "SELECT id, conversation, parent, role, content, created_at, surface, model, model_revision, params,"
             " state, finish_reason, error, kept, depth, settled_at, reasoning, reasoning_seconds,"
             " omitted, continued FROM messages",
