@@ -14,7 +14,7 @@ from chat.scrub import scrub
 from .killing import PACE, run_and_kill
 from .oracle import Oracle, Outcome
 from .users import Users
-from .world import Clock, FailingHub, Operator, Replica, Stop, bytes_below, meddling
+from .world import REPO, Clock, FailingHub, Operator, Replica, Stop, bytes_below, meddling
 
 OPERATIONS = {"users": 62, "sync": 30, "both sync": 3, "crash": 3, "revoke": 1, "rotate": 0.5}
 SAFE = 20  # beside these, with a bucket: only what is new is put there
@@ -99,7 +99,8 @@ class _Run:
             self.failing.hub.revoke(replica.token)
             self.revoked.setdefault(replica.name, self._now() + rng.randrange(5, 25))
         elif kind == "rotate":
-            await self._rotate(rng)
+            if self.failing.hub.repo_path("dataset", REPO).is_dir():
+                await self._rotate(rng)
         else:
             await self._kill(replica, rng)
         return 1
@@ -138,8 +139,8 @@ class _Run:
             for _ in range(3):  # what reads the database may keep it from being done
                 if await scrub(replica.app.db):
                     break
-            self.oracle.purged_text(self.failing.objects(), "the dataset")
-            self.oracle.purged_text(self.failing.bucket(), "the bucket")
+            self.oracle.purged_text(self.failing.objects(), f"the dataset when {replica.name} calls it purged")
+            self.oracle.purged_text(self.failing.bucket(), f"the bucket when {replica.name} calls it purged")
             self.oracle.purged_text(bytes_below(replica.disk), f"the disk {replica.life}")
         if any("error of its own" in report for report in replica.app.machine.reports):
             raise AssertionError(f"{replica.name}: {replica.app.machine.reports}")
@@ -250,9 +251,11 @@ class _Run:
         )
         others = [each for each in self.replicas if each is not replica]
         alike = all([await replica.app.machine.everything() == await each.app.machine.everything() for each in others])
-        if not backlog and not unpurged and alike:
+        objects = await replica.app.objects()
+        if not backlog and not unpurged and not objects and alike:
             return ""
-        return f"backlog {backlog}, {unpurged} not purged, {'alike' if alike else 'not alike'}, {replica.app.problem()}"
+        found = f"backlog {backlog}, {unpurged} not purged, {objects} objects in the bucket"
+        return f"{found}, {'alike' if alike else 'not alike'}, {replica.app.problem()}"
 
     def close(self) -> None:
         for replica in self.replicas:

@@ -213,6 +213,9 @@ class App:
         ahead = (await self.ahead.figures()).backlog if self.ahead else 0
         return ahead + (await self.backup.figures()).backlog
 
+    async def objects(self) -> int:
+        return (await self.ahead.figures()).objects if self.ahead else 0
+
     def problem(self) -> str | None:
         return self.backup.problem or (self.ahead and self.ahead.problem)
 
