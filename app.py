@@ -9,33 +9,40 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import uvicorn
 from fastapi import FastAPI
 
 from chat.backup import Backup, PublicDataset
-from chat.dataset_repo import DatasetRepo, Denied, FolderRepo, RepoError
+from chat.backup_reader import Extra
+from chat.bucket import Bucket, BucketOfOneSpace
+from chat.dataset_repo import DatasetRepo, Denied, FolderRepo
 from chat.db import MIGRATIONS, Database, DatabaseError
 from chat.engines.machine import Machine
 from chat.engines.pool import EnginePool, build_server
 from chat.generation import Generations
 from chat.hub import HubRepo
+from chat.hub_bucket import HubBucket
 from chat.hush import hush
+from chat.keeping import Keeping
 from chat.lease import Lease
 from chat.models.catalog import Catalog, CatalogError
 from chat.models.lookup import ModelLookup
+from chat.repo_guards import Counted, OfOneSpace
 from chat.scrub import scrub_forever
 from chat.service import ChatService
 from chat.settings import Settings, SettingsError
+from chat.slots import Slots
 from chat.store import Store
 from chat.visitors.asking import WhoIsAsking, answer_refusals
 from chat.visitors.oauth import Provider, SignIn
 from chat.visitors.sessions import Sessions, hub_whoami
-from chat.web import api, deletions, page, pages, routes
+from chat.web import api, deletions, operator, page, pages, routes
 from chat.web.account import account_routes
 from chat.web.live import LiveAnswers
+from chat.write_ahead import WriteAhead
 from privacy import MIGRATIONS as PRIVACY_MIGRATIONS
 from privacy import policy, redaction
 from privacy.consent import Consent, Terms
@@ -46,7 +53,6 @@ from privacy.web import page as privacy_page
 from privacy.web import routes as privacy_routes
 
 EXPIRY_SECONDS = 3600.0
-LAST_SAVE_SECONDS = 5.0  # of a stop: what is not saved by then is kept here
 OWNERS_BACK_SECONDS = 5.0  # of a start
 
 
@@ -74,38 +80,41 @@ def build(
     service = ChatService(store, catalog, pool, generations, unavailable)
     sessions = Sessions(db, clock, hub_whoami(settings.hf_endpoint))
 
-    repo, every = private_repo(settings), settings.sync_seconds
-    lease = Lease(clock)
+    slots = slots_of(settings, clock)
+    repo, every = private_repo(settings, slots), settings.sync_seconds
+    lease, parts = Lease(clock), saved_parts(db)
     backup = Backup(
         store,
         repo,
         clock,
         every=every,
-        extras=saved_parts(db),
+        extras=parts,
+        slots=slots,
         report=tell_operator,
         lease=lease,
         wants_lease=lambda: db.read(waits_to_leave),
     )
-    backup.check()
+    keeping = Keeping(backup, write_ahead_of(settings, db, clock, parts, backup), outlives=slots is not None)
+    keeping.check()
     rules = sharing_rules(settings, catalog)
     sharing = Sharing(
         db,
         rules,
-        lambda id: sharing_repo(settings, id),
+        lambda id: sharing_repo(settings, id, slots),
         clock=clock,
         before_public=backup.flush,
         holds_lease=lease.held,
     )
     lease.taken = sharing.hurry
-    desk = desk_of(settings, catalog, store, clock, rules, backup, sharing)
+    desk = desk_of(settings, catalog, store, clock, rules, keeping, sharing)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.start()
         await pool.warm(catalog.default)
         tasks = [
-            asyncio.create_task(backup.run()),
-            asyncio.create_task(sharing.run(backup.restored, every, tell_operator)),
+            asyncio.create_task(keeping.run()),
+            asyncio.create_task(sharing.run(keeping, every, tell_operator)),
             asyncio.create_task(expire_forever(sessions, service, clock)),
             asyncio.create_task(scrub_forever(db)),
         ]
@@ -121,18 +130,17 @@ def build(
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await service.stop()
-            await pool.aclose()
             lease.close()
-            with suppress(RepoError, TimeoutError):
-                await asyncio.wait_for(backup.flush(), LAST_SAVE_SECONDS)
+            await asyncio.gather(pool.aclose(), keeping.last_save())
             db.close()
 
     app = FastAPI(title="Parley", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     answer_refusals(app)
     routes.answer_errors(app)
     app.include_router(account_routes(sessions, sign_in_of(settings, clock), settings.on_space, settings.space_host))
-    app.include_router(routes.router(service, LiveAnswers(generations)))
+    app.include_router(routes.router(service, LiveAnswers(generations), keeping.outlives))
     app.include_router(deletions.router(db))
+    app.include_router(operator.router(keeping.figures, [name.lower() for name in settings.operators]))
     app.include_router(privacy_routes.router(desk))
     privacy_page.mount(app, facts_of(settings), keeping_of(settings), routes.models_as_json(service), desk.minimum_age)
     app.include_router(pages.router(lambda: routes.models_as_json(service), facts_of(settings)))
@@ -188,30 +196,61 @@ def sharing_rules(settings: Settings, catalog: Catalog) -> Rules:
     )
 
 
-def private_repo(settings: Settings) -> DatasetRepo:
+def slots_of(settings: Settings, clock: Callable[[], float]) -> Slots | None:
+    """The Hub's quota of commits, for all that commit with this app's token; None where nothing goes to the Hub."""
+    return Slots(clock) if settings.hf_token and settings.store_dataset else None
+
+
+def private_repo(settings: Settings, slots: Slots | None) -> DatasetRepo:
     """Where conversations are saved: the private dataset, or without a token a folder of the same layout."""
     if settings.hf_token and settings.store_dataset:
-        return HubRepo(settings.hf_endpoint, settings.hf_token, settings.store_dataset)
+        return _of_this_space(settings, settings.store_dataset, slots)
     return FolderRepo(settings.data_dir / "dataset")
 
 
-def sharing_repo(settings: Settings, id: str) -> DatasetRepo:
+def sharing_repo(settings: Settings, id: str, slots: Slots | None) -> DatasetRepo:
     """A sharing dataset; `push()` alone gets it. Raises `Denied`."""
     if not settings.hf_token:
         raise Denied(f"The sharing dataset {id} cannot be written without a token. Set HF_TOKEN again.")
-    return HubRepo(settings.hf_endpoint, settings.hf_token, id)
+    return _of_this_space(settings, id, slots)
+
+
+def _of_this_space(settings: Settings, id: str, slots: Slots | None) -> DatasetRepo:
+    repo: DatasetRepo = HubRepo(settings.hf_endpoint, settings.hf_token or "", id)
+    if slots:
+        repo = Counted(repo, slots)
+    return OfOneSpace(repo, settings.space_id) if settings.space_id else repo
+
+
+def write_ahead_of(
+    settings: Settings, db: Database, clock: Callable[[], float], parts: Sequence[Extra], backup: Backup
+) -> WriteAhead | None:
+    """The write-ahead objects; None without a bucket, or without the dataset that takes over from it."""
+    if not (settings.hf_token and settings.store_dataset and settings.wal_bucket):
+        return None
+    bucket: Bucket = HubBucket(settings.hf_endpoint, settings.hf_token, settings.wal_bucket)
+    if settings.space_id:
+        bucket = BucketOfOneSpace(bucket, settings.space_id)
+    # A no must not be lost. What is about to be public is saved before it is.
+    urgent = [part for part in parts if part.prefix == "consent/"]
+    return WriteAhead(db, bucket, clock, extras=urgent, ready=backup.read, report=tell_operator)
 
 
 def tell_operator(sentence: str) -> None:
     print(f"Note: {sentence}", file=sys.stderr, flush=True)
 
 
-async def saving_of(backup: Backup, settings: Settings) -> dict[str, str | None]:
+async def saving_of(keeping: Keeping, settings: Settings) -> dict[str, str | None]:
     """What the Privacy page says about how far everything is saved."""
-    found = await backup.figures()
+    found = await keeping.backup.figures()
     where = "the private dataset" if settings.hf_token and settings.store_dataset else "the folder beside the database"
     if found.problem:
         return {"state": "kept here", "sentence": f"Kept here; not saved in {where} yet. {found.problem}"}
+    safe = await keeping.ahead.figures() if keeping.ahead else None
+    if safe and safe.problem:
+        return {"state": "kept here", "sentence": f"Kept here; not safe elsewhere yet. {safe.problem}"}
+    if safe and found.backlog and not safe.backlog:
+        return {"state": "safe", "sentence": f"Kept here and safe in private storage; saved in {where} within minutes."}
     if found.backlog or found.saved_at is None:
         return {"state": "kept here", "sentence": f"Kept here; the newest is saved in {where} within minutes."}
     return {"state": "saved", "sentence": f"Kept here, and saved in {where}."}
@@ -231,7 +270,7 @@ def desk_of(
     store: Store,
     clock: Callable[[], float],
     rules: Rules,
-    backup: Backup,
+    keeping: Keeping,
     sharing: Sharing,
 ) -> privacy_routes.Desk:
     """What the Privacy page's routes work with."""
@@ -241,7 +280,7 @@ def desk_of(
 
     def wake() -> None:
         sharing.hurry()
-        backup.hurry()
+        keeping.backup.hurry()
 
     return privacy_routes.Desk(
         store.db,
@@ -250,9 +289,9 @@ def desk_of(
         rules,
         labels={entry.name: entry.label for entry in catalog.entries},
         model_of=model_of,
-        saving=lambda: saving_of(backup, settings),
+        saving=lambda: saving_of(keeping, settings),
         wake=wake,
-        restored=backup.restored.is_set,
+        restored=keeping.is_set,
     )
 
 

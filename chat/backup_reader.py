@@ -39,7 +39,8 @@ class Extra(Protocol):
 class Reader:
     """Merges what a commit holds into `db`. `left`: path of a file that cannot be read -> why; it is left as it is.
 
-    `owners_back`: until then a visitor's cookie may be one that is not yet known again. `restored`: all is back.
+    `owners_back`: until then a visitor's cookie may be one that is not yet known again. `restored`: all is back. `read`: all
+    that can be read is.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Reader:
         self.left: dict[str, str] = {}
         self.owners_back = asyncio.Event()
         self.restored = asyncio.Event()
+        self.read = asyncio.Event()
         self._db = db
         self._clock = clock
         self._threads = threads
@@ -86,6 +88,7 @@ class Reader:
             head = await self._threads.run(repo.commit, card, (), head, "Describe this dataset")
         await self._db.write(lambda db: rows.set_state(db, "head", head))
         needed = ("users/", "tombstones/", *(extra.prefix for extra in self._extras))
+        self.read.set()
         if any(path.startswith(needed) for path in self.left):
             self.restored.clear()
         else:

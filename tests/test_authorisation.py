@@ -111,6 +111,8 @@ MATRIX: tuple[Row, ...] = (
     owner_only("DELETE", "/api/conversations/{id}", fill=CONVERSATION),
     all_may("DELETE", "/api/conversations"),
     all_may("GET", "/api/deletions"),
+    Row("GET", "/api/operator", 403, 403, 401, 401),
+    Row("GET", "/operator", 403, 403, 401, 401),
     all_may("GET", "/api/models"),
     all_may("GET", "/api/status"),
     # Consent. Sharing is not set up on this stage: who may ask is told that there is nobody to agree with.

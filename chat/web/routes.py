@@ -87,9 +87,13 @@ class NewTitle(Body):
     title: str
 
 
-def router(service: ChatService, live: LiveAnswers) -> APIRouter:
-    """The routes under /api that a conversation needs."""
+def router(service: ChatService, live: LiveAnswers, outlives: bool = True) -> APIRouter:
+    """The routes under /api that a conversation needs. `outlives`: whether what is saved survives this machine; where it
+    does not, it is no more than kept here."""
     routes = APIRouter(prefix="/api")
+
+    def conversation_as_json(conversation: StoredConversation) -> dict[str, Any]:
+        return {**_as_json(conversation), "where": conversation.where if outlives else "kept here"}
 
     @routes.post("/turns")
     async def send(request: Request, turn: NewTurn) -> dict[str, Any]:
@@ -185,7 +189,7 @@ def models_as_json(service: ChatService) -> list[dict[str, Any]]:
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-def conversation_as_json(conversation: StoredConversation) -> dict[str, Any]:
+def _as_json(conversation: StoredConversation) -> dict[str, Any]:
     return {
         "id": conversation.id,
         "title": conversation.title,

@@ -153,7 +153,7 @@ class FakeBackend:
         id = f"c{next(self._ids)}"
         self.conversations[id] = {
             "id": id, "title": title, "model": "starter", "system_prompt": "", "params": MODELS[0]["defaults"],
-            "updated_at": self.now - age, "running": None,
+            "updated_at": self.now - age, "running": None, "where": "saved",
         }  # fmt: skip
         self.messages[id] = []
         for prompt, answer in turns:
