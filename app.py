@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from chat.backup import Backup, PublicDataset
 from chat.backup_reader import Extra
@@ -38,6 +38,7 @@ from chat.slots import Slots
 from chat.store import Store
 from chat.visitors.asking import WhoIsAsking, answer_refusals
 from chat.visitors.oauth import Provider, SignIn
+from chat.visitors.returning import Returning
 from chat.visitors.sessions import Sessions, hub_whoami
 from chat.web import api, deletions, operator, page, pages, routes
 from chat.web.account import account_routes
@@ -53,7 +54,6 @@ from privacy.web import page as privacy_page
 from privacy.web import routes as privacy_routes
 
 EXPIRY_SECONDS = 3600.0
-OWNERS_BACK_SECONDS = 5.0  # of a start
 
 
 def build(
@@ -108,6 +108,8 @@ def build(
     lease.taken = sharing.hurry
     desk = desk_of(settings, catalog, store, clock, rules, keeping, sharing)
 
+    returning = Returning(backup.owners_back, backup.arrivals, time.monotonic)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.start()
@@ -118,9 +120,6 @@ def build(
             asyncio.create_task(expire_forever(sessions, service, clock)),
             asyncio.create_task(scrub_forever(db)),
         ]
-        # On an empty disk a returning browser is a stranger until its owner is back.
-        with suppress(TimeoutError):
-            await asyncio.wait_for(backup.owners_back.wait(), OWNERS_BACK_SECONDS)
         # What was made until here stays: the collector need not look at it again and again.
         gc.freeze()
         try:
@@ -137,9 +136,13 @@ def build(
     app = FastAPI(title="Parley", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     answer_refusals(app)
     routes.answer_errors(app)
-    app.include_router(account_routes(sessions, sign_in_of(settings, clock), settings.on_space, settings.space_host))
-    app.include_router(routes.router(service, LiveAnswers(generations), keeping.outlives))
-    app.include_router(deletions.router(db))
+    theirs_first = [Depends(returning.theirs)]
+    app.include_router(
+        account_routes(sessions, sign_in_of(settings, clock), settings.on_space, settings.space_host),
+        dependencies=theirs_first,
+    )
+    app.include_router(routes.router(service, LiveAnswers(generations), keeping.outlives), dependencies=theirs_first)
+    app.include_router(deletions.router(db), dependencies=theirs_first)
     app.include_router(operator.router(keeping.figures, [name.lower() for name in settings.operators]))
     app.include_router(privacy_routes.router(desk))
     privacy_page.mount(app, facts_of(settings), keeping_of(settings), routes.models_as_json(service), desk.minimum_age)
@@ -153,6 +156,7 @@ def build(
         allowed_origins=settings.allowed_origins,
         secure=settings.on_space,
         public_host=settings.space_host,
+        owners_back=returning.owner,
     )
     return app
 

@@ -79,6 +79,7 @@ class Person:
         }
 
     def grant(self, recipient: str = "acme") -> None:
+        self.wait_for(lambda: self.get("state")["known"])
         answer = self.post("grant", self.agreement(recipient))
         assert answer.json() == {"recipient": recipient, "state": "granted"}, answer.text
 
