@@ -14,10 +14,12 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from chat.backup import Backup, PublicDataset
-from chat.dataset_repo import DatasetRepo, Denied, FolderRepo, RepoError
+from chat.backup_reader import Extra
+from chat.bucket import Bucket, BucketOfOneSpace
+from chat.dataset_repo import DatasetRepo, Denied, FolderRepo
 from chat.db import MIGRATIONS, Database, DatabaseError
 from chat.defaults import OwnDefaults
 from chat.engines.machine import Machine
@@ -26,22 +28,28 @@ from chat.everything import conversations_of
 from chat.feedback import FeedbackBook
 from chat.generation import Generations
 from chat.hub import HubRepo
+from chat.hub_bucket import HubBucket
 from chat.hush import hush
+from chat.keeping import Keeping
 from chat.lease import Lease
 from chat.library import Library
 from chat.models.catalog import Catalog, CatalogError
 from chat.models.lookup import ModelLookup
+from chat.repo_guards import Counted, OfOneSpace
 from chat.scrub import scrub_forever
 from chat.service import ChatService, cache_salt
 from chat.settings import Settings, SettingsError
+from chat.slots import Slots
 from chat.store import Store
 from chat.titles import Titles
 from chat.visitors.asking import WhoIsAsking, answer_refusals
 from chat.visitors.oauth import Provider, SignIn
+from chat.visitors.returning import Returning
 from chat.visitors.sessions import DAY, LIFETIME, Sessions, hub_whoami
-from chat.web import api, defaults, deletions, feedback, lists, page, pages, routes
+from chat.web import api, defaults, deletions, feedback, lists, operator, page, pages, routes
 from chat.web.account import account_routes
 from chat.web.live import LiveAnswers
+from chat.write_ahead import WriteAhead
 from privacy import MIGRATIONS as PRIVACY_MIGRATIONS
 from privacy import policy, redaction
 from privacy.closing import erase_closed
@@ -57,8 +65,6 @@ from privacy.web.desk import Desk
 from privacy.web.framed import Unframed
 
 EXPIRY_SECONDS = 3600.0
-LAST_SAVE_SECONDS = 5.0  # of a stop: what is not saved by then is kept here
-OWNERS_BACK_SECONDS = 5.0  # of a start
 
 
 def build(
@@ -87,19 +93,22 @@ def build(
     library = Library(store, generations, titles, settings.retention_days, report=tell_operator)
     sessions = Sessions(db, clock, hub_whoami(settings.hf_endpoint))
 
-    repo, every = private_repo(settings), settings.sync_seconds
-    lease = Lease(clock)
+    slots = slots_of(settings, clock)
+    repo, every = private_repo(settings, slots), settings.sync_seconds
+    lease, parts = Lease(clock), saved_parts(db)
     backup = Backup(
         store,
         repo,
         clock,
         every=every,
-        extras=saved_parts(db),
+        extras=parts,
+        slots=slots,
         report=tell_operator,
         lease=lease,
         wants_lease=lambda: db.read(waits_to_leave),
     )
-    backup.check()
+    keeping = Keeping(backup, write_ahead_of(settings, db, clock, parts, backup), outlives=slots is not None)
+    keeping.check()
     rules = sharing_rules(settings, catalog)
 
     async def before_public() -> None:
@@ -110,7 +119,7 @@ def build(
     sharing = Sharing(
         db,
         rules,
-        lambda id: sharing_repo(settings, id),
+        lambda id: sharing_repo(settings, id, slots),
         clock=clock,
         before_public=before_public,
         holds_lease=lease.held,
@@ -121,7 +130,8 @@ def build(
         await service.delete(owner)
         await sessions.close(owner)
 
-    desk = desk_of(settings, catalog, store, clock, rules, backup, sharing, close)
+    desk = desk_of(settings, catalog, store, clock, rules, keeping, sharing, close)
+    returning = Returning(backup.owners_back, backup.arrivals, time.monotonic)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -130,15 +140,12 @@ def build(
         await library.start()
         await pool.warm(catalog.default)
         tasks = [
-            asyncio.create_task(backup.run()),
-            asyncio.create_task(sharing.run(backup.restored, every, tell_operator)),
+            asyncio.create_task(keeping.run()),
+            asyncio.create_task(sharing.run(keeping, every, tell_operator)),
             asyncio.create_task(expire_forever(sessions, service, clock)),
             asyncio.create_task(scrub_forever(db)),
             asyncio.create_task(library.run()),
         ]
-        # On an empty disk a returning browser is a stranger until its owner is back.
-        with suppress(TimeoutError):
-            await asyncio.wait_for(backup.owners_back.wait(), OWNERS_BACK_SECONDS)
         # What was made until here stays: the collector need not look at it again and again.
         gc.freeze()
         try:
@@ -148,22 +155,24 @@ def build(
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await service.stop()
-            await pool.aclose()
             lease.close()
-            with suppress(RepoError, TimeoutError):
-                await asyncio.wait_for(backup.flush(), LAST_SAVE_SECONDS)
+            await asyncio.gather(pool.aclose(), keeping.last_save())
             db.close()
 
     app = FastAPI(title="Parley", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     answer_refusals(app)
     routes.answer_errors(app)
-    app.include_router(account_routes(sessions, sign_in_of(settings, clock), settings.on_space, settings.space_host))
     book = FeedbackBook(db, clock)
-    app.include_router(routes.router(service, LiveAnswers(generations), book))
-    app.include_router(feedback.feedback_routes(book))
-    app.include_router(defaults.defaults_routes(OwnDefaults(db, clock), service))
-    app.include_router(lists.list_routes(library))
-    app.include_router(deletions.router(db))
+    for of_an_owner in (
+        account_routes(sessions, sign_in_of(settings, clock), settings.on_space, settings.space_host),
+        routes.router(service, LiveAnswers(generations), book, keeping.outlives),
+        feedback.feedback_routes(book),
+        defaults.defaults_routes(OwnDefaults(db, clock), service),
+        lists.list_routes(library, keeping.outlives),
+        deletions.router(db),
+    ):
+        app.include_router(of_an_owner, dependencies=[Depends(returning.theirs)])
+    app.include_router(operator.router(keeping.figures, [name.lower() for name in settings.operators]))
     app.include_router(privacy_routes.router(desk))
     app.include_router(privacy_reports.router(desk, tell_operator, settings.on_space))
     app.include_router(everything.router(desk, lambda owner: conversations_of(db, owner)))
@@ -178,6 +187,7 @@ def build(
         allowed_origins=settings.allowed_origins,
         secure=settings.on_space,
         public_host=settings.space_host,
+        owners_back=returning.owner,
     )
     return app
 
@@ -223,27 +233,53 @@ def sharing_rules(settings: Settings, catalog: Catalog) -> Rules:
     )
 
 
-def private_repo(settings: Settings) -> DatasetRepo:
+def slots_of(settings: Settings, clock: Callable[[], float]) -> Slots | None:
+    """The Hub's quota of commits, for all that commit with this app's token; None where nothing goes to the Hub."""
+    return Slots(clock) if settings.hf_token and settings.store_dataset else None
+
+
+def private_repo(settings: Settings, slots: Slots | None) -> DatasetRepo:
     """Where conversations are saved: the private dataset, or without a token a folder of the same layout."""
     if settings.hf_token and settings.store_dataset:
-        return HubRepo(settings.hf_endpoint, settings.hf_token, settings.store_dataset)
+        return _of_this_space(settings, settings.store_dataset, slots)
     return FolderRepo(settings.data_dir / "dataset")
 
 
-def sharing_repo(settings: Settings, id: str) -> DatasetRepo:
+def sharing_repo(settings: Settings, id: str, slots: Slots | None) -> DatasetRepo:
     """A sharing dataset; `push()` alone gets it. Raises `Denied`."""
     if not settings.hf_token:
         raise Denied(f"The sharing dataset {id} cannot be written without a token. Set HF_TOKEN again.")
-    return HubRepo(settings.hf_endpoint, settings.hf_token, id)
+    return _of_this_space(settings, id, slots)
+
+
+def _of_this_space(settings: Settings, id: str, slots: Slots | None) -> DatasetRepo:
+    repo: DatasetRepo = HubRepo(settings.hf_endpoint, settings.hf_token or "", id)
+    if slots:
+        repo = Counted(repo, slots)
+    return OfOneSpace(repo, settings.space_id) if settings.space_id else repo
+
+
+def write_ahead_of(
+    settings: Settings, db: Database, clock: Callable[[], float], parts: Sequence[Extra], backup: Backup
+) -> WriteAhead | None:
+    """The write-ahead objects; None without a bucket, or without the dataset that takes over from it."""
+    if not (settings.hf_token and settings.store_dataset and settings.wal_bucket):
+        return None
+    bucket: Bucket = HubBucket(settings.hf_endpoint, settings.hf_token, settings.wal_bucket)
+    if settings.space_id:
+        bucket = BucketOfOneSpace(bucket, settings.space_id)
+    # A no must not be lost. What is about to be public is saved before it is.
+    urgent = [part for part in parts if part.prefix == "consent/"]
+    return WriteAhead(db, bucket, clock, extras=urgent, ready=backup.read, report=tell_operator)
 
 
 def tell_operator(sentence: str) -> None:
     print(f"Note: {sentence}", file=sys.stderr, flush=True)
 
 
-async def saving_of(backup: Backup, settings: Settings) -> dict[str, str | None]:
+async def saving_of(keeping: Keeping, settings: Settings) -> dict[str, str | None]:
     """What the Privacy page says about how far everything is saved."""
-    found = await backup.figures()
+    found = await keeping.backup.figures()
     where = "the private dataset" if settings.hf_token and settings.store_dataset else "the folder beside the database"
     if found.problem:
         return {
@@ -251,6 +287,11 @@ async def saving_of(backup: Backup, settings: Settings) -> dict[str, str | None]
             "sentence": f"Kept here; not saved in {where} yet. {found.problem}",
             "problem": found.problem,
         }
+    safe = await keeping.ahead.figures() if keeping.ahead else None
+    if safe and safe.problem:
+        return {"state": "kept here", "sentence": f"Kept here; not safe elsewhere yet. {safe.problem}"}
+    if safe and found.backlog and not safe.backlog:
+        return {"state": "safe", "sentence": f"Kept here and safe in private storage; saved in {where} within minutes."}
     if found.backlog or found.saved_at is None:
         return {"state": "kept here", "sentence": f"Kept here; the newest is saved in {where} within minutes."}
     return {"state": "saved", "sentence": f"Kept here, and saved in {where}."}
@@ -278,7 +319,7 @@ def desk_of(
     store: Store,
     clock: Callable[[], float],
     rules: Rules,
-    backup: Backup,
+    keeping: Keeping,
     sharing: Sharing,
     close: Callable[[str], Awaitable[None]],
 ) -> Desk:
@@ -289,7 +330,7 @@ def desk_of(
 
     def wake() -> None:
         sharing.hurry()
-        backup.hurry()
+        keeping.backup.hurry()
 
     return Desk(
         store.db,
@@ -298,9 +339,9 @@ def desk_of(
         rules,
         labels={entry.name: entry.label for entry in catalog.entries},
         model_of=model_of,
-        saving=lambda: saving_of(backup, settings),
+        saving=lambda: saving_of(keeping, settings),
         wake=wake,
-        restored=backup.restored.is_set,
+        restored=keeping.is_set,
         unframed=Unframed(clock, (settings.hf_endpoint, *settings.allowed_origins)),
         close=close,
         minimum_age=settings.minimum_age,

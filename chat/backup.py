@@ -110,6 +110,8 @@ class Backup:
         self._purging = Purging(store.db, clock, self._threads, self._reader, self.lease, purge_after, every)
         self.owners_back = self._reader.owners_back
         self.restored = self._reader.restored
+        self.arrivals = self._reader.arrivals
+        self.read = self._reader.read
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._hurried = False

@@ -12,6 +12,7 @@ from typing import Protocol
 from chat import backup_incoming as incoming
 from chat import backup_rows as rows
 from chat import formats
+from chat.arrivals import Arrivals
 from chat.dataset_repo import DatasetRepo, Doubtful, Threads
 from chat.db import Database
 from chat.formats import BadFile, SavedConversation, SavedOwner, SavedTombstone
@@ -39,7 +40,8 @@ class Extra(Protocol):
 class Reader:
     """Merges what a commit holds into `db`. `left`: path of a file that cannot be read -> why; it is left as it is.
 
-    `owners_back`: until then a visitor's cookie may be one that is not yet known again. `restored`: all is back.
+    `owners_back`: until then a visitor's cookie may be one that is not yet known again. `restored`: all is back. `read`: all
+    that can be read is.
     """
 
     def __init__(
@@ -54,6 +56,8 @@ class Reader:
         self.left: dict[str, str] = {}
         self.owners_back = asyncio.Event()
         self.restored = asyncio.Event()
+        self.arrivals = Arrivals(lambda path: (formats.owner_and_part(path) or ("",))[0])
+        self.read = asyncio.Event()
         self._db = db
         self._clock = clock
         self._threads = threads
@@ -63,6 +67,14 @@ class Reader:
 
     async def catch_up(self, repo: DatasetRepo) -> None:
         """Take over whatever in the head differs from what was last written or read here. Raises `RepoError`."""
+        if not self.restored.is_set():
+            self.arrivals.begin()
+        try:
+            await self._catch_up(repo)
+        finally:
+            self.arrivals.end()
+
+    async def _catch_up(self, repo: DatasetRepo) -> None:
         head = await self._threads.run(repo.head)
         if head is None:
             raise Doubtful(f"The dataset {repo.id} was just made and is not there yet.")
@@ -78,6 +90,7 @@ class Reader:
         self.owners_back.set()
         for extra in self._extras:
             await self._take_extra(repo, head, changed, extra)
+        self.arrivals.expect(path for path in changed if formats.owner_and_part(path))
         await self._take(repo, head, changed, formats.owner_and_part, SavedConversation, self._users)
         # After everything else: who finds that it holds the lease has read what came before.
         await self._look_at_lease(repo, head, there.get(LEASE))
@@ -86,6 +99,7 @@ class Reader:
             head = await self._threads.run(repo.commit, card, (), head, "Describe this dataset")
         await self._db.write(lambda db: rows.set_state(db, "head", head))
         needed = ("users/", "tombstones/", *(extra.prefix for extra in self._extras))
+        self.read.set()
         if any(path.startswith(needed) for path in self.left):
             self.restored.clear()
         else:
@@ -101,15 +115,13 @@ class Reader:
         merge: Callable[[sqlite3.Connection, str, list[formats.L]], None],
     ) -> None:
         """Read the changed files of one kind, some at once, and merge each in a transaction with the note that it is."""
-        at_once = asyncio.Semaphore(READS_AT_ONCE)
 
         def read(path: str) -> list[formats.L]:
             return formats.decode(kind, path, repo.read(path, head))
 
         async def take(path: str) -> None:
             try:
-                async with at_once:
-                    found = await self._threads.run(read, path)
+                found = await self._threads.run(read, path)
 
                 def write(db: sqlite3.Connection) -> None:
                     merge(db, path, found)
@@ -121,11 +133,18 @@ class Reader:
             except (sqlite3.IntegrityError, KeyError, ValueError):
                 self._leave(path, f"{path} holds what cannot be kept. It is left as it is: correct it in the dataset.")
 
+        paths = sorted(path for path in changed if wanted(path) is not None)
+        following = self.arrivals.in_order(paths)
+
+        async def take_each() -> None:
+            for path in following:
+                await take(path)
+                self.arrivals.came(path)
+
         try:
             async with asyncio.TaskGroup() as group:
-                for path in sorted(changed):
-                    if wanted(path) is not None:
-                        group.create_task(take(path))
+                for _ in range(min(READS_AT_ONCE, len(paths))):
+                    group.create_task(take_each())
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
 

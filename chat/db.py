@@ -304,7 +304,7 @@ def refuse_network_mount(directory: Path, mounts: str) -> None:
     if kind.startswith(NETWORK_FILESYSTEMS) and kind not in LOCAL_FUSE:
         raise DatabaseError(
             f"DATA_DIR {directory} is on a {kind} mount, where SQLite loses data. Set DATA_DIR to a folder on a local "
-            "disk; keeping conversations on remote storage (WAL_BUCKET) is planned, and not in this version."
+            "disk; to have conversations survive this machine, set STORE_DATASET and WAL_BUCKET."
         )
 
 

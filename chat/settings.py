@@ -200,6 +200,13 @@ VARIABLES: tuple[Variable, ...] = (
         _matching(_REPO),
     ),
     Variable(
+        "WAL_BUCKET",
+        "none",
+        "A private storage bucket: what is kept here is there within a second, until STORE_DATASET holds it.",
+        "Use namespace/name, such as my-name/my-bucket.",
+        _matching(_REPO),
+    ),
+    Variable(
         "SHARE_NAMESPACE",
         "none; on a Space its owner",
         "Whose datasets receive what visitors agreed to share. Without it nothing is shared.",
@@ -250,6 +257,13 @@ VARIABLES: tuple[Variable, ...] = (
         _line,
     ),
     Variable(
+        "OPERATORS",
+        "none",
+        "Who may see /operator: users and organisations of the Hub, with commas between them.",
+        "Use names of the Hub, each once, with commas between them.",
+        _list_of(_NAMESPACE),
+    ),
+    Variable(
         "ALLOWED_ORIGINS",
         "none",
         "Other websites whose pages may use the app with its visitors' cookies, with commas between them.",
@@ -280,7 +294,7 @@ VARIABLES: tuple[Variable, ...] = (
 )
 
 # Names that are kept for what is not built yet: set now, they would have no effect, and the operator should know.
-PLANNED = ("OPERATORS", "WAL_BUCKET", "METRICS_TOKEN", "WATERMARK_KEYS")
+PLANNED = ("METRICS_TOKEN", "WATERMARK_KEYS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +314,7 @@ class Settings:
     engine_url: str | None = None
     engine_api_key: str | None = field(default=None, repr=False)
     store_dataset: str | None = None
+    wal_bucket: str | None = None
     share_namespace: str | None = None
     share_prefix: str = "parley"
     quiet_hours: float = 72.0
@@ -307,6 +322,7 @@ class Settings:
     sync_seconds: float = 60.0
     minimum_age: int = 18
     contact: str | None = None
+    operators: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     space_id: str | None = None
     space_host: str | None = None
@@ -386,6 +402,7 @@ def _warnings(given: Mapping[str, Any]) -> list[str]:
     owner = given.get("space_author_name")
     for name, namespace in (
         ("STORE_DATASET", (given.get("store_dataset") or "").partition("/")[0]),
+        ("WAL_BUCKET", (given.get("wal_bucket") or "").partition("/")[0]),
         ("SHARE_NAMESPACE", given.get("share_namespace")),
     ):
         if owner and namespace and namespace != owner:
@@ -393,6 +410,13 @@ def _warnings(given: Mapping[str, Any]) -> list[str]:
                 f"{name} points at {namespace!r}, but this Space belongs to {owner!r}. If it is a duplicate, the value "
                 "came with it: remove it to keep things in your own datasets."
             )
+    if owner and not given.get("hf_token"):
+        found.append(
+            "HF_TOKEN is not set, so conversations are kept in a folder of this machine and go with it when the Space is "
+            "rebuilt or restarted. To keep them, add a token that may write as a secret named HF_TOKEN."
+        )
+    if given.get("wal_bucket") and not (given.get("hf_token") and given.get("store_dataset")):
+        found.append("WAL_BUCKET has no effect without HF_TOKEN and STORE_DATASET.")
     for name in ("HF_ENDPOINT", "ENGINE_URL"):
         parts = urlsplit(given.get(name.lower()) or "")
         secret = given.get("hf_token" if name == "HF_ENDPOINT" else "engine_api_key")

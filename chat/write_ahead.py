@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from chat import formats
 from chat import write_ahead_rows as rows
+from chat.backup import PublicDataset
 from chat.backup_reader import Extra
 from chat.backup_rows import stale_extras
 from chat.bucket import Bucket
@@ -35,7 +36,7 @@ CALL_SECONDS = 30.0  # that one call may take
 READ_AT_ONCE = 200  # objects
 
 
-class PublicBucket(Exception):
+class PublicBucket(PublicDataset):
     """The bucket that should keep conversations can be read by others; `str(error)` says what to do."""
 
 
@@ -67,6 +68,7 @@ class WriteAhead:
         tick: float = TICK,
     ) -> None:
         self.bucket = bucket
+        self.taken_over = asyncio.Event()  # what other disks wrote is here
         self._db = db
         self._clock = clock
         self._extras = {extra.prefix: extra for extra in extras}
@@ -173,6 +175,7 @@ class WriteAhead:
         if self._ready is not None and self._ready.is_set():
             await self._take_over({path: kind for path, (_, kind) in unknown.items() if path not in left_over})
             await self._take_stock()
+            self.taken_over.set()
 
     async def _put(self) -> bool:
         """Send one batch; whether there was anything to send."""

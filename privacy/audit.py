@@ -18,6 +18,7 @@ from typing import Any
 from chat.dataset_repo import DatasetRepo, RepoError
 from chat.db import connect
 from chat.hub import HubRepo
+from chat.repo_guards import SPACE_FILE
 from privacy import policy, redaction
 from privacy.consent import Terms
 from privacy.ledger import verify_chains
@@ -58,7 +59,7 @@ def _audit_one(repo: DatasetRepo, known: Mapping[str, sqlite3.Row], uncovered: s
             for row in read_rows(io.BytesIO(repo.read(path, head or ""))):
                 wrong += [f"row {row['row_id']} is there twice."] if row["row_id"] in public else []
                 public[row["row_id"]] = row
-        elif path not in (CARD, ".gitattributes"):
+        elif path not in (CARD, SPACE_FILE, ".gitattributes"):
             wrong.append(f"nothing explains the file {path}.")
     for row_id, row in sorted(public.items()):
         wrong += [f"row {row_id} {fault}." for fault in _faults(row, known.get(row_id), row_id in uncovered)]

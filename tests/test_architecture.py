@@ -42,7 +42,7 @@ ALLOWED = {
     "re2": ("privacy/detectors.py",),
     "phonenumbers": ("privacy/detectors.py",),
     "stdnum": ("privacy/detectors.py",),
-    "fastapi": ("app.py", "chat/web/", "privacy/web/", "chat/visitors/asking.py"),
+    "fastapi": ("app.py", "chat/web/", "privacy/web/", "chat/visitors/asking.py", "chat/visitors/returning.py"),
     "privacy": ("app.py", "privacy/"),
     "chat.web": ("app.py", "chat/web/", "privacy/web/"),
     "chat.settings": ("app.py",),

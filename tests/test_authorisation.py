@@ -120,6 +120,8 @@ MATRIX: tuple[Row, ...] = (
     all_may("GET", "/api/retention"),
     all_may("PUT", "/api/retention", json={"days": 30}),
     all_may("GET", "/api/deletions"),
+    Row("GET", "/api/operator", 403, 403, 401, 401),
+    Row("GET", "/operator", 403, 403, 401, 401),
     all_may("GET", "/api/models"),
     all_may("GET", "/api/defaults"),
     all_may("PUT", "/api/defaults", json={"model": "parley-starter", "params": {}}),

@@ -127,7 +127,7 @@ async def test_a_network_mount_is_refused_with_the_way_out(tmp_path):
     mounts = f"/dev/vda / ext4 rw 0 0\nhost:/export {tmp_path} fuse.hf-mount rw 0 0\n"
     assert filesystem_of(Path("/srv"), mounts) == "ext4"
     refuse_network_mount(Path("/srv"), mounts)
-    with pytest.raises(DatabaseError, match=r"fuse.hf-mount mount.*WAL_BUCKET\) is planned, and not in this version"):
+    with pytest.raises(DatabaseError, match=r"fuse.hf-mount mount.*set STORE_DATASET and WAL_BUCKET"):
         refuse_network_mount(tmp_path / "data", mounts)
 
 

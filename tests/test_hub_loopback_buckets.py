@@ -111,6 +111,15 @@ def test_a_batch_names_what_it_could_not_do_and_does_the_rest(wal: HfApi, hub: L
     assert [item.path for item in wal.list_bucket_tree(BUCKET)] == ["one"]
 
 
+def test_a_batch_can_be_told_to_have_failed_in_part(wal: HfApi, hub: LoopbackHub) -> None:
+    report = {"success": False, "processed": 1, "succeeded": 0, "failed": [{"path": "one", "error": "Busy"}]}
+    hub.faults.add("/batch$", method="POST", status=422, body=report, when="after")
+    with pytest.raises(BucketBatchError) as error:
+        put(wal, {"one": b"1"})
+    assert error.value.failures == report["failed"]
+    assert [item.path for item in wal.list_bucket_tree(BUCKET)] == ["one"]
+
+
 def test_a_copy_needs_no_upload(wal: HfApi, hub: LoopbackHub, tmp_path: Path) -> None:
     put(wal, {"one": b"1"})
     wal.copy_files(f"hf://buckets/{BUCKET}/one", f"hf://buckets/{BUCKET}/two")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sqlite3
 from pathlib import Path
 
 import pytest
 
-from chat.scrub import scrub, scrub_forever
+from chat.scrub import APART, rewrite, scrub, scrub_forever
 from tests.support.backing import HookedRepo, Machine, in_folder, owner_of
 from tests.support.memory_repo import MemoryRepo
 
@@ -103,3 +104,58 @@ async def test_the_app_does_it_by_itself(machine, tmp_path):
             await asyncio.sleep(0.01)
     running.cancel()
     assert not in_folder(tmp_path, CANARY)
+
+
+async def moved_about(machine: Machine) -> list[str]:
+    """Rows that grow amid others, so that pages are split and what is on them moves. Returns words of those deleted."""
+
+    def write(db: sqlite3.Connection) -> list[str]:
+        drawn, kept, gone = random.Random(1), {}, []
+        db.execute("CREATE TABLE moved (id INTEGER PRIMARY KEY, content TEXT)")
+        for number in range(3000):
+            kept[number] = f"<{CANARY} {number}>"
+            db.execute("INSERT INTO moved VALUES (?, '')", (number,))
+            words = kept[number] + "y" * drawn.randrange(10, 400)
+            db.execute("UPDATE moved SET content = ? WHERE id = ?", (words, number))
+            if drawn.random() < 0.3:
+                grows = drawn.choice(list(kept))
+                db.execute("UPDATE moved SET content = content || ? WHERE id = ?", ("z" * 300, grows))
+            if drawn.random() < 0.5:
+                gone.append(kept.pop(goes := drawn.choice(list(kept))))
+                db.execute("DELETE FROM moved WHERE id = ?", (goes,))
+        db.execute("UPDATE scrubbing SET marks = marks + 1")
+        return gone
+
+    return await machine.db.write(write)
+
+
+def found(folder: Path, words: list[str]) -> list[str]:
+    content = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    return [each for each in words if each.encode() in content]
+
+
+async def test_copies_that_sqlite_left_when_it_moved_rows_go_when_the_file_is_written_anew(machine, tmp_path):
+    gone = await moved_about(machine)
+    assert await scrub(machine.db)
+    assert found(tmp_path, gone), "they would be there otherwise"
+    assert await rewrite(machine.db)
+    assert not found(tmp_path, gone)
+
+
+async def test_the_file_is_written_anew_now_and_then_and_only_after_a_deletion(machine, tmp_path):
+    now = [0.0]
+    running = asyncio.create_task(scrub_forever(machine.db, tick=0.01, elapsed=lambda: now[0]))
+    gone = await moved_about(machine)
+    async with asyncio.timeout(30):
+        while await machine.figure("SELECT marks > done FROM scrubbing"):
+            await asyncio.sleep(0.01)
+        assert found(tmp_path, gone)
+        now[0] = APART
+        while found(tmp_path, gone):
+            await asyncio.sleep(0.01)
+        # Nothing was deleted since, and whatever else was written is left alone.
+        now[0] = 3 * APART
+        await machine.turn(owner_of(1), None, "question")
+        await asyncio.sleep(0.1)
+        assert Path(f"{machine.db.path}-wal").stat().st_size
+    running.cancel()

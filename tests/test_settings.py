@@ -10,6 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app import private_repo, sharing_repo, slots_of
+from chat.dataset_repo import FolderRepo
+from chat.repo_guards import OfOneSpace
 from chat.settings import PLANNED, REPOSITORY, VARIABLES, Settings, SettingsError, Variable, variables_table
 
 HOME = {"HOME": "/home/ada"}
@@ -60,7 +63,7 @@ def test_the_table_for_the_readme_names_every_variable() -> None:
 
 
 def test_on_a_space_the_page_listens_everywhere_and_uses_the_owners_own_repositories() -> None:
-    settings = Settings.from_env(SPACE)
+    settings = Settings.from_env({**SPACE, "HF_TOKEN": "hf_x"})
     assert settings.host == "0.0.0.0"
     assert settings.store_dataset == "ada/talk-conversations"
     assert settings.share_namespace == "ada"
@@ -74,6 +77,24 @@ def test_a_duplicate_that_kept_the_originals_variables_is_told() -> None:
     pointing = [warning for warning in duplicate.warnings if "points at" in warning]
     assert len(pointing) == 2
     assert all("'eve'" in warning and "'ada'" in warning for warning in pointing)
+
+
+def test_a_duplicate_without_secrets_says_that_conversations_go_with_the_machine() -> None:
+    """Secrets do not come along with a duplicate, variables do."""
+    duplicate = Settings.from_env({**SPACE, "WAL_BUCKET": "ada/wal"})
+    assert any("HF_TOKEN is not set" in warning and "secret" in warning for warning in duplicate.warnings)
+    assert any("WAL_BUCKET has no effect without HF_TOKEN" in warning for warning in duplicate.warnings)
+    repo = private_repo(duplicate, slots_of(duplicate, lambda: 0.0))
+    assert isinstance(repo, FolderRepo) and repo.id.startswith(str(duplicate.data_dir))
+
+
+@pytest.mark.parametrize("made", ["store", "share"])
+def test_a_space_writes_to_its_own_repositories_alone(made: str) -> None:
+    settings = Settings.from_env({**SPACE, "HF_TOKEN": "hf_x"})
+    slots = slots_of(settings, lambda: 0.0)
+    repo = private_repo(settings, slots) if made == "store" else sharing_repo(settings, "ada/parley-x", slots)
+    assert isinstance(repo, OfOneSpace)
+    assert repo.id.startswith("ada/")
 
 
 def test_a_space_without_an_author_variable_belongs_to_its_namespace() -> None:
@@ -204,7 +225,7 @@ def test_variables_of_a_usual_machine_are_no_typos() -> None:
         "PATH PWD USER SHELL LANG TERM HOSTNAME HOSTTYPE HF_HOME HF_HUB_CACHE HF_HUB_OFFLINE HF_TOKEN_PATH HTTP_PROXY "
         "SPACE_TITLE SPACE_REPO_NAME SPACE_SUBDOMAIN SPACE_CREATOR_USER_ID CUDA_VISIBLE_DEVICES DISPLAY EDITOR MAIL"
     )
-    assert Settings.from_env({**SPACE, **dict.fromkeys(usual.split(), "x")}).warnings == ()
+    assert Settings.from_env({**SPACE, "HF_TOKEN": "x", **dict.fromkeys(usual.split(), "x")}).warnings == ()
 
 
 @pytest.mark.parametrize("name", [*PLANNED, *(variable.name for variable in VARIABLES if variable.planned)])

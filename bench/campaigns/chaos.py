@@ -1,11 +1,13 @@
-"""Two replicas on one private dataset, with and without the bucket, under everything that can go wrong.
+"""Two replicas on one private dataset, with the bucket and without, under everything that can go wrong.
 
-`CHAOS_SEEDS=3,7` runs these seeds, `CHAOS_OPERATIONS=2000` so many operations under each.
+`CHAOS_SEEDS=3,7` runs these seeds, `CHAOS_OPERATIONS=2000` so many operations under each, `CHAOS_BUCKET=no` (or yes) only
+without (with) the bucket.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import sys
 import tempfile
@@ -50,11 +52,15 @@ def run() -> Table:
     operations = int(os.environ.get("CHAOS_OPERATIONS", OPERATIONS))
     table = Table("Chaos: two replicas, a Hub that fails, crashes that keep and that lose the disk", COLUMNS)
     violations = []
-    for seed in seeds:
+    wanted = os.environ.get("CHAOS_BUCKET")
+    variants = [bucket for bucket in (True, False) if wanted in (None, "yes" if bucket else "no")]
+    for bucket, seed in itertools.product(variants, seeds):
         with tempfile.TemporaryDirectory() as folder:
-            outcome = asyncio.run(chaos(seed, operations, Path(folder)))
+            outcome = asyncio.run(chaos(seed, operations, Path(folder), bucket))
         table.add(*row(outcome))
-        violations += [f"seed {seed}: {violation}" for violation in outcome.violations]
+        name = f"seed {seed} {'with' if bucket else 'without'} the bucket"
+        violations += [f"{name}: {violation}" for violation in outcome.violations]
+        print(name, *(outcome.violations or ["is as it must be"]), sep=": ", file=sys.stderr, flush=True)
     if violations:
         print(table, *violations, sep="\n", file=sys.stderr)
         raise SystemExit(f"{len(violations)} times it was not as it must be; each line above names its seed.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 from typing import Any
 
@@ -129,10 +130,12 @@ class WhoIsAsking:
         secure: bool = False,
         public_host: str | None = None,
         body_seconds: float = BODY_SECONDS,
+        owners_back: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self.app = app
         self.sessions = sessions
         self.body_seconds = body_seconds
+        self._owners_back = owners_back
         self.secure = secure
         self.rules = OriginRules(allowed_origins, secure, public_host)
 
@@ -195,6 +198,20 @@ class WhoIsAsking:
         return again
 
     async def _ask(self, head: Head) -> Asking:
+        """Who it is. Whoever brings what nobody knows, on a disk that their owner is only being brought back to, is waited
+        with: taken for somebody new, they would be given a new cookie in place of the one that opens what is theirs."""
+        brings = head.cookie or head.header or head.bearer
+        try:
+            asking = await self._who(head)
+            if self._owners_back is None or not brings or asking.visitor.via != "none":
+                return asking
+        except WrongKey:
+            if self._owners_back is None:
+                raise
+        await self._owners_back()
+        return await self._who(head)
+
+    async def _who(self, head: Head) -> Asking:
         """The strongest credential counts: key, then header, then cookie. A key that is wrong is not passed over."""
         carrier: Carrier = "cookie" if head.header is None else "header"
         key = await self._key(head)

@@ -43,12 +43,13 @@ class Days(Body):
     days: int | None
 
 
-def list_routes(library: Library) -> APIRouter:
+def list_routes(library: Library, outlives: bool = True) -> APIRouter:
+    """`outlives`: as in `routes.router`."""
     routes = APIRouter(prefix="/api")
 
     def as_json(conversation: StoredConversation) -> dict[str, Any]:
         titling = library.titles is not None and conversation.id in library.titles
-        return {**conversation_as_json(conversation), "titling": titling}
+        return {**conversation_as_json(conversation, outlives), "titling": titling}
 
     @routes.get("/conversations")
     async def conversations(request: Request, before: str | None = None, archived: bool = False) -> dict[str, Any]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from http import HTTPStatus
 from threading import Lock
 from typing import Any
@@ -84,9 +85,11 @@ class NewAnswer(Body):
     params: dict[str, int | float | None] = {}
 
 
-def router(service: ChatService, live: LiveAnswers, book: FeedbackBook) -> APIRouter:
-    """The routes under /api that a conversation needs. `book`: what its owner thinks of the answers, shown beside them."""
+def router(service: ChatService, live: LiveAnswers, book: FeedbackBook, outlives: bool = True) -> APIRouter:
+    """The routes under /api that a conversation needs. `book`: what its owner thinks of the answers, shown beside them.
+    `outlives`: whether what is saved survives this machine; where it does not, it is no more than kept here."""
     routes = APIRouter(prefix="/api")
+    as_json = partial(conversation_as_json, outlives=outlives)
 
     @routes.post("/turns")
     async def send(request: Request, turn: NewTurn) -> dict[str, Any]:
@@ -95,7 +98,7 @@ def router(service: ChatService, live: LiveAnswers, book: FeedbackBook) -> APIRo
             owner, turn.conversation, turn.text, turn.model, turn.params, turn.system_prompt
         )
         return {
-            "conversation": conversation_as_json(conversation),
+            "conversation": as_json(conversation),
             "prompt": message_as_json(prompt),
             "answer": message_as_json(answer),
         }
@@ -103,7 +106,7 @@ def router(service: ChatService, live: LiveAnswers, book: FeedbackBook) -> APIRo
     @routes.post("/answers/{id}/retry")
     async def retry(request: Request, id: str, by: NewAnswer) -> dict[str, Any]:
         conversation, _, answer = await service.retry(owner_of(request), id, by.model, by.params)
-        return {"conversation": conversation_as_json(conversation), "answer": message_as_json(answer)}
+        return {"conversation": as_json(conversation), "answer": message_as_json(answer)}
 
     @routes.get("/answers/{id}/live")
     async def follow(request: Request, id: str, at: int = 0) -> StreamingResponse:
@@ -135,7 +138,7 @@ def router(service: ChatService, live: LiveAnswers, book: FeedbackBook) -> APIRo
         shown = await asyncio.to_thread(
             lambda: [message_as_json(message, given.get(message.id)) for message in messages]
         )
-        return {"conversation": conversation_as_json(found), "messages": shown, "earlier": earlier}
+        return {"conversation": as_json(found), "messages": shown, "earlier": earlier}
 
     @routes.get("/models")
     async def models() -> dict[str, Any]:
@@ -166,8 +169,9 @@ def models_as_json(service: ChatService) -> list[dict[str, Any]]:
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-def conversation_as_json(conversation: StoredConversation) -> dict[str, Any]:
+def conversation_as_json(conversation: StoredConversation, outlives: bool = True) -> dict[str, Any]:
     return {
+        "where": conversation.where if outlives else "kept here",
         "id": conversation.id,
         "title": conversation.title,
         "model": conversation.model,

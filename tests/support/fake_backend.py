@@ -159,7 +159,7 @@ class FakeBackend:
         id = f"c{next(self._ids)}"
         self.conversations[id] = {
             "id": id, "title": title, "model": "starter", "system_prompt": "", "params": MODELS[0]["defaults"],
-            "updated_at": self.now - age, "pinned": False, "archived": False, "running": None,
+            "updated_at": self.now - age, "pinned": False, "archived": False, "running": None, "where": "saved",
         }  # fmt: skip
         self.messages[id] = []
         for prompt, answer in turns:

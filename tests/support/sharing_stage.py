@@ -86,6 +86,7 @@ class Person:
         return shown.text.split('data-token="')[1].split('"')[0]
 
     def grant(self, recipient: str = "acme") -> None:
+        self.wait_for(lambda: self.get("state")["known"])
         answer = self.post("grant", self.agreement(recipient))
         assert answer.json() == {"recipient": recipient, "state": "granted"}, answer.text
 

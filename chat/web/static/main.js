@@ -6,6 +6,7 @@ import { Composer } from "./composer.js";
 import { $, phone, present, stored } from "./dom.js";
 import { Feedback } from "./feedback.js";
 import { draw } from "./icons.js";
+import { Kept } from "./kept.js";
 import { Models } from "./models.js";
 import { Readers } from "./readers.js";
 import { Search } from "./search.js";
@@ -25,6 +26,7 @@ class Page {
 		this.models = new Models({ chosen: (model) => this.choose(model) });
 		this.settings = new Settings();
 		this.readers = new Readers();
+		this.kept = new Kept(() => this.refreshList());
 		this.composer = new Composer({ send: () => this.send(), stop: () => this.stop() });
 		this.thread = new Thread(
 			(name) => this.models.label(name),
@@ -68,6 +70,8 @@ class Page {
 	async refreshList() {
 		try {
 			await this.side.refresh();
+			const listed = this.side.items.find((item) => item.id === this.conversation?.id);
+			if (listed) this.kept.show(listed);
 		} catch {} // the list is looked at again soon
 	}
 
@@ -149,6 +153,7 @@ class Page {
 	adopt(conversation) {
 		this.conversation = conversation;
 		$("p-title").textContent = conversation?.title ?? "New chat";
+		this.kept.show(conversation);
 		document.title = conversation ? `${conversation.title} · Parley` : "Parley";
 		this.side.select(conversation?.id ?? null);
 	}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,14 +14,16 @@ from chat.scrub import scrub
 from .killing import PACE, run_and_kill
 from .oracle import Oracle, Outcome
 from .users import Users
-from .world import Clock, FailingHub, Replica, Stop, bytes_below, levels, meddling
+from .world import REPO, Clock, FailingHub, Operator, Replica, Stop, bytes_below, meddling
 
-OPERATIONS = {"users": 62, "sync": 30, "both sync": 3, "crash": 3, "revoke": 1}
+OPERATIONS = {"users": 62, "sync": 30, "both sync": 3, "crash": 3, "revoke": 1, "rotate": 0.5}
+SAFE = 20  # beside these, with a bucket: only what is new is put there
 MEDDLING = {"crash": 0.03, "users": 0.06, "sync": 0.06}  # shares of the moments of a sync
 LOSES_THE_DISK = 0.3  # of crashes
 KILLS_EVERY = 125  # operations; each is a real process
 ROUNDS = 40  # of four minutes in the end, until nothing is left to do
 QUOTA = 128
+AFTER_THE_LEASE = 700.0  # seconds
 
 
 async def chaos(seed: int, operations: int, folder: Path, bucket: bool = False) -> Outcome:
@@ -54,14 +57,17 @@ class _Run:
 
     async def live(self) -> None:
         for name, skew in (("a", 0.0), ("b", 2.5)):
-            self.replicas.append(Replica(name, self.failing.hub, self.clock.skewed(skew), self.folder))
+            self.replicas.append(
+                Replica(name, self.failing.hub, self.clock.skewed(skew), self.folder, self.outcome.bucket)
+            )
             await self._welcome(self.replicas[-1])
         self.failing.fail()
         self.failing.hub.limits.commits_per_hour = QUOTA
         done = 0
         while done < self.operations:
             rng = random.Random(f"{self.seed} {done}")
-            (kind,) = rng.choices(list(OPERATIONS), list(OPERATIONS.values()))
+            weights = {**OPERATIONS, "safe": SAFE * self.outcome.bucket}
+            (kind,) = rng.choices(list(weights), list(weights.values()))
             if done >= KILLS_EVERY * (self.outcome.counts["kill -9"] + 0.5):
                 kind = "kill -9"
             self.clock.now += rng.expovariate(1 / 5)
@@ -83,14 +89,20 @@ class _Run:
             await self._sync(replica, rng)
         elif kind == "both sync":
             self.clock.now += rng.uniform(1, 90)
-            await asyncio.gather(*(each.machine.backup._turn() for each in self.replicas))
+            await asyncio.gather(*(each.app.work() for each in self.replicas))
+        elif kind == "safe":
+            self.clock.now += 0.5
+            await self._work(replica, replica.app.ahead._turn, rng)
         elif kind == "crash":
             await self._crash(replica, rng)
         elif kind == "revoke":
             self.failing.hub.revoke(replica.token)
             self.revoked.setdefault(replica.name, self._now() + rng.randrange(5, 25))
+        elif kind == "rotate":
+            if self.failing.hub.repo_path("dataset", REPO).is_dir():
+                await self._rotate(rng)
         else:
-            return await self._kill(replica, rng)
+            await self._kill(replica, rng)
         return 1
 
     def _now(self) -> int:
@@ -101,34 +113,37 @@ class _Run:
 
     async def _sync(self, replica: Replica, rng: random.Random) -> None:
         self.clock.now += rng.uniform(1, 90) if rng.random() < 0.9 else rng.uniform(300, 900)
+        await self._work(replica, replica.app.work, rng)
+
+    async def _work(self, replica: Replica, work: Callable[[], Awaitable[None]], rng: random.Random) -> None:
         (other,) = [each for each in self.replicas if each is not replica]
         nested = random.Random(rng.random())
 
         async def meanwhile(name: str) -> None:
             self.outcome.counts[f"meanwhile: {name}"] += 1
             if name == "sync":
-                await other.machine.backup._turn()
+                await other.app.work()
             else:
                 await self._act(nested.choice(self.replicas), nested)
 
         try:
             with meddling(replica, nested, MEDDLING, meanwhile):
-                await replica.machine.backup._turn()
+                await work()
         except Stop:
             await self._crash(replica, rng)
         await self._told(replica)
 
     async def _told(self, replica: Replica) -> None:
-        if self.oracle.told(replica.life, *await levels(replica.machine)):
+        if self.oracle.told(replica.life, *await replica.app.levels()):
             self.outcome.counts["purged: looked"] += 1
             for _ in range(3):  # what reads the database may keep it from being done
-                if await scrub(replica.machine.db):
+                if await scrub(replica.app.db):
                     break
-            self.oracle.purged_text(self.failing.objects(), "the dataset")
-            self.oracle.purged_text(self.failing.bucket(), "the bucket")
+            self.oracle.purged_text(self.failing.objects(), f"the dataset when {replica.name} calls it purged")
+            self.oracle.purged_text(self.failing.bucket(), f"the bucket when {replica.name} calls it purged")
             self.oracle.purged_text(bytes_below(replica.disk), f"the disk {replica.life}")
-        if any("error of its own" in report for report in replica.machine.reports):
-            raise AssertionError(f"{replica.name}: {replica.machine.reports}")
+        if any("error of its own" in report for report in replica.app.machine.reports):
+            raise AssertionError(f"{replica.name}: {replica.app.machine.reports}")
 
     async def _crash(self, replica: Replica, rng: random.Random) -> None:
         await self._told(replica)
@@ -142,19 +157,18 @@ class _Run:
             replica.new_disk()
         else:
             replica.open()
-            self.oracle.disk_kept(replica.life, await replica.contents())
+            self.oracle.disk_kept(replica.life, await replica.app.contents())
         await self._welcome(replica)
 
     async def _welcome(self, replica: Replica) -> None:
         """What the app does at its start."""
         self.machines += 1
-        await replica.start()
-        await replica.machine.store.interrupt_running("The app was restarted.")
+        await replica.app.start()
         self.users[replica.name] = Users(
-            replica.machine, f"{self.seed}-{self.machines}", partial(self.oracle.note, replica.life)
+            replica.app.machine, f"{self.seed}-{self.machines}", partial(self.oracle.note, replica.life)
         )
 
-    async def _kill(self, replica: Replica, rng: random.Random) -> int:
+    async def _kill(self, replica: Replica, rng: random.Random) -> None:
         """A process of its own goes on with the disk, until it is killed; the other replica goes on meanwhile."""
         await self._told(replica)
         replica.end()
@@ -174,7 +188,17 @@ class _Run:
                 did += line["kind"] in ("write", "delete")
         self.outcome.counts["killed: acknowledged"] += did
         await self._come_back(replica, rng.random() < LOSES_THE_DISK)
-        return 1
+
+    async def _rotate(self, rng: random.Random) -> None:
+        """The operator stops both, makes the dataset anew, as often as it takes, and starts both again."""
+        for replica in self.replicas:
+            await self._told(replica)
+            replica.end()
+        self.clock.now += AFTER_THE_LEASE
+        operator = Operator(self.failing.hub, self.clock, random.Random(rng.random()))
+        self.outcome.counts["rotate: tries"] += await asyncio.to_thread(operator.rotate)
+        for replica in self.replicas:
+            await self._come_back(replica, loses=False)
 
     async def _operator(self, done: int) -> None:
         """Whoever finds a token revoked gives a new one, which takes a restart."""
@@ -197,10 +221,12 @@ class _Run:
             replica.token = self.failing.hub.add_token("ada")
             await self._come_back(replica, loses=False)
         await self._settle()
-        fresh = Replica("fresh", self.failing.hub, self.clock, self.folder)
+        fresh = Replica("fresh", self.failing.hub, self.clock, self.folder, self.outcome.bucket)
         self.replicas.append(fresh)
-        await fresh.machine.backup.pull()
-        states = {replica.name: await replica.machine.everything() for replica in self.replicas}
+        await fresh.app.backup.pull()
+        if fresh.app.ahead:
+            await fresh.app.ahead.flush()
+        states = {replica.name: await replica.app.machine.everything() for replica in self.replicas}
         self.close()
         disks = {f"the disk {replica.life}": bytes_below(replica.disk) for replica in self.replicas}
         bytes_of = {"the dataset": self.failing.objects(), "the bucket": self.failing.bucket(), **disks}
@@ -211,7 +237,7 @@ class _Run:
         for _ in range(ROUNDS):
             for replica in self.replicas:
                 self.clock.now += 120.0
-                await replica.machine.backup._turn()
+                await replica.app.work()
                 await self._told(replica)
             if not [True for replica in self.replicas if await self._waits(replica)]:
                 return
@@ -219,15 +245,17 @@ class _Run:
         self.outcome.violations.append(f"after {ROUNDS * 4} minutes with a Hub that is well something waits: {told}")
 
     async def _waits(self, replica: Replica) -> str:
-        figures = await replica.machine.backup.figures()
-        unpurged = await replica.machine.figure("SELECT count(*) FROM tombstones WHERE purged_at IS NULL")
-        others = [each for each in self.replicas if each is not replica]
-        alike = all([await replica.machine.everything() == await each.machine.everything() for each in others])
-        if not figures.backlog and not unpurged and alike:
-            return ""
-        return (
-            f"backlog {figures.backlog}, {unpurged} not purged, {'alike' if alike else 'not alike'}, {figures.problem}"
+        backlog = await replica.app.backlog()
+        unpurged = await replica.app.machine.figure(
+            "SELECT count(*) FROM tombstones WHERE purged_at IS NULL OR purged_at < deleted_at"
         )
+        others = [each for each in self.replicas if each is not replica]
+        alike = all([await replica.app.machine.everything() == await each.app.machine.everything() for each in others])
+        objects = await replica.app.objects()
+        if not backlog and not unpurged and not objects and alike:
+            return ""
+        found = f"backlog {backlog}, {unpurged} not purged, {objects} objects in the bucket"
+        return f"{found}, {'alike' if alike else 'not alike'}, {replica.app.problem()}"
 
     def close(self) -> None:
         for replica in self.replicas:

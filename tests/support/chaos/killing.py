@@ -21,6 +21,7 @@ async def run_and_kill(replica: Replica, prefix: str, now: float, seconds: float
         "disk": str(replica.disk),
         "endpoint": replica.endpoint,
         "token": replica.token,
+        "with_bucket": replica.with_bucket,
         "prefix": prefix,
         "now": now,
     }

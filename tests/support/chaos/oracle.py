@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -25,10 +25,12 @@ class Write:
 
 @dataclass
 class Deletion:
-    """The same of a deletion. `purged`: it was said to be deleted from the backup too."""
+    """The same of a deletion. `texts`: what went, as far as that replica knew. `purged`: it was said to be deleted from the
+    backup too."""
 
     conversation: str
     life: str
+    texts: tuple[str, ...]
     level: Level = "kept here"
     purged: bool = False
     may_be_undone: bool = False
@@ -62,19 +64,20 @@ class Oracle:
         self.outcome = outcome
         self.writes: list[Write] = []
         self.deletions: list[Deletion] = []
-        self._tried: dict[str, str] = {}  # text that may be there, whether or not it was said -> conversation
-        self._deleting: set[str] = set()  # conversations that may be deleted, whether or not it was said
+        self._texts: list[tuple[str, str]] = []  # (text, conversation) of all that may be there, said or not
+        self._deleting: dict[str, str] = {}  # conversations that may be deleted, said or not -> the texts that go
 
     def note(self, life: str, kind: str, text: str, conversation: str) -> None:
         """See `users.Note`."""
         if kind == "trying":
-            self._tried[text] = conversation
+            self._texts.append((text, conversation))
         elif kind == "write":
             self.writes.append(Write(text, conversation, life))
+            self._texts.append((text, conversation))
         elif kind == "deleting":
-            self._deleting.add(conversation)
+            self._deleting[conversation] = text
         else:
-            self.deletions.append(Deletion(conversation, life))
+            self.deletions.append(Deletion(conversation, life, tuple(self._deleting[conversation].split("\n"))))
 
     @property
     def acknowledged(self) -> tuple[int, int]:
@@ -94,7 +97,7 @@ class Oracle:
             if write.life == life and write.conversation in conversations:
                 write.level = _most(write.level, conversations[write.conversation])
         for deletion in self.deletions[:deletions]:
-            if deletion.life == life and deletion.conversation in tombstones:
+            if deletion.conversation in tombstones:  # whoever knows of it has it from this one, or saw what it wrote
                 level, purged = tombstones[deletion.conversation]
                 deletion.level = _most(deletion.level, level)
                 news |= purged and not deletion.purged
@@ -119,13 +122,9 @@ class Oracle:
                 self.outcome.violations.append(f"{write.canary} is gone from a disk that was kept")
 
     def purged_text(self, everything: bytes, where: str) -> None:
-        """No text of a deletion that is said to be purged is in these bytes."""
-        purged = {deletion.conversation for deletion in self.deletions if deletion.purged}
-        self._search(self._texts_of(purged), everything, where)
-
-    def _texts_of(self, conversations: Collection[str]) -> set[str]:
-        said = {write.canary for write in self.writes if write.conversation in conversations}
-        return said | {text for text, conversation in self._tried.items() if conversation in conversations}
+        """No text of what is said to be purged is in these bytes."""
+        texts = {text for deletion in self.deletions if deletion.purged for text in deletion.texts if "<" in text}
+        self._search(texts, everything, where)
 
     def _search(self, canaries: Iterable[str], everything: bytes, where: str) -> None:
         found = sorted(canary for canary in canaries if canary.encode() in everything)
@@ -157,7 +156,7 @@ class Oracle:
             self.outcome.lost[write.level] += 1
             if not write.may_be_lost:
                 self.outcome.violations.append(f"{write.canary} ({write.level}) is lost")
-        deleted = self._texts_of(gone)
+        deleted = {text for text, of in self._texts if of in gone}
         for where, everything in bytes_of.items():
             self._search(deleted, everything, where)
         self.outcome.writes, self.outcome.deletions = len(self.writes), len(self.deletions)

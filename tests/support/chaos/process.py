@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .killing import PACE
 from .users import Users
-from .world import levels, machine_on
+from .world import App
 
 
 async def main() -> None:
@@ -22,12 +22,13 @@ async def main() -> None:
     def clock() -> float:
         return given["now"] + (time.monotonic() - began) * PACE
 
-    machine = machine_on(Path(given["disk"]), given["endpoint"], given["token"], clock, lambda moment: None)
+    app = App(Path(given["disk"]), given["endpoint"], given["token"], given["with_bucket"], clock)
+    await app.start()
 
     def note(kind: str, text: str, conversation: str) -> None:
         print(json.dumps({"kind": kind, "text": text, "conversation": conversation}), flush=True)
 
-    users, rng = Users(machine, given["prefix"], note), random.Random(given["prefix"])
+    users, rng = Users(app.machine, given["prefix"], note), random.Random(given["prefix"])
 
     async def act() -> None:
         while True:
@@ -38,12 +39,12 @@ async def main() -> None:
         while True:
             # What is acknowledged from here on is not what this looks at.
             print(json.dumps({"kind": "looking"}), flush=True)
-            conversations, tombstones = await levels(machine)
+            conversations, tombstones = await app.levels()
             told = {"kind": "told", "conversations": conversations, "tombstones": tombstones}
             print(json.dumps(told), flush=True)
             await asyncio.sleep(0.1)
 
-    await asyncio.gather(act(), act(), tell(), machine.backup.run())
+    await asyncio.gather(act(), act(), tell(), app.backup.run(), *([app.ahead.run()] if app.ahead else []))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from chat.store import AnswerRunning, NotFound
@@ -11,8 +13,9 @@ from tests.support.backing import AUTHOR, Machine, owner_of
 
 OWNERS = 8
 ACTIONS = {"turn": 60, "begin": 5, "end": 8, "retry": 6, "rename": 7, "delete": 12, "delete all": 1}
-# What an action tells: ("trying" | "write", text, conversation) or ("deleting" | "delete", "", conversation): what is about
-# to be done, as the process may end before it can say that it was, and what was acknowledged.
+# What an action tells: ("trying" | "write", text, conversation) or ("deleting" | "delete", text, conversation): what is about
+# to be done, as the process may end before it can say that it was, and what was acknowledged. A deletion's text is all that
+# goes with it.
 Note = Callable[[str, str, str], None]
 
 
@@ -81,7 +84,7 @@ class Users:
 
         doomed = [conversation] if conversation else await self._machine.db.read(ids)
         for id in doomed:
-            self._note("deleting", "", id)
+            self._note("deleting", "\n".join(await self._machine.db.read(partial(_texts, id))), id)
         await self._machine.store.delete(owner, conversation)
         for id in doomed:
             self._note("delete", "", id)
@@ -89,3 +92,11 @@ class Users:
     def _text(self, kind: str) -> str:
         self._texts += 1
         return f"<{self._prefix}-{self._texts}-{kind}>"
+
+
+def _texts(conversation: str, db: sqlite3.Connection) -> list[str]:
+    rows = db.execute(
+        "SELECT content FROM messages WHERE conversation = ? UNION SELECT title FROM conversations WHERE id = ?",
+        (conversation, conversation),
+    )
+    return [row[0] for row in rows]

@@ -13,11 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from chat.backup_rows import state
-from chat.dataset_repo import DatasetRepo
+from chat.bucket import Bucket
+from chat.dataset_repo import DatasetRepo, RepoError
 from chat.hub import HubRepo
+from chat.hub_bucket import HubBucket
+from chat.hub_names import HubNames
 from chat.lease import Lease
 from chat.repo_guards import Counted
+from chat.rotate import rotate
 from chat.slots import Slots
+from chat.write_ahead import WriteAhead
 from tests.support.backing import Machine
 from tests.support.hub import Fault, LoopbackHub
 
@@ -25,6 +30,7 @@ REPO = "ada/chats"
 BUCKET = "ada/wal"
 BEFORE, AFTER = {"when": "before"}, {"when": "after"}
 _LOST = [{"status": 500, **AFTER}, {"drop": True, **AFTER}, {"status": 500, **BEFORE}, {"drop": True, **BEFORE}]
+_REPORT = {"success": False, "failed": [{"path": "one", "error": "Busy"}]}  # of a batch: what failed, not what did not
 # (kind, method, path, share that fails, how). The client itself asks again, after a second or more, for lists and batches
 # whose answer is lost; so what fails there is mostly refused.
 RATES: list[tuple[str, str, str, float, list[dict[str, Any]]]] = [
@@ -33,7 +39,8 @@ RATES: list[tuple[str, str, str, float, list[dict[str, Any]]]] = [
     ("squash", "POST", r"/super-squash/", 0.30, _LOST),
     ("move", "POST", r"/api/repos/move$", 0.30, _LOST),
     ("batch", "POST", r"/api/buckets/.*/batch$", 0.20,
-     [{"status": 403, **BEFORE}, {"status": 403, **BEFORE}, {"drop": True, **AFTER}]),
+     [{"status": 403, **BEFORE}, {"status": 422, "body": _REPORT, **AFTER},
+      {"status": 422, "body": _REPORT, **BEFORE}, {"drop": True, **AFTER}]),
     ("read", "GET", r"^/datasets/.*/resolve/|^/api/datasets/ada/[^/]*$", 0.04, [{"status": 502}, {"drop": True}]),
     ("read", "GET", r"^/api/datasets/.*/tree/|^/api/buckets/.*/tree|^/buckets/.*/resolve/", 0.04, [{"status": 400}]),
     ("read", "POST", r"^/api/buckets/.*/paths-info$", 0.04, [{"status": 400}]),
@@ -105,12 +112,12 @@ def bytes_below(folder: Path) -> bytes:
     return b"\0".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
 
 
-class MeddledRepo:
-    """A repository whose calls are moments: `moment(name, when)` is called before and after each that is not a reading."""
+class Meddled:
+    """A repository or bucket whose calls are moments: `moment(name, when)` is called before and after each that is not a reading."""
 
     _QUIET = ("read", "files", "paths", "owned")
 
-    def __init__(self, repo: DatasetRepo, moment: Callable[[str], None]) -> None:
+    def __init__(self, repo: DatasetRepo | Bucket, moment: Callable[[str], None]) -> None:
         self._repo = repo
         self._moment = moment
 
@@ -131,11 +138,14 @@ class MeddledRepo:
 class Replica:
     """A machine that crashes and comes back. `life` names its disk."""
 
-    def __init__(self, name: str, hub: LoopbackHub, clock: Callable[[], float], folder: Path) -> None:
+    def __init__(
+        self, name: str, hub: LoopbackHub, clock: Callable[[], float], folder: Path, with_bucket: bool
+    ) -> None:
         self.name = name
         self.endpoint = hub.endpoint
         self.token = hub.add_user("ada")
         self.meddle: Callable[[str], None] = lambda moment: None
+        self.with_bucket = with_bucket
         self._clock = clock
         self._folder = folder
         self._lives = 0
@@ -155,42 +165,107 @@ class Replica:
 
     def open(self) -> None:
         """Start on the disk as it is."""
-        self.machine = machine_on(self.disk, self.endpoint, self.token, self._clock, lambda moment: self.meddle(moment))
+        self.app = App(
+            self.disk, self.endpoint, self.token, self.with_bucket, self._clock, lambda moment: self.meddle(moment)
+        )
         self.ended = False
 
-    async def start(self) -> None:
-        """What `Backup.run` does first."""
-        saved = await self.machine.db.read(lambda db: state(db, "slots"))
-        self.machine.options["slots"].restore(saved)
-
     def end(self) -> None:
-        self.machine.close()
+        self.app.machine.close()
         self.ended = True
 
+
+class App:
+    """What `app.build` makes of the store, the backup and, where there is one, the bucket."""
+
+    def __init__(
+        self,
+        disk: Path,
+        endpoint: str,
+        token: str,
+        with_bucket: bool,
+        clock: Callable[[], float],
+        moment: Callable[[str], None] = lambda moment: None,
+    ) -> None:
+        self.slots = Slots(clock)
+        repo = Counted(Meddled(HubRepo(endpoint, token, REPO), moment), self.slots)
+        options = {"slots": self.slots, "lease": Lease(clock, elapsed=clock)}
+        self.machine = Machine(disk, repo, clock=clock, options=options)
+        self.store, self.backup, self.db = self.machine.store, self.machine.backup, self.machine.db
+        self.ahead: WriteAhead | None = None
+        if with_bucket:
+            bucket = Meddled(HubBucket(endpoint, token, BUCKET), moment)
+            ready, report = self.backup.restored, self.machine.reports.append
+            self.ahead = WriteAhead(self.db, bucket, clock, ready=ready, report=report)
+
+    async def start(self) -> None:
+        """What is done first at every start."""
+        self.slots.restore(await self.db.read(lambda db: state(db, "slots")))
+        await self.store.interrupt_running("The app was restarted.")
+
+    async def work(self) -> None:
+        """What the app does by itself, once."""
+        if self.ahead:
+            await self.ahead._turn()
+        await self.backup._turn()
+
+    async def backlog(self) -> int:
+        ahead = (await self.ahead.figures()).backlog if self.ahead else 0
+        return ahead + (await self.backup.figures()).backlog
+
+    async def objects(self) -> int:
+        return (await self.ahead.figures()).objects if self.ahead else 0
+
+    def problem(self) -> str | None:
+        return self.backup.problem or (self.ahead and self.ahead.problem)
+
     async def contents(self) -> list[str]:
-        sql = "SELECT content FROM messages"
-        return await self.machine.db.read(lambda db: [row[0] for row in db.execute(sql)])
+        """Of all messages."""
+        return await self.db.read(lambda db: [row[0] for row in db.execute("SELECT content FROM messages")])
+
+    async def levels(self) -> tuple[dict[str, str], dict[str, tuple[str, bool]]]:
+        """What the page says of every conversation and every deletion."""
+        ids = await self.db.read(lambda db: [row[0] for row in db.execute("SELECT id FROM conversations")])
+        conversations = {id: await self.backup.state(id) for id in ids}
+
+        def read(db: Any) -> dict[str, tuple[str, bool]]:
+            rows = db.execute("SELECT conversation, saved, safe, purged_at >= deleted_at FROM tombstones")
+            return {row[0]: ("saved" if row[1] else "safe" if row[2] else "kept here", bool(row[3])) for row in rows}
+
+        return conversations, await self.db.read(read)
 
 
-def machine_on(
-    disk: Path, endpoint: str, token: str, clock: Callable[[], float], moment: Callable[[str], None]
-) -> Machine:
-    """A machine with what `app.build` gives its backup."""
-    slots = Slots(clock)
-    repo = Counted(MeddledRepo(HubRepo(endpoint, token, REPO), moment), slots)
-    return Machine(disk, repo, clock=clock, options={"slots": slots, "lease": Lease(clock, elapsed=clock)})
+class Operator:
+    """Runs `python -m chat.rotate`, which is broken off here and there, once a minute until it is done."""
 
+    TRIES = 300
 
-async def levels(machine: Machine) -> tuple[dict[str, str], dict[str, tuple[str, bool]]]:
-    """What the page says of every conversation and every deletion on this machine."""
-    ids = await machine.db.read(lambda db: [row[0] for row in db.execute("SELECT id FROM conversations")])
-    conversations = {id: await machine.backup.state(id) for id in ids}
+    def __init__(self, hub: LoopbackHub, clock: Clock, rng: random.Random) -> None:
+        self._hub = hub
+        self._clock = clock
+        self._rng = rng
+        self._token = hub.add_token("ada")
 
-    def read(db: Any) -> dict[str, tuple[str, bool]]:
-        rows = db.execute("SELECT conversation, saved, purged_at FROM tombstones")
-        return {row[0]: ("saved" if row[1] else "kept here", row[2] is not None) for row in rows}
+    def rotate(self) -> int:
+        """Returns how often it took."""
+        told = []
+        for tries in range(1, self.TRIES):
+            self._clock.now += 60.0
+            try:
+                names = Meddled(HubNames(self._hub.endpoint, self._token), self._moment)
+                rotate(REPO, names, self._open, told.append, self._clock())
+            except (RepoError, Stop) as error:
+                told.append(str(error))
+            else:
+                return tries
+        raise AssertionError("\n".join(["The dataset could not be made anew.", *told]))
 
-    return conversations, await machine.db.read(read)
+    def _open(self, id: str) -> Meddled:
+        return Meddled(HubRepo(self._hub.endpoint, self._token, id), self._moment)
+
+    def _moment(self, moment: str) -> None:
+        if self._rng.random() < 0.01:
+            raise Stop(moment)
 
 
 @contextmanager

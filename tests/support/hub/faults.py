@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .wire import HubError
@@ -23,7 +24,7 @@ class Fault:
 
     method: upper case, or None for any. path: a regular expression searched for in the undecoded path, without query.
     when: "before" it took effect, or "after" (it was applied, the client is told otherwise).
-    status: this answer instead of the right one, with `headers`. drop: the connection is reset, no answer at all.
+    status: this answer instead of the right one, with `headers` (and `body`, where it is not an error's). drop: the connection is reset, no answer at all.
     delay: seconds to wait, before applying it or before answering. revoke: the request's token is revoked (before).
     do: a function called at that moment, in a thread (another writer's commit, for instance).
     skip: let so many matching requests pass first. times: how often, None for always.
@@ -36,6 +37,7 @@ class Fault:
     when: Literal["before", "after"] = "before"
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    body: dict[str, Any] | None = None
     drop: bool = False
     delay: float = 0.0
     revoke: bool = False
@@ -155,7 +157,8 @@ class FaultMiddleware:
             await self._reset(scope, receive)
         elif fault.status is not None:
             error = HubError(fault.status, "The loopback Hub was told to fail.", headers=fault.headers)
-            await error.response()(scope, receive, noting)
+            told = JSONResponse(fault.body, fault.status, fault.headers) if fault.body else error.response()
+            await told(scope, receive, noting)
         elif fault.when == "after":
             for message in answer:
                 await noting(message)

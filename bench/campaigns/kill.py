@@ -1,0 +1,31 @@
+"""`kill -9` of the app under load at random moments: is everything there that it had called kept?"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from bench.report import Table
+from tests.support.app_process import engine_process
+from tests.support.forking_app import ForkingApp
+from tests.support.killed_app import VISITORS, kill_again_and_again
+
+KILLS = 200
+ROUNDS = 5  # disks, each with a seed of its own
+
+
+def run() -> Table:
+    table = Table(
+        f"kill -9 under load of {VISITORS} visitors, over and over on one disk; prompts, answers, titles and deletions",
+        ("seed", "kills", "of them while starting", "acknowledged", "of that lost", "seconds"),
+    )
+    total = [0, 0, 0, 0]
+    for seed in range(ROUNDS):
+        with tempfile.TemporaryDirectory() as folder, engine_process() as engine:
+            with ForkingApp(Path(folder) / "log", ENGINE_URL=engine, SYNC_SECONDS="1") as apps:
+                found = kill_again_and_again(apps, Path(folder) / "data", KILLS // ROUNDS, seed)
+        figures = (found.kills, found.while_starting, found.acknowledged, len(found.lost))
+        total = [sum(pair) for pair in zip(total, figures, strict=True)]
+        table.add(seed, *figures, f"{found.seconds:.0f}")
+    table.add("all", *total, "")
+    return table

@@ -1,0 +1,229 @@
+"""What an empty disk costs: the time until the page is up, until a returning visitor has their list, until all is back.
+
+The dataset stands on the loopback Hub; the app is a process of its own, started on an empty disk. Each size is compared
+with a dataset that holds nothing, and with a tenth of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from bench.report import Table
+from chat import formats
+from chat.formats import SavedConversation, SavedMessage, SavedOwner, SavedSession
+from chat.hub import HubRepo
+from tests.support.app_process import AppProcess, engine_process
+from tests.support.hub import LoopbackHub
+
+SIZES = (10_000, 100_000)  # conversations
+PER_OWNER = 50
+STARTS = 3  # of each size; the fastest counts
+COMMIT_BYTES = 24_000_000
+WORDS = ("herons", "nest", "near", "still", "water", "where", "reeds", "hide", "them", "from", "the", "evening", "wind")
+
+
+@dataclass
+class Figures:
+    """Of one size. Seconds, but for `requests` to the Hub, `mebibytes` of the app's memory and `answer`: milliseconds of
+    a turn that is begun meanwhile."""
+
+    up: float = 0.0
+    listed: float = 0.0
+    restored: float = 0.0
+    cpu: float = 0.0
+    mebibytes: float = 0.0
+    requests: int = 0
+    answer: float = 0.0
+
+
+def conversations(owner: str, count: int) -> Iterator[SavedConversation]:
+    """Two turns each, of about 700 characters in all."""
+    for number in range(count):
+        at = 1_750_000_000.0 + number * 600
+        messages: list[SavedMessage] = []
+        for turn in range(4):
+            text = " ".join(WORDS[(number + turn + word) % len(WORDS)] for word in range(30))
+            is_answer = turn % 2
+            messages.append(
+                SavedMessage(
+                    id=secrets.token_hex(16),
+                    parent=messages[-1].id if messages else None,
+                    role="assistant" if is_answer else "user",
+                    content=text,
+                    created_at=at + turn,
+                    surface=None if is_answer else "page",
+                    model="acme/small" if is_answer else None,
+                    model_revision=None,
+                    params={} if is_answer else None,
+                    state="done" if is_answer else None,
+                    finish_reason="stop" if is_answer else None,
+                    error=None,
+                    settled_at=at + turn + 1 if is_answer else None,
+                )
+            )
+        yield SavedConversation(
+            id=secrets.token_hex(16),
+            owner=owner,
+            title=messages[0].content[:60],
+            model="acme/small",
+            system_prompt="",
+            params={},
+            leaf=messages[-1].id,
+            revision=3,
+            created_at=at,
+            updated_at=at + 4,
+            messages=tuple(messages),
+        )
+
+
+def fill(repo: HubRepo, count: int) -> str:
+    """Write so many conversations, `PER_OWNER` each; returns the cookie that opens the last owner's."""
+    head = repo.create(formats.card())
+    files: dict[str, bytes] = {}
+    accounts: dict[str, list[SavedOwner]] = {}
+    cookie = secrets.token_urlsafe(32)
+    now = time.time()
+    for number in range(count // PER_OWNER):
+        owner = secrets.token_hex(16) if number else "f" * 32  # read last
+        value = secrets.token_urlsafe(32) if number else cookie
+        session = SavedSession(
+            token_hash=hashlib.sha256(value.encode()).hexdigest().upper(),
+            carrier="cookie",
+            created_at=now,
+            expires_at=now + 1e7,
+        )
+        saved = SavedOwner(
+            owner=owner, kind="anonymous", created_at=now, last_seen_at=now, account=None, sessions=(session,), keys=()
+        )
+        accounts.setdefault(formats.account_path(owner), []).append(saved)
+        files[formats.user_path(owner, 0)] = formats.encode(conversations(owner, PER_OWNER))
+        if sum(map(len, files.values())) > COMMIT_BYTES:
+            head, files = repo.commit(files, (), head, "Fill"), {}
+    files |= {path: formats.encode(owners) for path, owners in accounts.items()}
+    if files:
+        repo.commit(files, (), head, "Fill")
+    return cookie
+
+
+@contextmanager
+def started(folder: Path, hub: LoopbackHub, token: str, name: str, engine: str) -> Iterator[AppProcess]:
+    with AppProcess(
+        folder,
+        wait=False,
+        ENGINE_URL=engine,
+        HF_ENDPOINT=hub.endpoint,
+        HF_TOKEN=token,
+        HF_HUB_DISABLE_TELEMETRY="1",
+        STORE_DATASET=name,
+    ) as app:
+        yield app
+
+
+def poll(ask: httpx.Client, path: str, is_so, seconds: float = 900.0) -> float:
+    """Seconds until an answer is as wanted."""
+    began = time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        try:
+            answer = ask.get(path)
+            if answer.status_code == 200 and is_so(answer):
+                return time.perf_counter() - began
+        except httpx.TransportError:
+            pass
+        time.sleep(0.02)
+    raise RuntimeError(f"{path} did not become what was waited for")
+
+
+def measure(folder: Path, hub: LoopbackHub, token: str, name: str, engine: str, cookie: str | None) -> Figures:
+    """Start the app on an empty disk and wait until everything is back."""
+    found = Figures()
+    hub.requests.clear()
+    began = time.perf_counter()
+    with started(folder, hub, token, name, engine) as app:
+        with httpx.Client(base_url=app.url, timeout=60, headers={"X-Parley": "1", "Origin": app.url}) as ask:
+            poll(ask, "/", lambda _: True)
+            found.up = time.perf_counter() - began
+            if cookie:
+                cookies = {f"parley-{app.port}": cookie}
+                with httpx.Client(base_url=app.url, timeout=60, cookies=cookies) as returning:
+                    found.listed = poll(returning, "/api/conversations", lambda answer: answer.json()["items"])
+            turns = []
+            while not ask.get("/api/privacy/state").json()["known"]:
+                at = time.perf_counter()
+                ask.post("/api/turns", json={"text": "/clock tokens=1"}).raise_for_status()
+                turns.append((time.perf_counter() - at) * 1000)
+                time.sleep(0.2)
+            found.restored = time.perf_counter() - began
+            found.answer = statistics.median(turns) if turns else 0.0
+        status = Path(f"/proc/{app.process.pid}/status").read_text()
+        found.mebibytes = int(status.split("VmHWM:")[1].split()[0]) / 1024
+        fields = Path(f"/proc/{app.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        found.cpu = (int(fields[11]) + int(fields[12])) / 100
+    found.requests = len(hub.requests)
+    return found
+
+
+def fastest(folder: Path, hub: LoopbackHub, token: str, name: str, engine: str, cookie: str | None) -> Figures:
+    """Of `STARTS` starts each figure's best."""
+    starts = [
+        measure(folder / f"{name.replace('/', '-')}-{number}", hub, token, name, engine, cookie)
+        for number in range(STARTS)
+    ]
+    return Figures(**{field: min(getattr(start, field) for start in starts) for field in Figures.__dataclass_fields__})
+
+
+def main(sizes: tuple[int, ...] = SIZES) -> Table:
+    table = Table(
+        "An empty disk: restore from the private dataset",
+        (
+            "conversations",
+            "page up, s",
+            "to none",
+            "a returning visitor's list, s after that",
+            "all back, s",
+            "to a tenth",
+            "CPU, s",
+            "memory, MiB",
+            "requests",
+            "a turn begun meanwhile, ms",
+        ),
+    )
+    with tempfile.TemporaryDirectory() as folder, LoopbackHub(Path(folder) / "hub") as hub, engine_process() as engine:
+        token = hub.add_user("host")
+        none, before = fastest(Path(folder), hub, token, "host/none", engine, None), None
+        for size in (0, *sizes):
+            name = f"host/kept-{size}"
+            found, cookie = none, None
+            if size:
+                cookie = fill(HubRepo(hub.endpoint, token, name), size)
+                found = fastest(Path(folder), hub, token, name, engine, cookie)
+            growth = f"{found.restored / before.restored:.1f}" if before else ""
+            table.add(
+                size,
+                found.up,
+                f"{found.up / none.up:.2f} (aim 1.2)" if size else "1",
+                f"{found.listed:.2f} (aim 1)" if size else "",
+                found.restored,
+                growth,
+                found.cpu,
+                found.mebibytes,
+                found.requests,
+                found.answer,
+            )
+            before = found if size else None
+    return table
+
+
+if __name__ == "__main__":
+    import sys
+
+    print(main(tuple(int(size) for size in sys.argv[1:]) or SIZES))

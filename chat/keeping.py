@@ -1,0 +1,71 @@
+"""How conversations are kept, as one thing: backup and write-ahead objects, how far both are, and the last save of a stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+from chat.backup import Backup
+from chat.dataset_repo import RepoError
+from chat.write_ahead import WriteAhead
+
+LAST_SAVE_SECONDS = 8.0  # of a stop: what is neither safe nor saved by then is kept here
+LAST_PUT_SECONDS = 3.0  # of those
+
+
+class Keeping:
+    """`ahead` None: there is no bucket. `outlives`: whether what is saved survives the loss of this machine, so whether the
+    dataset is on the Hub."""
+
+    def __init__(self, backup: Backup, ahead: WriteAhead | None, outlives: bool) -> None:
+        self.backup, self.ahead, self.outlives = backup, ahead, outlives
+
+    def check(self) -> None:
+        """Raise `PublicDataset` where conversations would be kept in public. Blocks; call it before serving."""
+        self.backup.check()
+        if self.ahead:
+            self.ahead.check()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.backup.run())
+            if self.ahead:
+                tasks.create_task(self.ahead.run())
+
+    def is_set(self) -> bool:
+        """Whether all that dataset and bucket hold is here: before that it is not known who agreed to what."""
+        return self.backup.restored.is_set() and (self.ahead is None or self.ahead.taken_over.is_set())
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong and what to do; None where all is well."""
+        return self.backup.problem or (self.ahead.problem if self.ahead else None)
+
+    async def last_save(self) -> None:
+        """Within `LAST_SAVE_SECONDS`: first to the bucket, which is quick, then one commit, then what that frees there."""
+        until = asyncio.get_running_loop().time() + LAST_SAVE_SECONDS
+        if self.ahead:
+            await _within(LAST_PUT_SECONDS, self.ahead.flush)
+        await _within(until - asyncio.get_running_loop().time(), lambda: self.backup.flush(urgent=True))
+        if self.ahead:
+            await _within(until - asyncio.get_running_loop().time(), self.ahead.flush)
+
+    async def figures(self) -> dict[str, Any]:
+        """For the operator: counts, times and sentences, never text."""
+        return {
+            "where": self.backup.repo.id,
+            "bucket": self.ahead.bucket.id if self.ahead else None,
+            "outlives_the_machine": self.outlives,
+            "saved": asdict(await self.backup.figures()),
+            "safe": asdict(await self.ahead.figures()) if self.ahead else None,
+        }
+
+
+async def _within(seconds: float, save: Callable[[], Awaitable[None]]) -> None:
+    with suppress(RepoError, TimeoutError):
+        async with asyncio.timeout(max(0.0, seconds)):
+            await save()

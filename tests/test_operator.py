@@ -1,0 +1,122 @@
+"""The operator sees how far everything is kept, in counts and sentences; nobody else does; never a word of a conversation."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+from pathlib import Path
+
+import httpx
+
+from tests.support.app_process import AppProcess
+from tests.support.hub.accounts import Org
+from tests.support.sharing_stage import Person, SharingStage, sharing_stage
+
+
+def saved(person: Person) -> bool:
+    return person.get("state")["saving"]["state"] == "saved"
+
+
+def test_the_operator_sees_counts_and_what_to_do_and_nobody_else_anything(tmp_path: Path):
+    with sharing_stage(tmp_path / "stage", OPERATORS="ada,crew", WAL_BUCKET="host/wal") as stage:
+        with stage.visitor("ada") as ada, stage.visitor("bob") as bob, stage.visitor(None) as nobody:
+            ada.say("a word about herons")
+            ada.wait_for(lambda: saved(ada))
+            found = ada.client.get("/api/operator").json()
+            assert (found["where"], found["bucket"], found["outlives_the_machine"]) == ("host/kept", "host/wal", True)
+            assert found["saved"]["backlog"] == found["safe"]["backlog"] == 0
+            assert 0 < found["saved"]["commits_left"] < 40
+            page = ada.client.get("/operator").text
+            assert "All is well." in page and "heron" not in page + str(found)
+            assert bob.client.get("/api/operator").status_code == 403
+            assert "OPERATORS" in bob.client.get("/operator").json()["error"]["message"]
+            assert nobody.client.get("/api/operator").status_code == 401
+        with stage.visitor("eve", [Org("crew")]) as eve:
+            assert eve.client.get("/operator").status_code == 200
+        with stage.visitor("ada") as ada:
+            stage.hub.revoke(stage.environ["HF_TOKEN"])
+            ada.say("another word about herons")
+            told = ada.wait_for(lambda: (f := ada.client.get("/api/operator").json())["saved"]["problem"] and f)
+            assert "does not accept HF_TOKEN" in told["saved"]["problem"]
+            assert told["saved"]["failures"]["denied"] >= 1 and told["saved"]["backlog"] == 1
+            assert "does not accept HF_TOKEN" in ada.client.get("/operator").text
+
+
+def test_without_being_named_nobody_is_the_operator(tmp_path: Path):
+    with sharing_stage(tmp_path / "stage") as stage, stage.visitor("host") as host:
+        assert host.client.get("/api/operator").status_code == 403
+
+
+ENDED = (0, -signal.SIGTERM)  # by itself; the server hands the signal on once it is done
+
+
+def where(person: Person, id: str) -> str:
+    return person.client.get(f"/api/conversations/{id}").json()["conversation"]["where"]
+
+
+def test_a_conversation_is_kept_here_then_safe_then_saved_and_survives_at_each(tmp_path: Path):
+    """The first machine saves once an hour, and is lost before."""
+    with sharing_stage(tmp_path / "stage", WAL_BUCKET="host/wal", SYNC_SECONDS="3600") as stage:
+        with stage.visitor("ada") as ada:
+            ada.wait_for(lambda: saved(ada))
+            id = ada.say("remember the heron")
+            ada.wait_for(lambda: where(ada, id) == "safe")
+            assert ada.get("state")["saving"]["state"] != "saved"
+        stage.app.kill()
+        with AppProcess(tmp_path / "new disk", port=stage.app.port, **{**stage.environ, "SYNC_SECONDS": "5"}) as new:
+            with SharingStage(new, stage.hub, stage.environ).visitor("ada") as ada:
+                found = ada.wait_for(lambda: ada.client.get("/api/conversations").json()["items"])
+                assert [item["id"] for item in found] == [id] and found[0]["where"] != "kept here"
+                assert "heron" in ada.client.get(f"/api/conversations/{id}").text
+                ada.wait_for(lambda: where(ada, id) == "saved")
+                ada.wait_for(lambda: not bucket_objects(stage))
+
+
+def bucket_objects(stage: SharingStage) -> list[str]:
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=stage.hub.endpoint, token=stage.environ["HF_TOKEN"])
+    return [item.path for item in api.list_bucket_tree("host/wal", recursive=True) if item.type == "file"]
+
+
+def test_sigterm_puts_and_saves_what_is_left(tmp_path: Path):
+    with sharing_stage(tmp_path / "stage", WAL_BUCKET="host/wal", SYNC_SECONDS="3600") as stage:
+        with stage.visitor("ada") as ada:
+            ada.wait_for(lambda: saved(ada))
+            id = ada.say("remember the heron")
+        assert stage.app.terminate() in ENDED
+        database = sqlite3.connect(tmp_path / "stage" / "data" / "parley.db")
+        assert database.execute(
+            "SELECT saved_revision >= revision FROM conversations WHERE id = ?", (id,)
+        ).fetchone() == (1,)
+        database.close()
+        assert bucket_objects(stage) == []
+
+
+def test_sigterm_ends_in_time_though_the_hub_hangs_and_loses_nothing_that_was_safe(tmp_path: Path):
+    with sharing_stage(tmp_path / "stage", WAL_BUCKET="host/wal", SYNC_SECONDS="3600") as stage:
+        with stage.visitor("ada") as ada:
+            ada.wait_for(lambda: saved(ada))
+            id = ada.say("remember the heron")
+            ada.wait_for(lambda: where(ada, id) == "safe")
+            stage.hub.faults.add("", delay=300.0, times=None)
+            ada.say("kept here alone")
+        assert stage.app.terminate(30.0) in ENDED
+        assert "Traceback" not in stage.app.output()
+        stage.hub.faults.clear()
+        assert bucket_objects(stage)
+
+
+def test_nobody_who_talks_waits_for_a_hub_that_hangs(tmp_path: Path):
+    """Every answer of the Hub takes five minutes, from the start on; the page, a turn and a deletion do without."""
+    with sharing_stage(tmp_path / "stage", WAL_BUCKET="host/wal") as stage, stage.visitor(None) as nobody:
+        nobody.client.timeout = httpx.Timeout(60)
+        stage.hub.faults.add("", delay=300.0, times=None)
+        first = nobody.say("one")
+        for number in range(5):
+            nobody.say(f"more {number}", conversation=first)
+        second = nobody.say("two")
+        assert where(nobody, second) == "kept here"
+        assert nobody.client.delete(f"/api/conversations/{first}").json() == {"deleted": 1}
+        assert [item["id"] for item in nobody.client.get("/api/conversations").json()["items"]] == [second]
+        assert nobody.client.get("/privacy").status_code == 200
