@@ -30,7 +30,7 @@ def files(db: sqlite3.Connection) -> dict[str, bytes]:
     found[UNSQUASHED] = [dict(row) for row in db.execute("SELECT * FROM unsquashed ORDER BY dataset")]
     found[DATASETS] = [dict(row) for row in db.execute("SELECT * FROM sharing_datasets ORDER BY id")]
     for row in db.execute("SELECT * FROM outbox WHERE shard IS NOT NULL ORDER BY row_id"):
-        line = {name: value for name, value in dict(row).items() if name != "row"}
+        line = {name: value for name, value in dict(row).items() if name not in ("row", "feedback")}
         found[f"{OUTBOX}{row['dataset'].partition('/')[2]}.jsonl"].append(line)
     return {path: _lines(rows) for path, rows in found.items() if rows}
 
@@ -63,7 +63,7 @@ def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
         db.execute("INSERT OR IGNORE INTO sharing_datasets VALUES (:id, :model, :recipient, :created_at)", row)
     for path in sorted(path for path in found if path.startswith(OUTBOX)):
         for row in _rows(found, path):
-            db.execute(_INTO_OUTBOX, row)
+            db.execute(_INTO_OUTBOX, {"first_month": "", "turns": "[]", **row})
     for row in _rows(found, REPORTS):
         db.execute(_INTO_REPORTS, row)
     for row in _rows(found, UNREAD):
@@ -87,10 +87,10 @@ _INTO_UNREAD = """
 _INTO_OUTBOX = """
     INSERT INTO outbox (row_id, dataset, recipient, subject, event, conversation, answers, segment_hash, row_hash,
         state, shard, redaction, language, month, planned_at, published_at, published_in, retract_at, retracted_at,
-        retracted_in)
+        retracted_in, first_month, turns)
     VALUES (:row_id, :dataset, :recipient, :subject, :event, :conversation, :answers, :segment_hash, :row_hash,
         :state, :shard, :redaction, :language, :month, :planned_at, :published_at, :published_in, :retract_at,
-        :retracted_at, :retracted_in)
+        :retracted_at, :retracted_in, :first_month, :turns)
     ON CONFLICT (row_id) DO NOTHING
 """
 

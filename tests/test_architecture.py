@@ -27,9 +27,11 @@ ALLOWED = {
                 *(
                     "audit",
                     "closing",
+                    "comparison",
                     "confirm",
                     "consent",
                     "extra",
+                    "feedback",
                     "head",
                     "hidden",
                     "ledger",
@@ -39,7 +41,7 @@ ALLOWED = {
                     "push",
                     "saved",
                 ),
-                *("reports", "segments", "snapshot", "unread"),
+                *("reports", "segments", "sharing", "snapshot", "unread"),
             )
         ),
     ),

@@ -13,8 +13,8 @@ from chat.db import MIGRATIONS, Database
 from chat.store import Store
 from privacy import MIGRATIONS as PRIVACY_MIGRATIONS
 from privacy.consent import Consent, Terms
-from privacy.ledger import Choice
 from privacy.extra import saved_parts
+from privacy.ledger import Choice
 from privacy.mine import shared_rows
 from tests.support.fakes import TickingClock
 from tests.support.sharing_world import World, shown
