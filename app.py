@@ -305,6 +305,7 @@ def place_of(settings: Settings, rules: Rules, models: Sequence[Mapping[str, Any
         quiet_hours=settings.quiet_hours,
         minimum_age=settings.minimum_age,
         anonymous_days=round(LIFETIME / DAY),
+        rows_a_month=rules.most,
         dataset=dataset,
         custodian=dataset.partition("/")[0] if dataset else None,
         contact=settings.contact,

@@ -20,9 +20,9 @@ from chat.db import connect
 from chat.hub import HubRepo
 from chat.repo_guards import SPACE_FILE
 from privacy import policy, redaction
+from privacy.comparison import compare
 from privacy.consent import Terms
 from privacy.ledger import verify_chains
-from privacy.outbox import compare
 from privacy.rows import Redaction, Rules, row_hash
 from privacy.shards import CARD, TOMBSTONES, read_rows
 
@@ -35,7 +35,7 @@ def audit(db: sqlite3.Connection, open_repo: Callable[[str], DatasetRepo], rules
     Rows that the outbox is about to publish or to take away may be there or not. Raises `RepoError`.
     """
     wrong = verify_chains(db)
-    found = compare(db, rules, now)
+    found = compare(db, rules, now, publish=False, whole=True)
     uncovered = {*found.retract, *found.unexplained}
     for (dataset,) in db.execute("SELECT id FROM sharing_datasets ORDER BY id").fetchall():
         known = {

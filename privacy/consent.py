@@ -30,6 +30,7 @@ from privacy.ledger import (
     record,
     standing_of,
     subjects_of,
+    that_count,
     verify_chains,
 )
 from privacy.unread import unread_spans
@@ -69,7 +70,7 @@ class Standpoint:
         self.subject = next(iter(self.subjects), None)
         self.standing = standing_of(db, owner)
         self._db, self._terms, self._now = db, terms, now
-        self._events = events_of(db, *self.subjects)
+        self._events = that_count(events_of(db, *self.subjects))
         self._unread = unread_spans(db)
         self._hidden = hidden(db)
         self._conversations: dict[str, list[Event]] = {}

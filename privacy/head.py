@@ -10,14 +10,14 @@ from typing import Any
 
 from chat.dataset_repo import DatasetRepo, Visibility
 from privacy.rows import row_hash
-from privacy.shards import TOMBSTONES, rows_in
+from privacy.shards import FEEDBACK, TOMBSTONES, rows_in
 from privacy.snapshot import EVERY_SHARD
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
     """`id` None: there is no such dataset. `files`: path -> git's id. Of the files that were `read`: `rows`, row id -> text;
-    `tombstones`, row ids; `unreadable`, those that are no rows."""
+    `tombstones`, row ids of those and of feedback; `unreadable`, those that are no rows."""
 
     id: str | None
     seen_by: Visibility | None
@@ -63,7 +63,7 @@ def read(repo: DatasetRepo, head: Head, paths: Iterable[str]) -> Head:
         found = rows_in(repo.read(path, head.id or ""))
         if found is None:
             unreadable.add(path)
-        elif path == TOMBSTONES:
+        elif path in (TOMBSTONES, FEEDBACK):
             tombstones |= {str(row["row_id"]) for row in found}
         else:
             rows |= {str(row["row_id"]): as_text(row) for row in found}
@@ -98,7 +98,7 @@ def strange_in(db: sqlite3.Connection, dataset: str, head: Head) -> Strange:
         id in known and (row_hash(text) != known[id][0] or known[id][1] == "retracted")
         for id, text in head.rows.items()
     )
-    others = head.read - {*EVERY_SHARD, TOMBSTONES}
+    others = head.read - {*EVERY_SHARD, TOMBSTONES, FEEDBACK}
     return Strange(
         frozenset(rows),
         head.read & set(EVERY_SHARD),

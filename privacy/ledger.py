@@ -16,9 +16,10 @@ from typing import Literal
 Kind = Literal["grant", "deny", "withdraw", "text_changed", "org_block", "takedown", "delete"]
 
 ASKING = 30 * 86400.0  # seconds for which what is public stays, once the text it was agreed under is stale
+CONCURRENT = 600.0  # seconds within which a yes here and a no on another machine may not know of each other
 TICK = 0.001  # seconds by which an event follows the last one where the clock does not
 
-# Of events at one moment, which only replicas can write, the most restrictive is taken for the last.
+# Of events at one moment, which only replicas can write, the most restrictive is taken for the last. See `that_count`.
 SEVERITY = {"text_changed": 0, "grant": 1, "withdraw": 2, "deny": 3, "org_block": 4, "delete": 5, "takedown": 6}
 
 
@@ -80,6 +81,13 @@ class Event:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+LATEST_HERE = "SELECT max(at) FROM consent_events WHERE replica = ? AND subject IN (SELECT value FROM json_each(?))"
+LATEST_NO_ELSEWHERE = (
+    "SELECT max(at) + ? FROM consent_events WHERE replica <> ? AND kind NOT IN ('grant', 'text_changed')"
+    " AND subject IN (SELECT value FROM json_each(?))"
+)
+
+
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
@@ -111,10 +119,11 @@ def record(db: sqlite3.Connection, owner: str, choice: Choice, shown: Shown, now
         "SELECT number, at, hash FROM consent_events WHERE subject = ? AND replica = ? ORDER BY number DESC LIMIT 1",
         (subject, replica),
     ).fetchone()
-    latest = db.execute(
-        "SELECT max(at) FROM consent_events WHERE replica = ? AND subject IN (SELECT value FROM json_each(?))",
-        (replica, json.dumps(subjects)),
-    ).fetchone()[0]
+    after = [db.execute(LATEST_HERE, (replica, json.dumps(subjects))).fetchone()[0], None]
+    if choice.kind == "grant":
+        # What another machine said is known here, so this yes comes after it, and far enough for everybody to see that.
+        after[1] = db.execute(LATEST_NO_ELSEWHERE, (CONCURRENT, replica, json.dumps(subjects))).fetchone()[0]
+    latest = max((at for at in after if at is not None), default=None)
     event = Event(
         id=secrets.token_hex(16),
         subject=subject,
@@ -176,6 +185,22 @@ def events_of(db: sqlite3.Connection, *subjects: str) -> list[Event]:
 
 def event_of(db: sqlite3.Connection, id: str) -> Event:
     return event_from(db.execute("SELECT * FROM consent_events WHERE id = ?", (id,)).fetchone())
+
+
+def that_count(events: list[Event]) -> list[Event]:
+    """Of `events`, in order, those that count: a yes does not, where another machine heard a no to the same at about the
+    same time. Neither can have known of the other, and clocks differ; the most restrictive wins."""
+    denials = [event for event in events if event.kind not in ("grant", "text_changed")]
+    return [event for event in events if event.kind != "grant" or not any(_outdone(event, no) for no in denials)]
+
+
+def _outdone(yes: Event, no: Event) -> bool:
+    return (
+        no.replica != yes.replica
+        and abs(yes.at - no.at) < CONCURRENT
+        and no.recipient in (None, yes.recipient)
+        and no.conversation in (None, yes.conversation)
+    )
 
 
 def in_order(events: Iterable[Event]) -> list[Event]:

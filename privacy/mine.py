@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from chat.db import Database
+from privacy.comparison import covered, leaves_at, stands
 from privacy.consent import AccountState, ConversationChoice, Standpoint, Yes
-from privacy.outbox import covered, leaves_at, stands
 from privacy.rows import Rules, dataset_id, prepare
 from privacy.segments import Segment, Turn, conversations_of, cut, turns_of
 
@@ -72,7 +72,8 @@ class PreviewRow:
 
 @dataclass(frozen=True, slots=True)
 class SharedRow:
-    """One row of "My shared data", times in Unix seconds. `content` None: its text is gone from here, or kept back."""
+    """One row of "My shared data", times in Unix seconds. `content` None: its text is gone from here, or kept back.
+    `kept_back`: why it stays here, see `privacy.screening`."""
 
     row_id: str
     dataset: str
@@ -82,6 +83,7 @@ class SharedRow:
     content: Mapping[str, Any] | None
     row_hash: str
     event: str
+    kept_back: str | None
     published_at: float | None
     published_in: str | None
     retracted_at: float | None
@@ -123,10 +125,10 @@ def outlook(
             taken.update(json.loads(row["answers"]))
             standing |= {name} if sent else set()
             if row["state"] == "publish":
-                coming[name] = now
+                coming[name] = rules.next_batch(now)
 
         for segment in cut(turns, _covering(at, rules), taken):
-            name, leaves = rules.authors[segment.model], leaves_at(segment, rules)
+            name, leaves = rules.authors[segment.model], rules.next_batch(leaves_at(segment, rules))
             coming[name] = min(leaves, coming.get(name, leaves))
     next_turn = state == "granted" and choice == "inherit" and not at.was_unread(now)
     when = min(coming.values(), default=None)
@@ -189,7 +191,11 @@ async def waiting_rows(db: Database, owner: str, rules: Rules, now: float) -> li
         event, model = segment.why.event, segment.model
         content = prepare(segment, event.policy_version, event.purposes, rules).content
         return WaitingRow(
-            rules.authors[model], dataset_id(rules, model), segment.conversation, leaves_at(segment, rules), content
+            rules.authors[model],
+            dataset_id(rules, model),
+            segment.conversation,
+            rules.next_batch(leaves_at(segment, rules)),
+            content,
         )
 
     rows = await asyncio.to_thread(lambda: [ready(segment) for segment in found])

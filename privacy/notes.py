@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 HELD = "held"  # how many rows the last plan held back, because nothing explains that they should leave
+BATCH = "batch"  # the hour, since 1970, in which the last batch of new rows left
 CONFIRMED = "confirmed"  # how many of them an operator lets leave, once
 
 

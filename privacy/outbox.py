@@ -14,16 +14,17 @@ import asyncio
 import json
 import secrets
 import sqlite3
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 from chat.db import Database
-from privacy.consent import Standpoint, Yes
-from privacy.ledger import event_of
+from privacy.comparison import Comparison, compare, month_of
+from privacy.consent import Yes
+from privacy.feedback import Said, said_about
 from privacy.notes import CONFIRMED, HELD, note, set_note
 from privacy.rows import OTHER, Prepared, Rules, dataset_id, prepare, row_hash
-from privacy.segments import Segment, Turn, conversations_of, cut, find
+from privacy.segments import Segment
 
 SMALLEST_CELL = 10  # rows of one language and month that are labelled as such
 UNEXPLAINED_ROWS, UNEXPLAINED_SHARE = 20, 0.01  # retractions without an event, above which a plan stops
@@ -34,8 +35,6 @@ UNEXPLAINED = (
     " is shared, until you have looked: is everything here that was kept? If they shall leave, run"
     " `python -m privacy.confirm DATA_DIR`. What somebody took back leaves meanwhile."
 )
-
-LIVE = "SELECT * FROM outbox WHERE state IN ('publish', 'published', 'quarantined') ORDER BY row_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,182 +51,72 @@ class Plan:
     problems: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class Comparison:
-    """The difference between the outbox and what consent allows. `refill`: rows whose text is to be made again.
-    `unexplained`: rows to retract for no reason that anybody gave."""
-
-    new: list[tuple[str, Segment[Yes]]] = field(default_factory=list)
-    refill: list[tuple[sqlite3.Row, Segment[Yes]]] = field(default_factory=list)
-    retract: list[str] = field(default_factory=list)
-    forget: list[str] = field(default_factory=list)
-    unexplained: list[str] = field(default_factory=list)
-    kept: int = 0
-
-    def __bool__(self) -> bool:
-        return bool(self.new or self.refill or self.retract or self.forget or self.unexplained)
-
-
 Key = tuple[str, str]  # the segment's digest, the event that covers it
 
 
-async def plan(db: Database, rules: Rules, *, now: float, restored: bool, mass: bool = False) -> Plan:
+async def plan(
+    db: Database, rules: Rules, *, now: float, restored: bool, mass: bool = False, publish: bool = True
+) -> Plan:
     """Compare, and write the difference to the outbox, in one transaction. Repeatable.
 
     `restored`: ledger, tombstones, outbox and the conversations of every published row are here; without it nothing is
     decided. Many rows that leave for no reason are held back, while those with a reason leave; `mass`: an operator has
-    looked, and lets them pass. Text is redacted before the transaction, so that no turn waits for it; what changes
-    meanwhile is left for the next plan.
+    looked, and lets them pass. `publish`: it is time for new rows. Text is redacted before the transaction, so that no turn
+    waits for it; what changes meanwhile is left for the next plan.
     """
     if not restored:
         return Plan(stopped=RESTORING)
-    wanted, held = await db.read(lambda connection: (compare(connection, rules, now), note(connection, HELD)))
-    if not (wanted or held):
+    wanted, held, said = await db.read(lambda connection: _read(connection, rules, now, publish))
+    if not (wanted or held or wanted.settled):
         return Plan()  # the usual case, in which no turn waits for a comparison in the writer
-    prepared = await asyncio.to_thread(_prepare, wanted, rules)
-    return await db.write(lambda connection: _apply(connection, rules, now, prepared, mass))
+    prepared = await asyncio.to_thread(_prepare, wanted, said, rules)
+    return await db.write(lambda connection: _apply(connection, rules, now, wanted, prepared, mass, publish))
 
 
-def compare(db: sqlite3.Connection, rules: Rules, now: float) -> Comparison:
-    """What the outbox lacks and what it has too much of. Only reads."""
-    found = Comparison()
-    live: dict[str, list[sqlite3.Row]] = defaultdict(list)
-    for row in db.execute(LIVE):
-        live[row["conversation"]].append(row)
-    agreed = db.execute(
-        "SELECT DISTINCT owner FROM subjects WHERE EXISTS"
-        " (SELECT 1 FROM consent_events WHERE subject = subjects.subject AND kind = 'grant') ORDER BY owner"
-    ).fetchall()
-    explain = _Explained(db, rules)
-    for (owner,) in agreed:
-        at = Standpoint(db, owner, rules.terms, now)
-        for conversation, turns in conversations_of(db, owner):
-            _compare_conversation(db, found, at, turns, live.pop(conversation, []), rules, now, explain)
-    for rows in live.values():
-        for row in rows:
-            _take_back(found, row, explain, changed_at=None)
-    return found
+def _read(db: sqlite3.Connection, rules: Rules, now: float, publish: bool) -> tuple[Comparison, str | None, list[Said]]:
+    # One moment: what is noted as settled rests on exactly what was compared.
+    db.execute("BEGIN")
+    try:
+        found = compare(db, rules, now, publish=publish)
+        return found, note(db, HELD), _said(db, found)
+    finally:
+        db.execute("ROLLBACK")
 
 
-def _compare_conversation(
-    db: sqlite3.Connection,
-    found: Comparison,
-    at: Standpoint,
-    turns: list[Turn],
-    rows: list[sqlite3.Row],
-    rules: Rules,
-    now: float,
-    explain: _Explained,
-) -> None:
-    taken: set[str] = set()
-    for row in rows:
-        segment = stands(row, at, turns, rules, now)
-        if segment is None:
-            _take_back(found, row, explain, turns[0].conversation_updated_at)
-            continue
-        taken.update(json.loads(row["answers"]))
-        found.kept += row["shard"] is not None
-        if row["row"] is None and row["state"] != "quarantined":
-            found.refill.append((row, replace(segment, why=Yes(event_of(db, row["event"]), fresh=False))))
-
-    def covering(turn: Turn) -> Yes | None:
-        author = rules.authors.get(turn.model)
-        yes = author and covered(at, author, turn)
-        return yes if yes and yes.fresh else None
-
-    for segment in cut(turns, covering, taken):
-        if leaves_at(segment, rules) <= now:
-            found.new.append((at.subject or "", segment))
+def _said(db: sqlite3.Connection, found: Comparison) -> list[Said]:
+    segments = [segment for _, segment in (*found.new, *found.refill)]
+    return said_about(
+        db,
+        {turn.owner for segment in segments for turn in segment.turns[:1]},
+        [answer for segment in segments for answer in segment.answers],
+    )
 
 
-def covered(at: Standpoint, recipient: str, turn: Turn) -> Yes | None:
-    return at.covering(recipient, turn.conversation, turn.answer_id, turn.surface, turn.created_at)
-
-
-def leaves_at(segment: Segment[Yes], rules: Rules) -> float:
-    return max(segment.changed_at, segment.why.at) + rules.quiet
-
-
-def stands(row: sqlite3.Row, at: Standpoint, turns: list[Turn], rules: Rules, now: float) -> Segment[Yes] | None:
-    """The segment of an outbox row that may stay there; None where the next plan takes the row out."""
-    segment = _still_covered(row, at, turns)
-    due = segment is not None and segment.why.fresh and leaves_at(segment, rules) <= now
-    if (row["shard"] is None and not due) or _redact_again(row, rules):
-        return None
-    return segment
-
-
-def _still_covered(row: sqlite3.Row, at: Standpoint, turns: list[Turn]) -> Segment[Yes] | None:
-    """The segment of an outbox row, if it still is what it was and every turn of it is covered."""
-    if row["subject"] not in at.subjects:
-        return None
-    segment = find(turns, json.loads(row["answers"]), None)
-    if segment is None or segment.digest() != row["segment_hash"]:
-        return None
-    reasons = [covered(at, row["recipient"], turn) for turn in segment.turns]
-    if not all(reasons):
-        return None
-    return Segment(segment.turns, _latest(reasons), segment.context_omitted, segment.attachments_omitted)
-
-
-def _latest(reasons: list[Yes | None]) -> Yes:
-    given = [yes for yes in reasons if yes]
-    return Yes(max(given, key=lambda yes: yes.at).event, all(yes.fresh for yes in given))
-
-
-def _redact_again(row: sqlite3.Row, rules: Rules) -> bool:
-    """A row that was kept back, or whose text is lost, is made anew once the redaction is another."""
-    return row["redaction"] != rules.redaction.version and (row["state"] == "quarantined" or row["row"] is None)
-
-
-def _take_back(found: Comparison, row: sqlite3.Row, explain: _Explained, changed_at: float | None) -> None:
-    if row["shard"] is None:
-        found.forget.append(row["row_id"])
-    else:
-        (found.retract if explain(row, changed_at) else found.unexplained).append(row["row_id"])
-
-
-class _Explained:
-    """Whether somebody did something that makes a row leave: without it, a mass retraction is taken for lost data."""
-
-    def __init__(self, db: sqlite3.Connection, rules: Rules) -> None:
-        self._db, self._terms = db, rules.terms
-
-    def __call__(self, row: sqlite3.Row, changed_at: float | None) -> bool:
-        if changed_at is not None and changed_at > row["planned_at"]:
-            return True  # the conversation is here and went another way
-        one = self._db.execute
-        return bool(
-            one("SELECT 1 FROM tombstones WHERE conversation = ?", (row["conversation"],)).fetchone()
-            or one(
-                "SELECT 1 FROM consent_events WHERE kind <> 'grant' AND ((subject IN (SELECT ? UNION SELECT b.subject FROM"
-                " subjects AS a JOIN subjects AS b USING (owner) WHERE a.subject = ?) AND at > (SELECT at FROM"
-                " consent_events WHERE id = ?)) OR conversation = ?)",
-                (row["subject"], row["subject"], row["event"], row["conversation"]),
-            ).fetchone()
-            or one("SELECT 1 FROM reports WHERE row_id = ? AND state = 'open'", (row["row_id"],)).fetchone()
-            or one(
-                "SELECT 1 FROM subjects JOIN owner_standing USING (owner) WHERE subject = ? AND standing = 'managed'",
-                (row["subject"],),
-            ).fetchone()
-            or one("SELECT policy_version FROM consent_events WHERE id = ?", (row["event"],)).fetchone()[0]
-            in self._terms.stale_from
-        )
-
-
-def _prepare(wanted: Comparison, rules: Rules) -> dict[Key, Prepared]:
+def _prepare(wanted: Comparison, said: list[Said], rules: Rules) -> dict[Key, Prepared]:
     prepared = {}
     for segment in [segment for _, segment in wanted.new] + [segment for _, segment in wanted.refill]:
         event = segment.why.event
-        prepared[segment.digest(), event.id] = prepare(segment, event.policy_version, event.purposes, rules)
+        prepared[segment.digest(), event.id] = prepare(segment, event.policy_version, event.purposes, rules, said)
     return prepared
 
 
-def _apply(db: sqlite3.Connection, rules: Rules, now: float, prepared: Mapping[Key, Prepared], mass: bool) -> Plan:
-    found = compare(db, rules, now)
+def _apply(
+    db: sqlite3.Connection,
+    rules: Rules,
+    now: float,
+    wanted: Comparison,
+    prepared: Mapping[Key, Prepared],
+    mass: bool,
+    publish: bool,
+) -> Plan:
+    db.executemany(
+        "INSERT OR REPLACE INTO compared VALUES (?, ?, ?, ?)",
+        [(conversation, basis, until, now) for conversation, (basis, until) in wanted.settled.items()],
+    )
+    found = compare(db, rules, now, publish=publish, only=wanted.touched)
     held, sentence = _hold_back(db, found, mass)
     db.executemany(
-        "UPDATE outbox SET state = 'retract', row = NULL, retract_at = ? WHERE row_id = ?",
+        "UPDATE outbox SET state = 'retract', row = NULL, feedback = NULL, retract_at = ? WHERE row_id = ?",
         [(now, row_id) for row_id in found.retract],
     )
     db.executemany("DELETE FROM outbox WHERE row_id = ?", [(row_id,) for row_id in found.forget])
@@ -258,12 +147,11 @@ def _hold_back(db: sqlite3.Connection, found: Comparison, mass: bool) -> tuple[i
     """Take what nobody explains, where it is much, out of `found`, with everything new; how much that is, and the sentence
     about it. An operator's confirmation lets as many pass as were held back when they looked, once."""
     count = len(found.unexplained)
-    public = found.kept + len(found.retract) + count
     confirmed = int(note(db, CONFIRMED) or 0)
-    if not mass and count > max(UNEXPLAINED_ROWS, UNEXPLAINED_SHARE * public, confirmed):
+    if not mass and count > max(UNEXPLAINED_ROWS, UNEXPLAINED_SHARE * found.public, confirmed):
         found.new.clear()
         set_note(db, HELD, str(count))
-        return count, UNEXPLAINED.format(count, public)
+        return count, UNEXPLAINED.format(count, found.public)
     found.retract += found.unexplained
     set_note(db, HELD, None)
     if count:
@@ -296,7 +184,11 @@ def _insert(
         "row_hash": row_hash(row),
         "state": "quarantined" if kept_back else "publish",
         "row": None if kept_back else row,
-        "redaction": rules.redaction.version,
+        "feedback": json.dumps(ready.feedback, ensure_ascii=False) if ready.feedback else None,
+        "kept_back": ready.kept_back,
+        "turns": json.dumps([[turn.answer_id, turn.created_at, turn.surface] for turn in segment.turns]),
+        "first_month": month_of(segment),
+        "redaction": rules.version,
         "language": label[0],
         "month": label[1],
         "planned_at": now,
@@ -311,7 +203,8 @@ def _refill(db: sqlite3.Connection, row: sqlite3.Row, ready: Prepared | None, no
         return
     text = ready.as_json(row["language"], row["month"])
     if ready.content is not None and row_hash(text) == row["row_hash"]:
-        db.execute("UPDATE outbox SET row = ? WHERE row_id = ?", (text, row["row_id"]))
+        feedback = json.dumps(ready.feedback, ensure_ascii=False) if ready.feedback else None
+        db.execute("UPDATE outbox SET row = ?, feedback = ? WHERE row_id = ?", (text, feedback, row["row_id"]))
     elif row["shard"] is None:
         db.execute("DELETE FROM outbox WHERE row_id = ?", (row["row_id"],))
     else:
@@ -341,9 +234,14 @@ def _labels(
     db: sqlite3.Connection, added: list[tuple[str, str, str, Segment[Yes], Prepared]]
 ) -> dict[str, tuple[str, str]]:
     """Row id -> (language, month); both "other" where too few rows of the dataset would carry them."""
+    if not added:
+        return {}
     cells: Counter[tuple[str, str, str]] = Counter()
-    for row in db.execute("SELECT dataset, language, month FROM outbox WHERE state IN ('publish', 'published')"):
-        cells[row["dataset"], row["language"], row["month"]] += 1
+    for row in db.execute(
+        "SELECT dataset, language, month, count(*) AS rows FROM outbox WHERE state IN ('publish', 'published')"
+        " GROUP BY dataset, language, month"
+    ):
+        cells[row["dataset"], row["language"], row["month"]] = row["rows"]
     for _, dataset, _, _, ready in added:
         if ready.content is not None:
             cells[dataset, ready.language, ready.month] += 1

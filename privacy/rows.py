@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from privacy.consent import Terms
+from privacy.feedback import Said
+from privacy.screening import KeptBack, reason_to_keep
 from privacy.segments import Segment
 from privacy.shards import SCHEMA_VERSION
 
+HOUR = 3600
+MOST_ROWS = 20  # of one person, model and month
 OTHER = "other"
 UNDETERMINED = "und"
 
@@ -41,7 +45,8 @@ class Redaction:
 class Rules:
     """What sharing goes by. `quiet`: seconds. `authors`: model -> who made it; a model without one is not shared.
 
-    `language`: the language tag of a row's messages.
+    `language`: the language tag of a row's messages. `hours`: of the day, UTC, in which new rows leave; none: at any time.
+    `most`: rows of one person, model and month. `blocked`: phrases of which none leaves. `texts`: path in a sharing dataset -> a text that was agreed to.
     """
 
     namespace: str
@@ -52,23 +57,54 @@ class Rules:
     redaction: Redaction
     licence: str = "cc-by-4.0"
     language: Callable[[list[str]], str] = field(default=lambda texts: UNDETERMINED)
+    hours: tuple[int, ...] = ()
+    most: int = MOST_ROWS
+    blocked: tuple[str, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def version(self) -> str:
+        """Of the redaction and of what is blocked: a row made under another one is made anew."""
+        phrases = hashlib.sha256("\n".join(sorted(self.blocked)).encode()).hexdigest()[:8]
+        return f"{self.redaction.version}+{phrases}" if self.blocked else self.redaction.version
+
+    def next_batch(self, at: float) -> float:
+        """The first moment from `at` on, Unix seconds, in which new rows leave."""
+        hour = int(at // HOUR)
+        wait = min(((wanted - hour) % 24 for wanted in self.hours), default=0)
+        return at if wait == 0 else (hour + wait) * HOUR
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A redacted row without its id. `content` None: redaction failed, and the row stays here."""
+    """A redacted row without its id. `content` None: the row stays here, for the reason `kept_back`.
+
+    `feedback`: what its owner said about its answers, redacted, as JSON objects.
+    """
 
     content: Mapping[str, Any] | None
     language: str = OTHER
     month: str = OTHER
+    kept_back: KeptBack | None = None
+    feedback: tuple[Mapping[str, Any], ...] = ()
 
     def as_json(self, language: str, month: str) -> str:
         row = {**(self.content or {}), "language": language, "month": month}
         return json.dumps(row, ensure_ascii=False, sort_keys=True)
 
 
-def prepare(segment: Segment[Any], policy_version: str, purposes: tuple[str, ...], rules: Rules) -> Prepared:
-    """The row of a segment, redacted. An error of the redaction, of whatever kind, keeps the row back."""
+def prepare(
+    segment: Segment[Any],
+    policy_version: str,
+    purposes: tuple[str, ...],
+    rules: Rules,
+    said: Sequence[Said] = (),
+) -> Prepared:
+    """The row of a segment, redacted, with what its owner `said` about its answers. An error of the redaction, of whatever
+    kind, keeps the row back."""
+    texts = (text for turn in segment.turns for text in (turn.prompt, turn.answer))
+    if (reason := reason_to_keep(texts, segment.turns[0].instruction, rules.blocked)) is not None:
+        return Prepared(None, kept_back=reason)
     found: Counter[str] = Counter()
     placeholders = rules.redaction.placeholders()
     messages = []
@@ -80,9 +116,10 @@ def prepare(segment: Segment[Any], policy_version: str, purposes: tuple[str, ...
                 found.update(redacted.counts)
                 by = generator if role == "assistant" else None
                 messages.append({"role": role, "content": redacted.text, "synthetic": by is not None, "generator": by})
+        feedback = tuple(_feedback(one, segment, placeholders, rules) for one in said if one.answer in segment.answers)
     except Exception:
         # Not logged either: what the redaction says of its failure may quote the text.
-        return Prepared(None)
+        return Prepared(None, kept_back="redaction")
     first, last = segment.turns[0], segment.turns[-1]
     content = {
         "messages": messages,
@@ -90,19 +127,28 @@ def prepare(segment: Segment[Any], policy_version: str, purposes: tuple[str, ...
         "revision": first.model_revision,
         "sampling": [turn.params for turn in segment.turns],
         "finish_reason": last.finish_reason,
-        "rating": None,
+        "rating": next((one["rating"] for one in reversed(feedback)), None),
         "turns": len(segment.turns),
         "context_omitted": segment.context_omitted,
         "attachments_omitted": segment.attachments_omitted,
         "redactions": [{"type": kind, "count": count} for kind, count in sorted(found.items())],
-        "redaction_version": rules.redaction.version,
+        "redaction_version": rules.version,
         "policy_version": policy_version,
         "purposes": list(purposes),
         "licence": rules.licence,
         "schema_version": SCHEMA_VERSION,
     }
     month = datetime.fromtimestamp(first.created_at, UTC).strftime("%Y-%m")
-    return Prepared(content, rules.language([message["content"] for message in messages]), month)
+    return Prepared(content, rules.language([message["content"] for message in messages]), month, feedback=feedback)
+
+
+def _feedback(one: Said, segment: Segment[Any], placeholders: Any, rules: Rules) -> dict[str, Any]:
+    return {
+        "answer": segment.answers.index(one.answer) + 1,
+        "rating": one.rating,
+        "reasons": list(one.reasons),
+        "comment": rules.redaction.redact(one.comment, placeholders).text if one.comment else None,
+    }
 
 
 def row_hash(row: str) -> str:

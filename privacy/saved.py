@@ -32,7 +32,7 @@ def files(db: sqlite3.Connection) -> dict[str, bytes]:
     found[UNSQUASHED] = [dict(row) for row in db.execute("SELECT * FROM unsquashed ORDER BY dataset")]
     found[DATASETS] = [dict(row) for row in db.execute("SELECT * FROM sharing_datasets ORDER BY id")]
     for row in db.execute("SELECT * FROM outbox WHERE shard IS NOT NULL ORDER BY row_id"):
-        line = {name: value for name, value in dict(row).items() if name != "row"}
+        line = {name: value for name, value in dict(row).items() if name not in ("row", "feedback")}
         found[f"{OUTBOX}{row['dataset'].partition('/')[2]}.jsonl"].append(line)
     return {path: _lines(rows) for path, rows in found.items() if rows}
 
@@ -68,6 +68,7 @@ def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
         db.execute("UPDATE sharing_datasets SET created_at = min(created_at, :created_at) WHERE id = :id", row)
     for path in sorted(path for path in found if path.startswith(OUTBOX)):
         for row in _rows(found, path):
+            row = {"first_month": "", "turns": "[]", **row}
             db.execute(_PLANNED_HERE_TOO, row)
             db.execute(_INTO_OUTBOX, row)
             _advance(db, row)
@@ -94,10 +95,10 @@ _INTO_UNREAD = """
 _INTO_OUTBOX = """
     INSERT INTO outbox (row_id, dataset, recipient, subject, event, conversation, answers, segment_hash, row_hash,
         state, shard, redaction, language, month, planned_at, published_at, published_in, retract_at, retracted_at,
-        retracted_in)
+        retracted_in, first_month, turns)
     VALUES (:row_id, :dataset, :recipient, :subject, :event, :conversation, :answers, :segment_hash, :row_hash,
         :state, :shard, :redaction, :language, :month, :planned_at, :published_at, :published_in, :retract_at,
-        :retracted_at, :retracted_in)
+        :retracted_at, :retracted_in, :first_month, :turns)
     ON CONFLICT (row_id) DO NOTHING
 """
 # The same turns were planned by two replicas: what may be public stays, and the next plan sees what is still missing.

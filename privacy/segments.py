@@ -9,7 +9,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from typing import Any, Generic, TypeVar
 
@@ -21,7 +21,7 @@ Why = TypeVar("Why", bound=Hashable)
 @dataclass(frozen=True, slots=True)
 class Turn:
     """A row of chat's `finished_turn`, times in Unix seconds. `position` grows by 2 from a turn to the one after it.
-    `instructed`: there is a system prompt; what it says is never read."""
+    `instruction`: the system prompt, which never leaves, and is read to keep a row back that quotes it."""
 
     conversation: str
     owner: str
@@ -37,7 +37,8 @@ class Turn:
     surface: str
     created_at: float
     conversation_updated_at: float
-    instructed: bool
+    settled_at: float
+    instruction: str = field(repr=False)
 
     @property
     def pasted(self) -> bool:
@@ -69,6 +70,11 @@ class Segment(Generic[Why]):
     def changed_at(self) -> float:
         return self.turns[0].conversation_updated_at
 
+    @property
+    def settled_at(self) -> float:
+        """When its last answer was finished."""
+        return self.turns[-1].settled_at
+
     def digest(self) -> str:
         """SHA-256, hex, of what the segment says and who said it: another digest, another segment."""
         content = [
@@ -80,7 +86,8 @@ class Segment(Generic[Why]):
 
 SELECT = """
     SELECT conversation, owner, position, prompt_id, prompt, answer_id, answer, model, model_revision, params,
-           finish_reason, surface, created_at, conversation_updated_at, system_prompt <> '' AS instructed
+           finish_reason, surface, created_at, conversation_updated_at,
+           coalesce(settled_at, created_at) AS settled_at, system_prompt AS instruction
     FROM finished_turn WHERE owner = ?
 """
 
@@ -133,8 +140,8 @@ def find(turns: Sequence[Turn], answers: Sequence[str], why: Why) -> Segment[Why
 
 
 def _segment(run: list[Turn], why: Why, omitted: int) -> Segment[Why]:
-    return Segment(tuple(run), why, run[0].position > 1 or run[0].instructed, omitted)
+    return Segment(tuple(run), why, run[0].position > 1 or run[0].instruction != "", omitted)
 
 
 def _turn(row: sqlite3.Row) -> Turn:
-    return Turn(**{**dict(row), "instructed": bool(row["instructed"])})
+    return Turn(**dict(row))

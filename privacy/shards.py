@@ -16,7 +16,7 @@ from privacy.policy.words import words
 
 SHARDS = 16
 SCHEMA_VERSION = 1
-TOMBSTONES, CARD = "tombstones.parquet", "README.md"
+TOMBSTONES, FEEDBACK, CARD = "tombstones.parquet", "feedback.parquet", "README.md"
 
 MESSAGE = pa.struct(
     [("role", pa.string()), ("content", pa.string()), ("synthetic", pa.bool_()), ("generator", pa.string())]
@@ -43,6 +43,16 @@ SCHEMA = pa.schema(
         ("schema_version", pa.int32()),
     ]
 )
+FEEDBACK_SCHEMA = pa.schema(
+    [
+        ("row_id", pa.string()),
+        ("model", pa.string()),
+        ("answer", pa.int32()),  # which one of the row's, from 1
+        ("rating", pa.string()),
+        ("reasons", pa.list_(pa.string())),
+        ("comment", pa.string()),
+    ]
+)
 TOMBSTONE_SCHEMA = pa.schema([("row_id", pa.string()), ("removed", pa.string())])
 
 
@@ -58,6 +68,11 @@ def shard_bytes(rows: Iterable[Mapping[str, Any]]) -> bytes:
 def tombstone_bytes(removed: Mapping[str, str]) -> bytes:
     """`removed`: row id -> the day (ISO 8601) on which its removal was decided; at least one."""
     return _parquet([{"row_id": row, "removed": day} for row, day in sorted(removed.items())], TOMBSTONE_SCHEMA)
+
+
+def feedback_bytes(said: Iterable[Mapping[str, Any]]) -> bytes:
+    """What owners said about answers, at least one, without the transcript."""
+    return _parquet(sorted(said, key=lambda one: (one["row_id"], one["answer"])), FEEDBACK_SCHEMA)
 
 
 def read_rows(file: BinaryIO) -> list[dict[str, Any]]:
@@ -85,7 +100,9 @@ def _parquet(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class CardFacts:
-    """What a card says. `texts`: version of a consent text -> its SHA-256; `ledger`: the hash of the ledger's heads."""
+    """What a card says. `texts`: version of a consent text -> its SHA-256; `ledger`: the hash of the ledger's heads.
+    `feedback`: there is some; `most`: rows of one person, model and month; `quiet`: seconds; `hours`: of the day, UTC.
+    `changes`: (day, rows that came, rows that left), the newest first."""
 
     model: str
     recipient: str
@@ -96,6 +113,11 @@ class CardFacts:
     rows: int
     removed: int
     ledger: str
+    feedback: bool = False
+    most: int = 0
+    quiet: float = 0.0
+    hours: Sequence[int] = ()
+    changes: Sequence[tuple[str, int, int]] = ()
 
 
 def card_bytes(facts: CardFacts) -> bytes:
@@ -103,11 +125,15 @@ def card_bytes(facts: CardFacts) -> bytes:
     configs = []
     if facts.rows:
         configs.append({"config_name": "default", "data_files": [{"split": "train", "path": "data/*.parquet"}]})
+    if facts.feedback:
+        configs.append({"config_name": "feedback", "data_files": [{"split": "train", "path": FEEDBACK}]})
     if facts.removed:
         configs.append({"config_name": "tombstones", "data_files": [{"split": "train", "path": TOMBSTONES}]})
     if configs:
         configs[0]["default"] = True
     texts = "\n".join(f"- {version}: SHA-256 `{digest}`" for version, digest in sorted(facts.texts.items()))
+    changes = "\n".join(f"- {day}: {came} came, {went} left" for day, came, went in facts.changes)
+    when = f" New rows come at {', '.join(f'{hour:02d}:00' for hour in facts.hours)} UTC." if facts.hours else ""
     # JSON is YAML, and quotes whatever a name may hold.
     return f"""---
 pretty_name: {json.dumps(f"Conversations with {facts.model}, shared by consent")}
@@ -123,9 +149,10 @@ Visitors of a Parley Space talked with this model and agreed that {facts.recipie
 ## How it was collected
 
 Nothing is shared by default. Each row is a run of consecutive turns that this model answered, covered by a consent
-to {facts.recipient} by name, given on a page after sign-in and before anything was sent. Nothing left before a quiet
-period had passed. System prompts, titles, discarded answers and attachments are never in it. Users' text is theirs;
-they license it as stated above.
+to {facts.recipient} by name, given on a page after sign-in and before anything was sent. Nothing left before
+{facts.quiet / 3600:g} hours had passed since the conversation last changed and since the yes.{when} Of one person and month
+there are at most {facts.most} rows. System prompts, titles, discarded answers and attachments are never in it. Users' text
+is theirs; they license it as stated above. The config `feedback` has what they said about answers, without the transcript.
 
 The consent texts that were shown:
 
@@ -147,6 +174,10 @@ Whoever agreed may withdraw at any time. Their rows then leave this dataset **an
 the newest revision.
 
 To have a row taken down, write to the Space's operators through its discussions, with the row's id.
+
+## Changes
+
+{changes or "- none yet"}
 
 Ledger of consent at this state: `{facts.ledger}`
 """.encode()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from chat.dataset_repo import DatasetRepo, RepoError, Threads
 from chat.db import Database
+from privacy.notes import BATCH, note, set_note
 from privacy.outbox import Plan, plan
 from privacy.push import Pushed, Tools, push
-from privacy.rows import Rules
+from privacy.rows import HOUR, Rules
 from privacy.unread import close_unread, open_unread
 
 
@@ -81,9 +83,11 @@ class Sharing:
     async def turn(self, *, restored: Callable[[], bool]) -> tuple[Plan, Pushed]:
         """Plan, and push what the plan, or one before it, left to do. One at a time."""
         plans: list[Plan] = []
+        hour = int(self.clock() // HOUR)
+        publish = await self.db.read(lambda db: self._is_time(db, hour))
 
         async def look() -> Plan:
-            plans.append(await plan(self.db, self.rules, now=self.clock(), restored=restored()))
+            plans.append(await plan(self.db, self.rules, now=self.clock(), restored=restored(), publish=publish))
             return plans[-1]
 
         async def look_again() -> bool:
@@ -107,11 +111,19 @@ class Sharing:
                 self._threads,
             )
             try:
-                pushed = await push(tools, publish=not planned.held)
+                pushed = await push(tools, publish=publish and not planned.held)
             except _Stopped:
                 return plans[-1], Pushed()
+            if publish and self._holds_lease() and not pushed.problems:
+                await self.db.write(lambda db: set_note(db, BATCH, str(hour)))
             late = (sentence for again in plans[1:] for sentence in again.problems)
             return planned, Pushed(pushed.commits, tuple(dict.fromkeys((*pushed.problems, *late))))
+
+    def _is_time(self, db: sqlite3.Connection, hour: int) -> bool:
+        """Whether new rows leave now: in a set hour, all of them at once."""
+        return self.rules.next_batch(hour * HOUR) == hour * HOUR and not (
+            self.rules.hours and note(db, BATCH) == str(hour)
+        )
 
 
 class _Stopped(Exception):

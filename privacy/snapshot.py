@@ -5,16 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from chat.dataset_repo import blob_id
 from privacy.ledger import heads_hash
 from privacy.rows import Rules, row_hash
-from privacy.shards import CARD, SHARDS, TOMBSTONES, CardFacts, card_bytes, shard_bytes, shard_path, tombstone_bytes
+from privacy.shards import (
+    CARD,
+    FEEDBACK,
+    SHARDS,
+    TOMBSTONES,
+    CardFacts,
+    card_bytes,
+    feedback_bytes,
+    shard_bytes,
+    shard_path,
+    tombstone_bytes,
+)
 
+CHANGES = 30  # days that a card lists
 EVERY_SHARD = tuple(shard_path(shard) for shard in range(SHARDS))
 
 
@@ -45,45 +57,67 @@ def snapshot_of(
     """`publish`: new rows are in it. `strange`: shards to write whatever became of their rows. `found`: row id -> text,
     as the dataset holds it: it stands in for a text that is not here, where it is the very row of the outbox."""
     found = found or {}
-    live: dict[str, list[tuple[sqlite3.Row, str | None]]] = defaultdict(list)
-    gone: list[str] = []
+    states = ("published", "publish") if publish else ("published",)
+    live = f"dataset = ? AND shard IS NOT NULL AND state IN ({', '.join('?' * len(states))})"
+    occupied = _shards(db, f"SELECT DISTINCT shard FROM outbox WHERE {live}", dataset, *states)
+    changing = ("retract", "publish") if publish else ("retract",)
+    marks = ", ".join("?" * len(changing))
+    dirty = set(strange) | _shards(
+        db,
+        f"SELECT DISTINCT shard FROM outbox WHERE dataset = ? AND shard IS NOT NULL AND state IN ({marks})",
+        dataset,
+        *changing,
+    )
+    files: dict[str, bytes | None] = {}
     sent: list[str] = []
-    dirty = set(strange)
     missing: set[str] = set()
-    removed = _strays(db, dataset)
-    for row in db.execute("SELECT * FROM outbox WHERE dataset = ? AND shard IS NOT NULL ORDER BY row_id", (dataset,)):
-        path = shard_path(row["shard"])
-        if row["state"] in ("retract", "retracted"):
-            removed[row["row_id"]] = _day(row["retract_at"])
-        if row["state"] == "retract":
-            gone.append(row["row_id"])
-            dirty.add(path)
-        if row["state"] == "published" or (row["state"] == "publish" and publish):
+    for path in sorted(dirty):
+        rows = []
+        number = EVERY_SHARD.index(path)
+        for row in db.execute(f"SELECT * FROM outbox WHERE {live} AND shard = ?", (dataset, *states, number)):
             there = found.get(row["row_id"], "")
             text = row["row"] or (there if row_hash(there) == row["row_hash"] else None)
-            live[path].append((row, text))
             if text is None:
                 missing.add(path)
-            elif row["state"] == "publish":
-                sent.append(row["row_id"])
-                dirty.add(path)
-    files: dict[str, bytes | None] = {}
-    for path in sorted(dirty):
-        live[path] = [(row, text) for row, text in live.pop(path, []) if text is not None]
-        rows = [{**json.loads(text), "row_id": row["row_id"]} for row, text in live[path]]
+                continue
+            rows.append({**json.loads(text), "row_id": row["row_id"]})
+            sent += [row["row_id"]] if row["state"] == "publish" else []
         files[path] = shard_bytes(rows) if rows else None
+    taken = db.execute(
+        "SELECT row_id, state, retract_at FROM outbox WHERE dataset = ? AND state IN ('retract', 'retracted')",
+        (dataset,),
+    ).fetchall()
+    removed = _strays(db, dataset) | {row["row_id"]: _day(row["retract_at"]) for row in taken}
+    gone = tuple(row["row_id"] for row in taken if row["state"] == "retract")
     files[TOMBSTONES] = tombstone_bytes(removed) if removed else None
-    files[CARD] = _card(db, dataset, rules, [row for rows in live.values() for row, _ in rows], len(removed))
+    said = _feedback(
+        db, f"SELECT row_id, row, feedback FROM outbox WHERE {live} AND feedback IS NOT NULL", dataset, *states
+    )
+    files[FEEDBACK] = feedback_bytes(said) if said else None
+    files |= {path: text.encode() for path, text in rules.texts.items()}
+    files[CARD] = _card(db, dataset, rules, live, (dataset, *states), len(removed), bool(said))
     squash = db.execute("SELECT 1 FROM unsquashed WHERE dataset = ?", (dataset,)).fetchone() is not None
     return Snapshot(
         dataset,
         files,
-        frozenset(path for path, rows in live.items() if rows),
+        frozenset(path for path in occupied if files.get(path, b"") is not None),
         tuple(sent),
-        tuple(gone),
+        gone,
         squash or bool(gone),
-        frozenset(missing & dirty),
+        frozenset(missing),
     )
+
+
+def _shards(db: sqlite3.Connection, query: str, *parameters: str) -> set[str]:
+    return {shard_path(row["shard"]) for row in db.execute(query, parameters)}
+
+
+def _feedback(db: sqlite3.Connection, query: str, *parameters: str) -> list[dict[str, Any]]:
+    return [
+        {"row_id": row["row_id"], "model": json.loads(row["row"] or "{}").get("model"), **one}
+        for row in db.execute(query, parameters)
+        for one in json.loads(row["feedback"])
+    ]
 
 
 def _strays(db: sqlite3.Connection, dataset: str) -> dict[str, str]:
@@ -95,25 +129,54 @@ def _day(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).date().isoformat()
 
 
-def _card(db: sqlite3.Connection, dataset: str, rules: Rules, rows: list[sqlite3.Row], removed: int) -> bytes:
+def _card(
+    db: sqlite3.Connection,
+    dataset: str,
+    rules: Rules,
+    live: str,
+    parameters: tuple[str, ...],
+    removed: int,
+    feedback: bool,
+) -> bytes:
     found = db.execute("SELECT model, recipient FROM sharing_datasets WHERE id = ?", (dataset,)).fetchone()
     texts = db.execute(
         "SELECT DISTINCT policy_version, text_hash FROM consent_events WHERE id IN"
         " (SELECT event FROM outbox WHERE dataset = ? AND state IN ('publish', 'published'))",
         (dataset,),
     )
+    languages = db.execute(f"SELECT DISTINCT language FROM outbox WHERE {live} ORDER BY 1", parameters)
     facts = CardFacts(
         model=found["model"],
         recipient=found["recipient"],
         licence=rules.licence,
         redaction=rules.redaction.version,
         texts={row["policy_version"]: row["text_hash"] for row in texts},
-        languages=sorted({row["language"] for row in rows}),
-        rows=len(rows),
+        languages=[row["language"] for row in languages],
+        rows=db.execute(f"SELECT count(*) FROM outbox WHERE {live}", parameters).fetchone()[0],
         removed=removed,
         ledger=heads_hash(db),
+        feedback=feedback,
+        most=rules.most,
+        quiet=rules.quiet,
+        hours=rules.hours,
+        changes=_changes(db, dataset),
     )
     return card_bytes(facts)
+
+
+def _changes(db: sqlite3.Connection, dataset: str) -> list[tuple[str, int, int]]:
+    """(day, rows planned to come, rows planned to leave), the newest first."""
+    rows = db.execute(
+        "SELECT day, sum(came) AS came, sum(went) AS went FROM ("
+        " SELECT date(planned_at, 'unixepoch') AS day, 1 AS came, 0 AS went FROM outbox"
+        "  WHERE dataset = :dataset AND shard IS NOT NULL"
+        " UNION ALL SELECT date(retract_at, 'unixepoch'), 0, 1 FROM outbox"
+        "  WHERE dataset = :dataset AND state IN ('retract', 'retracted')"
+        " UNION ALL SELECT date(found_at, 'unixepoch'), 0, 1 FROM strays WHERE dataset = :dataset)"
+        " GROUP BY day ORDER BY day DESC LIMIT :days",
+        {"dataset": dataset, "days": CHANGES},
+    )
+    return [(row["day"], row["came"], row["went"]) for row in rows]
 
 
 def ids_of(content: bytes) -> tuple[str, str]:

@@ -8,8 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from privacy import verify
 from privacy.consent import ASKING, Consent, Standpoint, Terms
 from privacy.ledger import Choice, ConsentRefused, Shown, record, verify_chains
+from privacy.saved import files, restore
 from tests.support.sharing_world import DAY, World, shown
 
 pytestmark = pytest.mark.anyio
@@ -369,3 +371,52 @@ def _insert(db, row):
     return db.execute(
         f"INSERT INTO consent_events ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", list(row.values())
     )
+
+
+# Two machines at once
+
+
+@pytest.mark.parametrize("first", ["yes", "no"])
+@pytest.mark.parametrize(("scope", "recipient"), [(None, "acme"), (None, None), (CHAT, None)])
+async def test_of_what_two_machines_hear_at_once_the_most_restrictive_wins(world, tmp_path, first, scope, recipient):
+    """Neither knew of the other, and clocks differ: whichever says it was later, the no holds."""
+    owner = await world.person()
+    await world.choose(owner, "deny", "globex")  # so that both know the subject
+    other = await world.elsewhere(tmp_path / "other", await world.db.read(files))
+    turns = (TURN,) if scope else ()
+    try:
+        for said in ("yes", "no") if first == "yes" else ("no", "yes"):
+            if said == "yes":
+                yes = await world.choose(owner, "grant", "acme", scope, turns)
+            else:
+                await other.choose(owner, "withdraw", recipient, scope)
+        heard = await other.db.read(files)
+    finally:
+        other.close()
+    await world.db.write(lambda db: restore(db, heard))
+    assert await covering(world, owner, asked_at=yes.at + 60) is None
+    world.clock.now += 1
+    again = await world.choose(owner, "grant", "acme", scope, turns)
+    assert again.at > yes.at + 500, "a yes that knows of the no comes well after it"
+    assert (await covering(world, owner, asked_at=again.at + 1)).event == again
+    await world.choose(owner, "withdraw", "acme")
+    assert await covering(world, owner, asked_at=again.at + 1) is None, "and a no that follows it holds at once"
+    assert await world.db.read(verify_chains) == []
+
+
+async def test_a_command_verifies_the_ledger_beside_the_app(world, capsys):
+    owner = await world.person()
+    await world.choose(owner, "deny", "acme")
+    await world.choose(owner, "grant", "acme")
+    assert verify.main([str(world.folder)], {}) == 0
+    assert "2 events in 1 chains" in capsys.readouterr().out
+
+    def forge(db):
+        db.execute("DROP TRIGGER consent_events_are_never_changed")
+        db.execute("UPDATE consent_events SET recipient = 'globex' WHERE number = 1")
+
+    await world.db.write(forge)
+    assert verify.main([], {"DATA_DIR": str(world.folder)}) == 1
+    said = capsys.readouterr().out
+    assert "no longer enforces consent_events_are_never_changed" in said and "is not what was written" in said
+    assert verify.main([str(world.folder / "nothing")], {}) == 2

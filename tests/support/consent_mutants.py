@@ -21,7 +21,7 @@ TESTS = {
     "privacy/segments.py": ("test_segments.py",),
     "chat/hub.py": ("test_sharing_hub.py",),
 }
-DEFAULT = ("test_sharing.py", "test_strays.py", "test_unread.py")
+DEFAULT = ("test_sharing.py", "test_comparison.py", "test_strays.py", "test_unread.py")
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ MUTANTS = (
     Mutant(
         "managed accounts are opted out",
         "privacy/consent.py",
-        'if self.standing != "account" or surface == "api":',
-        'if surface == "api":',
+        'if self.standing != "account" or surface == "api" or',
+        'if surface == "api" or',
     ),
     Mutant(
         "the age is affirmed by True alone",
@@ -120,38 +120,38 @@ MUTANTS = (
     ),
     Mutant(
         "a conversation does not go whole to its last model's authors",
-        "privacy/outbox.py",
+        "privacy/comparison.py",
         "author = rules.authors.get(turn.model)",
         "author = rules.authors.get(turns[-1].model)",
     ),
     Mutant(
         "a retry inside takes a row back",
-        "privacy/outbox.py",
+        "privacy/comparison.py",
         'if segment is None or segment.digest() != row["segment_hash"]:\n        return None',
         "if segment is None:\n        segment = Segment(tuple(turns), None, False, 0)",
     ),
     Mutant(
         "the quiet period counts from the last change",
-        "privacy/outbox.py",
+        "privacy/comparison.py",
         "max(segment.changed_at, segment.why.at) + rules.quiet",
         "segment.why.at + rules.quiet",
     ),
     Mutant(
         "a published segment is not published again",
-        "privacy/outbox.py",
+        "privacy/comparison.py",
         '        taken.update(json.loads(row["answers"]))\n',
         "",
     ),
     Mutant(
         "rows of people who no longer agree are compared too",
-        "privacy/outbox.py",
-        "    for rows in live.values():\n        for row in rows:\n            _take_back",
-        "    for rows in ():\n        for row in rows:\n            _take_back",
+        "privacy/comparison.py",
+        ".fetchall():\n        _take_back(found, row, explain, None)",
+        ".fetchall():\n        pass",
     ),
     Mutant(
         "the text of a row that must leave goes at once",
         "privacy/outbox.py",
-        "SET state = 'retract', row = NULL, retract_at = ? WHERE row_id = ?\",\n        [(now, row_id)",
+        "SET state = 'retract', row = NULL, feedback = NULL, retract_at = ? WHERE row_id = ?\",\n        [(now, row_id)",
         "SET state = 'retract', retract_at = ? WHERE row_id = ?\",\n        [(now, row_id)",
     ),
     Mutant("nothing is decided before the restore", "privacy/outbox.py", "if not restored:", "if False:"),
@@ -163,9 +163,9 @@ MUTANTS = (
     ),
     Mutant(
         "rows that were not sent yet are due again when something changes",
-        "privacy/outbox.py",
-        'if (row["shard"] is None and not due) or _redact_again(row, rules):',
-        "if _redact_again(row, rules):",
+        "privacy/comparison.py",
+        'if (row["shard"] is None and not due) or _made_anew(row, rules):',
+        "if _made_anew(row, rules):",
     ),
     Mutant("small cells are not labelled", "privacy/outbox.py", "SMALLEST_CELL = 10", "SMALLEST_CELL = 1"),
     Mutant(
@@ -208,8 +208,8 @@ MUTANTS = (
     Mutant(
         "what is held back lets nothing new leave",
         "privacy/sharing.py",
-        "pushed = await push(tools, publish=not planned.held)",
-        "pushed = await push(tools)",
+        "push(tools, publish=publish and not planned.held)",
+        "push(tools, publish=publish)",
     ),
     Mutant(
         "what somebody took back leaves while a mass loss is held back",
@@ -251,8 +251,8 @@ MUTANTS = (
     Mutant(
         "a shard is rewritten whole",
         "privacy/snapshot.py",
-        'if row["state"] == "published" or (row["state"] == "publish" and publish):',
-        'if row["state"] == "publish" and publish:',
+        'states = ("published", "publish") if publish else ("published",)',
+        'states = ("publish",)',
     ),
     Mutant(
         "only the holder of the lease pushes",
@@ -265,8 +265,8 @@ MUTANTS = (
     Mutant(
         "a failed redaction keeps the row back",
         "privacy/rows.py",
-        "        return Prepared(None)\n",
-        "        messages = [{'role': 'user', 'content': segment.turns[0].prompt}]\n",
+        '        return Prepared(None, kept_back="redaction")\n',
+        "        messages, feedback = [{'role': 'user', 'content': segment.turns[0].prompt}], ()\n",
     ),
     Mutant(
         "assistants' text is redacted too",
@@ -285,6 +285,64 @@ MUTANTS = (
         "privacy/mine.py",
         'if row["state"] == "retracted":',
         'if row["state"] in ("retract", "retracted"):',
+    ),
+    Mutant(
+        "new rows leave at set hours",
+        "privacy/sharing.py",
+        "return self.rules.next_batch(hour * HOUR) == hour * HOUR and",
+        "return",
+    ),
+    Mutant(
+        "of one person no more than so many rows leave",
+        "privacy/comparison.py",
+        "if there[cell] < rules.most:",
+        "if True:",
+    ),
+    Mutant(
+        "those that were finished first leave",
+        "privacy/comparison.py",
+        "segment.settled_at, segment.answers, one",
+        "-segment.settled_at, segment.answers, one",
+    ),
+    Mutant(
+        "another redaction replaces what is public",
+        "privacy/comparison.py",
+        'if row["redaction"] != rules.version and row["shard"] is not None:',
+        "if False:",
+    ),
+    Mutant(
+        "a row that quotes the system prompt stays",
+        "privacy/screening.py",
+        "if instruction and quotes(text, instruction):",
+        "if False:",
+    ),
+    Mutant("a row with a blocked phrase stays", "privacy/screening.py", "if phrases and any(", "if False and any("),
+    Mutant(
+        "a change of a conversation is seen",
+        "privacy/comparison.py",
+        ":rules || c.revision || '/' || c.updated_at ||",
+        ":rules ||",
+    ),
+    Mutant(
+        "what its owner says is seen",
+        "privacy/comparison.py",
+        "SELECT s.owner, count(*) || '/' ||",
+        "SELECT s.owner, '' ||",
+    ),
+    Mutant("what is said about a conversation is seen", "privacy/comparison.py", "coalesce(told.events, 0)", "0"),
+    Mutant("its time is seen to have come", "privacy/comparison.py", "OR compared.until <= :now", ""),
+    Mutant("other rules are seen", "privacy/comparison.py", '"rules": _fingerprint(db, rules, now)', '"rules": ""'),
+    Mutant(
+        "what a comparison may have missed is looked at again",
+        "privacy/comparison.py",
+        "OR kept.conversation IN (SELECT conversation FROM longest_ago)",
+        "",
+    ),
+    Mutant(
+        "nobody's comment leaves but the owner's own",
+        "privacy/feedback.py",
+        "AND owner IN (SELECT value FROM json_each(?))",
+        "AND ? IS NOT NULL",
     ),
 )
 

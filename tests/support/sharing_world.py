@@ -57,6 +57,7 @@ RULES = Rules(
     terms=Terms(),
     authors={ALPHA: "acme", BETA: "globex", "nobody/knows": ""},
     redaction=Redaction("1", redact, dict),
+    most=10**6,
 )
 
 

@@ -1,0 +1,149 @@
+"""Consent bugs of the page, the reports and the sign-in, each of which the tests must notice.
+
+    python -m tests.support.page_mutants [word ...]      # all, or those whose rule has one of the words
+
+As in `consent_mutants`, which holds those of the comparison; here the whole app is in the copy.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.support.consent_mutants import ROOT, Mutant
+
+PAGE = ("tests/test_privacy_page.py", "-k", "yes or key or share or text or language or form")
+RIGHTS = ("tests/test_privacy_rights.py", "-k", "token or language_and or inside")
+TESTS: dict[str, tuple[str, ...]] = {
+    "privacy/web/desk.py": PAGE,
+    "privacy/web/routes.py": PAGE,
+    "privacy/web/framed.py": RIGHTS,
+    "chat/visitors/sessions.py": ("tests/test_sign_in.py", "tests/test_sessions.py"),
+}
+DEFAULT = ("tests/test_reports.py",)
+
+PAGE_MUTANTS = (
+    Mutant(
+        "a word that means true is no yes",
+        "privacy/web/desk.py",
+        'extra="forbid", strict=True',
+        'extra="forbid", strict=False',
+    ),
+    Mutant("a yes says nothing that is not asked", "privacy/web/desk.py", 'extra="forbid"', 'extra="ignore"'),
+    Mutant(
+        "the age is affirmed",
+        "privacy/web/desk.py",
+        "if agreed.age_affirmed is not True:",
+        "if agreed.age_affirmed is None:",
+    ),
+    Mutant(
+        "a yes is to the very text that was read",
+        "privacy/web/desk.py",
+        "if (agreed.policy_version, agreed.policy_hash, agreed.language) != (text.version, text.sha256, text.language):",
+        "if agreed.policy_version != text.version:",
+    ),
+    Mutant(
+        "a yes is to the purposes that the text names",
+        "privacy/web/desk.py",
+        "if sorted(agreed.purposes) != sorted(policy.PURPOSES):",
+        "if False:",
+    ),
+    Mutant(
+        "a page that another site covers agrees to nothing",
+        "privacy/web/desk.py",
+        "if not self.unframed.holds(agreed.unframed):",
+        "if False:",
+    ),
+    Mutant(
+        "a key agrees to nothing",
+        "privacy/web/desk.py",
+        'if visitor_of(request).via == "bearer":',
+        "if False:",
+    ),
+    Mutant(
+        "a share covers no turn that its preview did not show",
+        "privacy/web/routes.py",
+        "if not set(said.answers) <= answers:",
+        "if False:",
+    ),
+    Mutant("a token ends", "privacy/web/framed.py", " and int(until) >= self._clock()", ""),
+    Mutant(
+        "only our own, the Hub and the operator's may stand above the hidden document",
+        "privacy/web/framed.py",
+        'f"frame-ancestors {self.ancestors}"',
+        '"frame-ancestors *"',
+    ),
+    Mutant(
+        "a script does not fetch the token",
+        "privacy/web/framed.py",
+        'request.headers.get("sec-fetch-dest", "document") not in DOCUMENTS',
+        "False",
+    ),
+    Mutant(
+        "what a browser left before the sign-in counts as imported",
+        "chat/visitors/sessions.py",
+        "UPDATE messages SET surface = 'import'",
+        "UPDATE messages SET surface = 'page'",
+    ),
+    Mutant("a reported row is hidden", "privacy/consent.py", " or answer in self._hidden:", ":"),
+    Mutant("it is hidden while the report is open", "privacy/hidden.py", "state = 'open'", "state <> 'rejected'"),
+    Mutant(
+        "a conversation that was taken down is never shared again",
+        "privacy/reports.py",
+        'if decision == "upheld" and',
+        "if False and",
+    ),
+    Mutant(
+        "reports outlive the disk", "privacy/saved.py", "    for row in _rows(found, REPORTS):", "    for row in ():"
+    ),
+    Mutant(
+        "a copy from before does not open a report again",
+        "privacy/saved.py",
+        "    WHERE reports.state = 'open' AND excluded.state <> 'open'",
+        "    WHERE true",
+    ),
+    Mutant(
+        "whose number it was is known while a row may be public",
+        "privacy/closing.py",
+        "o.state <> 'retracted'",
+        "o.state = 'quarantined'",
+    ),
+    Mutant(
+        "an account that is open is nobody's to erase",
+        "privacy/closing.py",
+        "      AND NOT EXISTS (SELECT 1 FROM accounts WHERE owner = s.owner)\n",
+        "",
+    ),
+    Mutant(
+        "no copy brings back whose number it was",
+        "privacy/migrations/0006_reports.sql",
+        "BEGIN SELECT RAISE(IGNORE); END;",
+        "BEGIN SELECT 1; END;",
+    ),
+)
+
+
+def survives(mutant: Mutant) -> bool:
+    """Whether the tests pass with the bug in."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "tree"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns("__pycache__", ".git", ".venv", "images"))
+        text = (copy / mutant.path).read_text()
+        (copy / mutant.path).write_text(text.replace(mutant.old, mutant.new))
+        command = [sys.executable, "-B", "-m", "pytest", "-x", "-p", "no:cacheprovider", f"--basetemp={folder}/bt"]
+        command += TESTS.get(mutant.path, DEFAULT)
+        return subprocess.run(command, cwd=copy, capture_output=True, timeout=600).returncode == 0
+
+
+if __name__ == "__main__":
+    words = sys.argv[1:]
+    chosen = [m for m in PAGE_MUTANTS if not words or any(word in m.rule for word in words)]
+    alive = []
+    for mutant in chosen:
+        lives = survives(mutant)
+        alive += [mutant.rule] if lives else []
+        print("SURVIVED" if lives else "killed  ", mutant.rule, flush=True)
+    sys.exit(f"{len(alive)} of {len(chosen)} survived" if alive else 0)
