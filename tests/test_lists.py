@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from chat.feedback import Feedback, FeedbackBook
 from chat.stored import NotFound
 from tests.support.listing import AUTHOR, OTHER, OWNER, store_in, turn
 
@@ -114,6 +115,10 @@ async def test_what_is_being_deleted_is_nowhere_and_comes_back_whole(store):
         store.hide(OWNER, [id], 100),
         store.begin_turn(OWNER, id, "more", AUTHOR, "", "page"),
         store.begin_retry(OWNER, answer.id, AUTHOR),
+        store.choose(OWNER, answer.id),
+        store.begin_continue(OWNER, answer.id),
+        store.begin_turn(OWNER, id, "other", AUTHOR, "", "page", beside=prompt.id),
+        FeedbackBook(store.db, store.clock).give(OWNER, answer.id, Feedback("up")),
     ):
         with pytest.raises(NotFound):
             await attempt
