@@ -30,6 +30,7 @@ from chat.models.catalog import Catalog, CatalogError
 from chat.service import ChatService, cache_salt
 from chat.settings import Settings, SettingsError
 from chat.store import Store
+from chat.temporary import TemporaryChats
 from chat.titles import Titles
 from chat.visitors.asking import WhoIsAsking, answer_refusals
 from chat.visitors.oauth import Provider, SignIn
@@ -37,6 +38,7 @@ from chat.visitors.sessions import Sessions, hub_whoami
 from chat.web import api, defaults, feedback, lists, page, pages, routes
 from chat.web.account import account_routes
 from chat.web.live import LiveAnswers
+from chat.web.temporary import temporary_router
 from privacy import MIGRATIONS as PRIVACY_MIGRATIONS
 from privacy import policy, redaction
 from privacy.consent import Consent, Terms
@@ -75,6 +77,7 @@ def build(
     titles = Titles(store, pool, cache_salt)
     service = ChatService(store, catalog, pool, generations, unavailable, titles)
     library = Library(store, generations, titles, settings.retention_days, report=tell_operator)
+    temporary = TemporaryChats(catalog, pool, unavailable, clock, time.monotonic)
     sessions = Sessions(db, clock, hub_whoami(settings.hf_endpoint))
 
     repo, every = private_repo(settings), settings.sync_seconds
@@ -93,6 +96,7 @@ def build(
             asyncio.create_task(backup.run()),
             asyncio.create_task(sharing.run(backup.restored, every, tell_operator)),
             asyncio.create_task(expire_forever(sessions, service, clock)),
+            asyncio.create_task(temporary.run()),
             asyncio.create_task(library.run()),
         ]
         # On an empty disk a returning browser is a stranger until its owner is back.
@@ -107,6 +111,7 @@ def build(
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await service.stop()
+            await temporary.aclose()
             await pool.aclose()
             with suppress(RepoError, TimeoutError):
                 await asyncio.wait_for(backup.flush(), LAST_SAVE_SECONDS)
@@ -118,6 +123,8 @@ def build(
     app.include_router(account_routes(sessions, sign_in_of(settings, clock), settings.on_space, settings.space_host))
     book = FeedbackBook(db, clock)
     app.include_router(routes.router(service, LiveAnswers(generations), book))
+    app.include_router(routes.catalogue_router(service))
+    app.include_router(temporary_router(temporary))
     app.include_router(feedback.feedback_routes(book))
     app.include_router(defaults.defaults_routes(OwnDefaults(db, clock), service))
     app.include_router(lists.list_routes(library))

@@ -21,7 +21,10 @@ ALLOWED = {
     "torch": (),
     "sqlite3": (
         *(f"chat/{name}.py" for name in ("db", "stored", "store", "lists", "library", "search", "retention")),
-        *(f"chat/{name}.py" for name in ("branches", "feedback", "visitors/sessions", "backup", "backup_rows")),
+        *(
+            f"chat/{name}.py"
+            for name in ("branches", "temporary", "defaults", "feedback", "visitors/sessions", "backup", "backup_rows")
+        ),
         *(
             f"privacy/{name}.py"
             for name in ("audit", "consent", "extra", "mine", "outbox", "saved", "segments", "sharing")
