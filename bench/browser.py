@@ -104,7 +104,7 @@ def longest_task(trace: bytes) -> float:
     main = {
         (e["pid"], e["tid"]) for e in events if e["name"] == "thread_name" and e["args"]["name"] == "CrRendererMain"
     }
-    tasks = (e for e in events if e["name"] == "RunTask" and (e["pid"], e["tid"]) in main)
+    tasks = (e for e in events if e["name"] == "RunTask" and "dur" in e and (e["pid"], e["tid"]) in main)
     return max((task.get("tdur", task["dur"]) for task in tasks), default=0) / 1000
 
 
