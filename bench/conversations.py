@@ -2,18 +2,22 @@
 
 Asked over HTTP, one after the other, of the app in a process of its own; the database is written beforehand as the app
 writes it. Each figure stands beside the one from a store of a tenth of the size, made and asked in the same run: what grows
-with the list shows. A smaller run: BENCH_CONVERSATIONS=10000 make bench ARGS=conversations.
+with the list shows. A smaller run: BENCH_CONVERSATIONS=10000 make bench ARGS=conversations. Filling takes most of the time:
+BENCH_STORE=FOLDER keeps what was filled for the next run.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import secrets
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
 
@@ -109,7 +113,6 @@ def build(data_dir: Path, owner: str, language: Language, own: int) -> list[str]
         return pair
 
     pool = [(language.text(6, 20), language.text(20, 80)) for _ in range(3000)]
-    # Turn by turn: what is written together lies together, and nobody's conversations lie so in a store that grew.
     for _ in range(OTHERS * own // THEIRS):
         db.execute("BEGIN")
         other = secrets.token_hex(16)
@@ -164,14 +167,17 @@ def resident_mb(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-class Visit:
-    """A browser with one owner, over the app's restarts."""
+@dataclass
+class Made:
+    """A store that is filled, and the browser that owns most of it. The cookie is called after the port."""
 
-    def __init__(self) -> None:
-        self.cookies = httpx.Cookies()
+    port: int
+    cookies: dict[str, str]
+    seen: list[str]
 
-    def client(self, app: AppProcess) -> httpx.Client:
-        return httpx.Client(base_url=app.url, headers={"X-Parley": "1"}, cookies=self.cookies, timeout=120)
+
+def client_of(app: AppProcess, cookies: Mapping[str, str] | None = None) -> httpx.Client:
+    return httpx.Client(base_url=app.url, headers={"X-Parley": "1"}, cookies=dict(cookies or {}), timeout=120)
 
 
 def turn(client: httpx.Client) -> str:
@@ -202,36 +208,48 @@ def ask_all(client: httpx.Client, language: Language, seen: list[str]) -> Iterat
     yield "a turn is kept, and its answer begun", "", *p50_p95(lambda: turn(client), 40)
 
 
-def measure(
-    folder: Path, engine: str, own: int, language: Language
-) -> tuple[dict[str, tuple[str, float, float]], float]:
-    """What every question took, by what it was, and the memory of the app after all of them, in MB."""
-    variables = {"ENGINE_URL": engine, "SYNC_SECONDS": "3600"}
-    visit, seen = Visit(), ["one two three four five"]
-    with AppProcess(folder / "data", **variables) as app, visit.client(app) as client:
-        first, port = turn(client), app.port  # the cookie is called after the port
-        visit.cookies = client.cookies
-        time.sleep(1)
+def made(folder: Path, variables: Mapping[str, str], own: int, language: Language) -> Made:
+    """The store in `folder`, filled where it is not."""
+    note = folder / "made.json"
+    if note.exists():
+        return Made(**json.loads(note.read_text()))
+    with AppProcess(folder / "data", **variables) as app, client_of(app) as client:
+        first = turn(client)
+        store = Made(app.port, dict(client.cookies), ["one two three four five"])
     if own:
         db = connect(folder / "data" / "parley.db")
         owner = db.execute("SELECT owner FROM conversations WHERE id = ?", (first,)).fetchone()["owner"]
         db.close()
         began = time.monotonic()
-        seen = build(folder / "data", owner, language, own)
+        store.seen = build(folder / "data", owner, language, own)
         size = (folder / "data" / "parley.db").stat().st_size / 1e6
         print(
             f"{own} conversations beside {OTHERS * own}: {size:.0f} MB in {time.monotonic() - began:.0f} s", flush=True
         )
-    with AppProcess(folder / "data", port=port, **variables) as app, visit.client(app) as client:
-        if len(client.get("/api/conversations").json()["items"]) != min(PAGE, own + 1):
+    note.write_text(json.dumps(asdict(store)))
+    return store
+
+
+def measure(
+    folder: Path, engine: str, own: int, language: Language
+) -> tuple[dict[str, tuple[str, float, float]], float]:
+    """What every question took, by what it was, and the memory of the app after all of them, in MB."""
+    variables = {"ENGINE_URL": engine, "SYNC_SECONDS": "3600"}
+    store = made(folder, variables, own, language)
+    with (
+        AppProcess(folder / "data", port=store.port, **variables) as app,
+        client_of(app, store.cookies) as client,
+    ):
+        if len(client.get("/api/conversations").json()["items"]) < min(PAGE, own + 1):
             raise SystemExit("The list does not hold what was written.")
-        found = {what: (kind, p50, p95) for what, kind, p50, p95 in ask_all(client, language, seen)}
+        found = {what: (kind, p50, p95) for what, kind, p50, p95 in ask_all(client, language, store.seen)}
         return found, resident_mb(app.process.pid)
 
 
 def main() -> str:
     on, language = machine(), Language()
-    with tempfile.TemporaryDirectory() as folder, engine_process() as engine:
+    keep = os.environ.get("BENCH_STORE")
+    with nullcontext(keep) if keep else tempfile.TemporaryDirectory() as folder, engine_process() as engine:
         results = [measure(Path(folder) / str(own), engine, own, language) for own in (0, OWN // 10, OWN)]
     (_, empty), (small, small_mb), (large, large_mb) = results
     table = Table(

@@ -45,13 +45,16 @@ async def app(tmp_path):
     routes.answer_errors(app)
     app.include_router(routes.router(service, LiveAnswers(generations), FeedbackBook(db, lambda: 5.0)))
     app.include_router(lists.list_routes(library))
-    app.add_middleware(WhoIsAsking, sessions=Sessions(db, TickingClock(), nobody))
+    sessions = Sessions(db, TickingClock(), nobody)
+    app.add_middleware(WhoIsAsking, sessions=sessions)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app, raise_app_exceptions=False),
         base_url="http://127.0.0.1",
         headers={"X-Parley": "1"},
     ) as client:
-        yield SimpleNamespace(client=client, engine=engine, service=service, store=store, library=library)
+        yield SimpleNamespace(
+            client=client, engine=engine, service=service, store=store, library=library, sessions=sessions
+        )
     await service.stop()
     db.close()
 
@@ -153,3 +156,16 @@ async def test_bad_input_gets_a_sentence_and_never_breaks(app, method, path, bod
     assert answer.status_code == status, answer.text
     if status != 200:
         assert answer.json()["error"]["message"]
+
+
+async def test_what_a_program_writes_counts_as_such_and_asks_for_no_title(app):
+    owner = "c" * 32
+    await app.store.db.write(lambda db: db.execute("INSERT INTO owners VALUES (?, 'account', 1.0, 1.0)", (owner,)))
+    await app.store.db.write(
+        lambda db: db.execute("INSERT INTO accounts VALUES (?, 'hub', 'ada', '[]', 1.0)", (owner,))
+    )
+    secret, _ = await app.sessions.create_key(owner, "mine")
+    app.engine.scripts += [["an answer"]]
+    sent = await app.client.post("/api/turns", json={"text": "hello"}, headers={"Authorization": f"Bearer {secret}"})
+    assert (await app.store.message(owner, sent.json()["prompt"]["id"])).surface == "api"
+    assert sent.json()["conversation"]["id"] not in app.service.titles

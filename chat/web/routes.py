@@ -111,6 +111,7 @@ def router(
             turn.model,
             turn.params,
             turn.system_prompt,
+            "api" if visitor_of(request).via == "bearer" else "page",
             beside=turn.beside,
             key=turn.key,
         )
