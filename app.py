@@ -41,6 +41,7 @@ from chat.service import ChatService, cache_salt
 from chat.settings import Settings, SettingsError
 from chat.slots import Slots
 from chat.store import Store
+from chat.temporary import TemporaryChats
 from chat.titles import Titles
 from chat.visitors.asking import WhoIsAsking, answer_refusals
 from chat.visitors.oauth import Provider, SignIn
@@ -49,6 +50,7 @@ from chat.visitors.sessions import DAY, LIFETIME, Sessions, hub_whoami
 from chat.web import api, defaults, deletions, feedback, lists, operator, page, pages, routes
 from chat.web.account import account_routes
 from chat.web.live import LiveAnswers
+from chat.web.temporary import temporary_router
 from chat.write_ahead import WriteAhead
 from privacy import MIGRATIONS as PRIVACY_MIGRATIONS
 from privacy import policy, redaction
@@ -91,6 +93,7 @@ def build(
     titles = Titles(store, pool, cache_salt)
     service = ChatService(store, catalog, pool, generations, unavailable, titles)
     library = Library(store, generations, titles, settings.retention_days, report=tell_operator)
+    temporary = TemporaryChats(catalog, pool, unavailable, clock, time.monotonic)
     sessions = Sessions(db, clock, hub_whoami(settings.hf_endpoint))
 
     slots = slots_of(settings, clock)
@@ -144,6 +147,7 @@ def build(
             asyncio.create_task(sharing.run(keeping, every, tell_operator)),
             asyncio.create_task(expire_forever(sessions, service, clock)),
             asyncio.create_task(scrub_forever(db)),
+            asyncio.create_task(temporary.run()),
             asyncio.create_task(library.run()),
         ]
         # What was made until here stays: the collector need not look at it again and again.
@@ -156,6 +160,7 @@ def build(
             await asyncio.gather(*tasks, return_exceptions=True)
             await service.stop()
             lease.close()
+            await temporary.aclose()
             await asyncio.gather(pool.aclose(), keeping.last_save())
             db.close()
 
@@ -165,13 +170,15 @@ def build(
     book = FeedbackBook(db, clock)
     for of_an_owner in (
         account_routes(sessions, sign_in_of(settings, clock), settings.on_space, settings.space_host),
-        routes.router(service, LiveAnswers(generations), book, keeping.outlives),
+        routes.router(service, LiveAnswers(generations), book, outlives=keeping.outlives),
         feedback.feedback_routes(book),
         defaults.defaults_routes(OwnDefaults(db, clock), service),
         lists.list_routes(library, keeping.outlives),
         deletions.router(db),
     ):
         app.include_router(of_an_owner, dependencies=[Depends(returning.theirs)])
+    app.include_router(routes.catalogue_router(service))
+    app.include_router(temporary_router(temporary))
     app.include_router(operator.router(keeping.figures, [name.lower() for name in settings.operators]))
     app.include_router(privacy_routes.router(desk))
     app.include_router(privacy_reports.router(desk, tell_operator, settings.on_space))

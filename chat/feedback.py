@@ -108,7 +108,7 @@ def _touch(db: sqlite3.Connection, owner: str, answer: str) -> str:
     """Count a change of the answer's conversation, so that it is saved anew, and return the answer's state."""
     row = db.execute(
         "SELECT m.conversation, m.state FROM messages AS m JOIN conversations AS c ON c.id = m.conversation"
-        " WHERE m.id = ? AND m.role = 'assistant' AND c.owner = ?",
+        " WHERE m.id = ? AND m.role = 'assistant' AND c.owner = ? AND c.deletes_at IS NULL",
         (answer, owner),
     ).fetchone()
     if row is None:

@@ -100,9 +100,9 @@ class Generation:
 
     def reads_without(self, omitted: int) -> None:
         """The model is asked, without the first `omitted` messages of the branch."""
-        if omitted != (self.omitted or 0):
+        said, self.omitted = self.omitted or 0, omitted
+        if omitted != said:
             self._announce()
-        self.omitted = omitted
 
     async def changes(self, heartbeat: float = HEARTBEAT_SECONDS) -> AsyncIterator[None]:
         """Yield at once, then whenever there is more to read, at the latest each `heartbeat` seconds, last at the end."""

@@ -81,6 +81,8 @@ class Library:
         `undo_seconds` are over `undo` brings them back. Raises `NotFound`, `BadInput`."""
         if ids is not None and len(ids) > MOST_AT_ONCE:
             raise BadInput(f"These are {len(ids)} conversations; at most {MOST_AT_ONCE} can be deleted at once.")
+        for id in ids or ():
+            check_characters(id)
         deletion = await self.store.hide(owner, ids, self.undo_seconds)
         self._no_title_for(owner, ids)
         for answer in deletion.running:

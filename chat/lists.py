@@ -196,4 +196,6 @@ def bury(db: sqlite3.Connection, which: str, values: list, now: float) -> int:
 
 def _page_key(key: str) -> tuple[int, float, str]:
     pinned, at, id = key.split(":")
+    if pinned not in ("0", "1"):
+        raise ValueError("a key begins with 0 or 1")
     return int(pinned), float(at), id

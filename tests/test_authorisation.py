@@ -41,7 +41,8 @@ ACTORS = ("other", "anonymous", "forged", "foreign", "owner")  # the owner last:
 
 @dataclass(frozen=True)
 class Row:
-    """The status that each actor gets for `method path`. `{conversation}`, `{answer}`: the owner's, new for each row."""
+    """The status that each actor gets for `method path`. `{conversation}`, `{answer}`: the owner's, new for each row; `{temporary}`: one that is kept
+    nowhere."""
 
     method: str
     path: str
@@ -78,6 +79,7 @@ def closed(method: str, path: str, **more: Any) -> Row:
     return Row(method, path, 404, 404, 404, 404, **more)
 
 
+TEMPORARY, TEMPORARY_ANSWER = {"id": "{temporary}"}, {"id": "{temporary answer}"}
 CONVERSATION, ANSWER, KEY = {"id": "{conversation}"}, {"id": "{answer}"}, {"id": "{key}"}
 
 AGREED = {
@@ -107,6 +109,8 @@ MATRIX: tuple[Row, ...] = (
     owner_only("POST", "/api/answers/{id}/retry", json={}, fill=ANSWER),
     owner_only("GET", "/api/answers/{id}/live", fill=ANSWER),
     owner_only("POST", "/api/answers/{id}/stop", fill=ANSWER),
+    owner_only("POST", "/api/answers/{id}/continue", 409, fill=ANSWER),  # it is complete
+    owner_only("POST", "/api/messages/{id}/choose", fill=ANSWER),
     owner_only("PUT", "/api/answers/{id}/feedback", json={"rating": "up"}, fill=ANSWER),
     owner_only("DELETE", "/api/answers/{id}/feedback", fill=ANSWER),
     all_may("GET", "/api/conversations"),
@@ -122,6 +126,17 @@ MATRIX: tuple[Row, ...] = (
     all_may("GET", "/api/deletions"),
     Row("GET", "/api/operator", 403, 403, 401, 401),
     Row("GET", "/operator", 403, 403, 401, 401),
+    # Temporary chats
+    all_may("POST", "/api/temporary/turns", json={"text": "hello"}),
+    owner_only("POST", "/api/temporary/turns", json={"text": "hello", "conversation": "{temporary}"}),
+    owner_only("POST", "/api/temporary/answers/{id}/retry", json={}, fill=TEMPORARY_ANSWER),
+    owner_only("POST", "/api/temporary/answers/{id}/continue", 409, fill=TEMPORARY_ANSWER),
+    owner_only("GET", "/api/temporary/answers/{id}/live", fill=TEMPORARY_ANSWER),
+    owner_only("POST", "/api/temporary/answers/{id}/stop", fill=TEMPORARY_ANSWER),
+    owner_only("POST", "/api/temporary/messages/{id}/choose", fill=TEMPORARY_ANSWER),
+    owner_only("GET", "/api/temporary/conversations/{id}", fill=TEMPORARY),
+    owner_only("POST", "/api/temporary/conversations/{id}/here", fill=TEMPORARY),
+    owner_only("DELETE", "/api/temporary/conversations/{id}", fill=TEMPORARY),
     all_may("GET", "/api/models"),
     all_may("GET", "/api/defaults"),
     all_may("PUT", "/api/defaults", json={"model": "parley-starter", "params": {}}),
@@ -313,15 +328,20 @@ class Stage:
         id, answer = sent["conversation"]["id"], sent["answer"]["id"]
         with owner.stream("GET", f"/api/answers/{answer}/live") as live:
             assert '"done"' in "".join(live.iter_text())
+        brief = owner.post("/api/temporary/turns", json={"text": SECRET_TEXT}).json()
+        temporary = {"temporary": brief["conversation"]["id"], "temporary answer": brief["answer"]["id"]}
+        with owner.stream("GET", f"/api/temporary/answers/{brief['answer']['id']}/live") as live:
+            assert '"done"' in "".join(live.iter_text())
         key = owner.post("/api/keys", json={"name": "mine"}).json()["key"]["id"]
-        return {"conversation": id, "answer": answer, "key": key, "random": secrets.token_hex(8)}
+        return {"conversation": id, "answer": answer, "key": key, "random": secrets.token_hex(8), **temporary}
 
     def what_is_kept(self, owner: httpx.Client, things: dict[str, str]) -> Any:
         """All that an actor could have changed of it."""
         conversation = owner.get(f"/api/conversations/{things['conversation']}").json()
         keys = [key["id"] for key in owner.get("/api/keys").json()["keys"]]
         choice = owner.get("/api/privacy/preview", params={"conversation": things["conversation"]}).json().get("choice")
-        return conversation, choice, things["key"] in keys
+        temporary = owner.get(f"/api/temporary/conversations/{things['temporary']}").json()
+        return conversation, temporary, choice, things["key"] in keys
 
 
 def send(client: httpx.Client, row: Row, things: dict[str, str]) -> tuple[int, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from chat.feedback import Feedback, FeedbackBook
 from chat.stored import NotFound
 from tests.support.listing import AUTHOR, OTHER, OWNER, store_in, turn
 
@@ -52,9 +53,9 @@ async def test_a_page_of_the_list_is_read_from_the_index_in_order(store):
     assert len(plans) == 1 and "conversations_listed (owner=? AND archived=? AND" in plans[0], plans
 
 
-@pytest.mark.parametrize("key", ["nonsense", "1:2", "1:x:y", "a:b:c:d", ":::"])
+@pytest.mark.parametrize("key", ["nonsense", "1:2", "1:x:y", "a:b:c:d", ":::", "99999999999999999999:1:x"])
 async def test_what_is_no_key_is_refused(store, key):
-    with pytest.raises(ValueError, match=r"unpack|convert|invalid"):
+    with pytest.raises(ValueError, match=r"unpack|convert|begins"):
         await store.conversations(OWNER, key)
 
 
@@ -114,6 +115,10 @@ async def test_what_is_being_deleted_is_nowhere_and_comes_back_whole(store):
         store.hide(OWNER, [id], 100),
         store.begin_turn(OWNER, id, "more", AUTHOR, "", "page"),
         store.begin_retry(OWNER, answer.id, AUTHOR),
+        store.choose(OWNER, answer.id),
+        store.begin_continue(OWNER, answer.id),
+        store.begin_turn(OWNER, id, "other", AUTHOR, "", "page", beside=prompt.id),
+        FeedbackBook(store.db, store.clock).give(OWNER, answer.id, Feedback("up")),
     ):
         with pytest.raises(NotFound):
             await attempt

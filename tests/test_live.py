@@ -12,14 +12,16 @@ from fastapi import FastAPI
 
 from chat.db import Database
 from chat.engines.engine import Delta
+from chat.engines.errors import EngineUnavailable
 from chat.feedback import FeedbackBook
 from chat.generation import NOT_KEPT, Generations
+from chat.library import Library
 from chat.models.catalog import Catalog, ModelEntry
 from chat.service import ChatService
 from chat.store import Store
 from chat.visitors.asking import WhoIsAsking, answer_refusals
 from chat.visitors.sessions import Sessions
-from chat.web import routes
+from chat.web import lists, routes
 from chat.web.live import PAD_BYTES, LiveAnswers, event
 from tests.support.fakes import FakeEngine, FakePool, TickingClock
 
@@ -53,6 +55,7 @@ async def app(tmp_path):
     answer_refusals(app)
     routes.answer_errors(app)
     app.include_router(routes.router(service, LiveAnswers(service.generations), FeedbackBook(db, lambda: 5.0)))
+    app.include_router(lists.list_routes(Library(store, service.generations)))
     app.add_middleware(WhoIsAsking, sessions=Sessions(db, TickingClock(), nobody))
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://127.0.0.1", headers={"X-Parley": "1"}
@@ -68,8 +71,8 @@ async def send(app, text: str, conversation: str | None = None) -> dict:
     return answer.json()
 
 
-async def read(app, answer: str, at: int = 0) -> list[dict]:
-    got = await app.client.get(f"/api/answers/{answer}/live", params={"at": at})
+async def read(app, answer: str, at: int = 0, **more: int) -> list[dict]:
+    got = await app.client.get(f"/api/answers/{answer}/live", params={"at": at, **more})
     assert got.headers["content-type"].startswith("text/event-stream")
     return [json.loads(line[6:]) for line in got.text.splitlines() if line.startswith("data: ")]
 
@@ -138,6 +141,105 @@ async def test_reasoning_is_not_sent_back_and_a_users_own_think_tags_are(app):
         "Done.",
         "and now?",
     ]
+
+
+async def shown(app, answer: str, text: str) -> None:
+    """Wait until `text` has been sent out."""
+    generation = app.service.generations.get(answer)
+    async for _ in generation.changes():
+        if generation.text == text:
+            return
+
+
+async def cut_off(app) -> dict:
+    """A stopped answer "one two "."""
+    app.engine.scripts.append(["one ", "two ", asyncio.Event()])
+    turn = await send(app, "count")
+    await shown(app, turn["answer"]["id"], "one two ")
+    stopped = (await app.client.post(f"/api/answers/{turn['answer']['id']}/stop")).json()["answer"]
+    assert (stopped["text"], stopped["state"]) == ("one two ", "stopped")
+    return stopped
+
+
+async def test_an_answer_that_goes_on_is_read_from_its_first_word(app):
+    """What was shown before is the beginning of the log, whoever reads it for the first time."""
+    answer, gate = await cut_off(app), asyncio.Event()
+    app.engine.scripts.append([gate, " three"])
+    running = (await app.client.post(f"/api/answers/{answer['id']}/continue")).json()["answer"]
+    assert (running["state"], running["text"], running["continued"]) == ("running", "one two ", 1)
+    reading = asyncio.create_task(read(app, answer["id"]))
+    await asyncio.sleep(0.02)
+    gate.set()
+    whole, *rest = await reading
+    assert (whole["at"], whole["whole"], whole["html"] + whole["tail"]) == (1, True, "one two ")
+    assert rest[-1]["done"]["text"] == "one two three"
+    assert rest[-1]["done"]["state"] == "done"
+
+
+async def test_a_reader_of_the_answer_before_it_went_on_gets_all_of_it(app):
+    """Its position is one of another log: going on from there would leave words out."""
+    answer, gate = await cut_off(app), asyncio.Event()
+    app.engine.scripts.append([" three", gate])
+    await app.client.post(f"/api/answers/{answer['id']}/continue")
+    await shown(app, answer["id"], "one two three")
+    late = asyncio.create_task(read(app, answer["id"], at=2, log=0))
+    same = asyncio.create_task(read(app, answer["id"], at=1, log=1))
+    await asyncio.sleep(0.02)
+    gate.set()
+    first = (await late)[0]
+    assert (first["whole"], first["html"] + first["tail"]) == (True, "one two three")
+    assert (await same)[0]["text"] == "three", "the space stands there already"
+
+
+async def test_why_an_answer_could_not_go_on_is_told_though_it_is_what_it_was(app):
+    answer = await cut_off(app)
+    app.engine.scripts.append([EngineUnavailable("It went away. Try again.")])
+    await app.client.post(f"/api/answers/{answer['id']}/continue")
+    last = (await read(app, answer["id"]))[-1]
+    assert (last["done"]["text"], last["done"]["state"], last["problem"]) == (
+        "one two ", "stopped", "It went away. Try again.",
+    )  # fmt: skip
+
+
+async def test_a_complete_answer_does_not_go_on_and_says_so(app):
+    app.engine.scripts.append(["short"])
+    turn = await send(app, "hi")
+    await read(app, turn["answer"]["id"])
+    refused = await app.client.post(f"/api/answers/{turn['answer']['id']}/continue")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "cannot_continue")
+
+
+async def test_a_reader_hears_from_where_the_model_reads(app):
+    app.engine.scripts += [["b" * 9000], ["ok"]]
+    turn = await send(app, "a" * 9000)
+    await read(app, turn["answer"]["id"])
+    following = await send(app, "now?", turn["conversation"]["id"])
+    events = await read(app, following["answer"]["id"])
+    assert [entry["omitted"] for entry in events if "omitted" in entry] == [2]
+    assert events[-1]["done"]["omitted"] == 2
+
+
+async def test_a_prompt_sent_again_with_its_key_is_the_same_turn(app):
+    app.engine.scripts.append(["ok"])
+    body = {"text": "hi", "key": "0123456789abcdef"}
+    first, second = [(await app.client.post("/api/turns", json=body)).json() for _ in range(2)]
+    assert first["prompt"]["id"] == second["prompt"]["id"]
+    assert first["answer"]["id"] == second["answer"]["id"]
+    assert len((await app.client.get("/api/conversations")).json()["items"]) == 1
+
+
+async def test_an_edited_prompt_and_the_old_one_are_stepped_between(app):
+    app.engine.scripts += [["first"], ["better"]]
+    turn = await send(app, "one")
+    await read(app, turn["answer"]["id"])
+    body = {"text": "uno", "conversation": turn["conversation"]["id"], "beside": turn["prompt"]["id"]}
+    edited = (await app.client.post("/api/turns", json=body)).json()
+    await read(app, edited["answer"]["id"])
+    assert edited["prompt"]["siblings"] == [turn["prompt"]["id"], edited["prompt"]["id"]]
+    back = (await app.client.post(f"/api/messages/{turn['prompt']['id']}/choose")).json()
+    assert [message["text"] for message in back["messages"]] == ["one", "first"]
+    again = (await app.client.get(f"/api/conversations/{turn['conversation']['id']}")).json()
+    assert again == back
 
 
 async def test_an_answer_that_has_ended_is_one_event(app):

@@ -234,3 +234,32 @@ def test_random_sizes_of_pieces_make_no_difference() -> None:
         renderer.finish()
         results.add(renderer.html)
     assert results == {render(text)}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "これは**重要。**次に",
+        "他说**“你好”**然后走了",
+        "**「強調」**です",
+        "이것은 **중요(필수)**입니다",
+        "価格は**100%**です",
+        "*（注）*の",
+    ],
+)
+def test_emphasis_beside_scripts_without_spaces_is_emphasis(text: str) -> None:
+    html = render(text)
+    assert re.search(r"<(strong|em)>", html) and "*" not in html
+
+
+@pytest.mark.parametrize("text", ["2*3*4 = 24", "a * b * c", "これは * 印です", "snake_case_name", "**not closed。次"])
+def test_what_is_no_emphasis_stays_as_it_is_written(text: str) -> None:
+    html = render(text)
+    assert text in read(html).text or "<em>3</em>" in html
+    assert "<strong>" not in html
+
+
+def test_a_tab_between_words_is_kept_and_shown_as_one() -> None:
+    html = render("a\tb\n\n| x\ty |\n|---|\n| 1\t2 |")
+    assert html.count('<span class="tab">\t</span>') == 3
+    assert "a\tb" in read(html).text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from chat.library import Library
 from chat.lists import Deletion
@@ -36,7 +36,7 @@ class Wanted(Body):
     """A search is what somebody wrote, so it travels in a body: addresses are kept in logs and histories."""
 
     query: str
-    before: int | None = None
+    before: int | None = Field(default=None, ge=0, le=2**62)
 
 
 class Days(Body):
@@ -62,10 +62,9 @@ def list_routes(library: Library, outlives: bool = True) -> APIRouter:
     @routes.patch("/conversations/{id}")
     async def change(request: Request, id: str, new: Change) -> dict[str, Any]:
         owner = owner_of(request)
-        found = await library.arrange(owner, id, new.pinned, new.archived)
         if new.title is not None:
-            found = await library.rename(owner, id, new.title)
-        return {"conversation": as_json(found)}
+            await library.rename(owner, id, new.title)
+        return {"conversation": as_json(await library.arrange(owner, id, new.pinned, new.archived))}
 
     @routes.delete("/conversations/{id}")
     async def delete(request: Request, id: str) -> dict[str, Any]:

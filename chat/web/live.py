@@ -4,9 +4,12 @@
     {"at": 3, "text": " and"}             more text, to append to the tail
     {"at": 4, "html": "<p>…</p>", "tail": ""}   blocks that will not change any more, and the text after them
     {"status": "Loading the weights"}     nothing yet, and why
-    {"done": {…}}                         the settled message; the last event
+    {"omitted": 12}                       so many messages, the oldest of the branch, the model does not read
+    {"done": {…}}                         the settled message; the last event. With "problem" where the message does not
+                                          hold it: a cut-off answer could not be gone on with, and is what it was
 
-`at` is where a reader goes on from: `?at=3` sends what came after. `at=0` sends the whole answer so far as one event. Of a
+`at` is where a reader goes on from: `?at=3` sends what came after. `at=0` sends the whole answer so far as one event, which
+says so: {…, "whole": true}. The log of an answer that was gone on with begins anew, with what stood there: `?log=1`. Of a
 model that reasoned, the first event with text says for how long: {…, "reasoning_seconds": 12.3}.
 """
 
@@ -42,7 +45,7 @@ class Rendering:
         if at >= len(self._events):
             return b""
         if at == 0:
-            whole = {"at": len(self._events), "html": "".join(self._settled), "tail": self._tail}
+            whole = {"at": len(self._events), "whole": True, "html": "".join(self._settled), "tail": self._tail}
             if self._reasoning:
                 whole["reasoning"] = "".join(self._reasoning)
             if self._reasoning and self._has_text:
@@ -79,9 +82,12 @@ class LiveAnswers:
     ) -> AsyncIterator[bytes]:
         """Yield the events after position `at` to the end; `settled` gives the message once its end is kept."""
         rendering = self._renderings.setdefault(generation, Rendering())
-        status = None
+        status, omitted = None, 0
         with self._generations.reading(generation):
             async for _ in generation.changes():
+                if (generation.omitted or 0) != omitted:
+                    omitted = generation.omitted
+                    yield event({"omitted": omitted})
                 if written := rendering.since(generation, at):
                     at = len(generation.pieces)
                     yield written
@@ -91,7 +97,9 @@ class LiveAnswers:
                 else:
                     # Nothing for a while: a comment, so that proxies keep the connection.
                     yield b":\n\n"
-        yield event({"done": await settled()})
+        done = await settled()
+        problem = generation.ending.error if not done.get("error") else None
+        yield event({"done": done, "problem": problem} if problem else {"done": done})
 
     async def ended(self, settled: Callable[[], Awaitable[dict[str, Any]]]) -> AsyncIterator[bytes]:
         """The only event of an answer that had ended before it was asked for."""

@@ -179,7 +179,8 @@ reach its disk; the app shows them no text.</p>
 {others}
 <p>The text of a conversation goes to the engine that answers it, and to no log.</p>
 <h2>Delete</h2>
-<p>Each conversation in the list has a bin. Here you can delete all of them at once; it cannot be undone.</p>
+<p>Each conversation in the list has a bin. Here you can delete all of them at once. For ten
+seconds either can be undone.</p>
 <p><button id="delete-all" type="button">Delete all conversations</button> <span id="deleted" role="status"></span></p>
 <h2>Where this runs</h2>
 <p>On a Hugging Face Space, the

@@ -27,70 +27,21 @@ from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
+from chat.web import cjk
+
 HIGHLIGHT_LIMIT = 50_000  # characters of one code block; longer ones stay plain
 MATH_LIMIT = 4_000  # characters of one formula
 
 _SCHEMES = ("http://", "https://", "mailto:")
-_MATH_TAGS = set(
-    [
-        "math",
-        "mrow",
-        "mi",
-        "mn",
-        "mo",
-        "ms",
-        "mtext",
-        "mspace",
-        "msup",
-        "msub",
-        "msubsup",
-        "mfrac",
-        "msqrt",
-        "mroot",
-        "mover",
-        "munder",
-        "munderover",
-        "mtable",
-        "mtr",
-        "mtd",
-        "mstyle",
-        "mpadded",
-        "mphantom",
-        "menclose",
-        "mmultiscripts",
-        "mprescripts",
-    ]
-)
-_TEXT_TAGS = set(
-    [
-        "p",
-        "br",
-        "strong",
-        "em",
-        "s",
-        "del",
-        "code",
-        "pre",
-        "ul",
-        "ol",
-        "li",
-        "blockquote",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "hr",
-        "a",
-        "table",
-        "thead",
-        "tbody",
-        "tr",
-        "th",
-        "td",
-        "div",
-        "span",
-    ]
-)
+_MATH_TAGS = {
+    "math", "mrow", "mi", "mn", "mo", "ms", "mtext", "mspace", "msup", "msub", "msubsup", "mfrac", "msqrt", "mroot",
+    "mover", "munder", "munderover", "mtable", "mtr", "mtd", "mstyle", "mpadded", "mphantom", "menclose",
+    "mmultiscripts", "mprescripts",
+}  # fmt: skip
+_TEXT_TAGS = {
+    "p", "br", "strong", "em", "s", "del", "code", "pre", "ul", "ol", "li", "blockquote", "h3", "h4", "h5", "h6",
+    "hr", "a", "table", "thead", "tbody", "tr", "th", "td", "div", "span",
+}  # fmt: skip
 _MATH_ATTRIBUTES = {
     "display", "mathvariant", "stretchy", "fence", "form", "lspace", "rspace", "width", "height", "depth", "accent",
     "linethickness", "columnalign", "columnspacing", "rowspacing", "columnlines", "rowlines", "separator", "notation",
@@ -251,8 +202,9 @@ def _markdown() -> MarkdownIt:
     md.block.ruler.before("fence", "math_block", _math_block, {"alt": ["paragraph", "blockquote", "list"]})
     md.inline.ruler.before("escape", "math_inline", _math_inline)
     md.inline.ruler.before("text", "line_break_tag", _line_break_tag)
+    md.inline.ruler.at("emphasis", cjk.emphasis)
     md.core.ruler.push("page_rules", _page_rules)
-    for name in ("fence", "code_block", "image", "math_block", "math_inline", "table_open", "table_close"):
+    for name in ("text", "fence", "code_block", "image", "math_block", "math_inline", "table_open", "table_close"):
         md.add_render_rule(name, globals()[f"_html_{name}"])
     return md
 
@@ -270,6 +222,11 @@ def _page_rules(state: StateCore) -> None:
 
 
 _DIRECTED = {"p", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "th", "td"}
+
+
+def _html_text(renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    # Browsers show a tab between words as a space, so a table that was pasted would lose its columns.
+    return escapeHtml(tokens[index].content).replace("\t", '<span class="tab">\t</span>')
 
 
 def _html_fence(renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
 from http import HTTPStatus
 from threading import Lock
@@ -15,13 +16,14 @@ from cachetools import TTLCache, cached
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
+from chat.branches import PAGE_OF_MESSAGES
 from chat.feedback import Feedback, FeedbackBook
 from chat.models.catalog import UnknownModel, entry_as_json
 from chat.service import BadInput, ChatService
-from chat.store import AnswerRunning, NotFound, StoredConversation, StoredMessage
+from chat.stored import AnswerRunning, CannotContinue, NotFound, StoredConversation, StoredMessage
 from chat.visitors.asking import keep_owner, visitor_of
 from chat.visitors.visitor import error_body
 from chat.web.blocks import BROKEN
@@ -30,6 +32,7 @@ from chat.web.render import render
 
 ERRORS: dict[type[Exception], tuple[int, str, str | None]] = {
     NotFound: (404, "not_found", "There is no such conversation or answer here. It may have been deleted."),
+    CannotContinue: (409, "cannot_continue", None),
     AnswerRunning: (409, "answer_running", "An answer is still being written here. Wait for it, or press Stop."),
     BadInput: (422, "bad_input", None),
     UnknownModel: (422, "unknown_model", None),
@@ -78,6 +81,8 @@ class NewTurn(Body):
     model: str | None = None
     params: dict[str, int | float | None] = {}
     system_prompt: str | None = None
+    beside: str | None = None
+    key: str | None = Field(default=None, max_length=64)
 
 
 class NewAnswer(Body):
@@ -85,17 +90,34 @@ class NewAnswer(Body):
     params: dict[str, int | float | None] = {}
 
 
-def router(service: ChatService, live: LiveAnswers, book: FeedbackBook, outlives: bool = True) -> APIRouter:
-    """The routes under /api that a conversation needs. `book`: what its owner thinks of the answers, shown beside them.
-    `outlives`: whether what is saved survives this machine; where it does not, it is no more than kept here."""
-    routes = APIRouter(prefix="/api")
+def router(
+    service: ChatService,
+    live: LiveAnswers,
+    book: FeedbackBook,
+    *,
+    prefix: str = "/api",
+    keep: Callable[[Request], Awaitable[str]] = keep_owner,
+    outlives: bool = True,
+) -> APIRouter:
+    """The routes that a conversation needs. `book`: what its owner thinks of the answers, shown beside them. `keep`: who
+    asks, for whom something is about to be kept. `outlives`: whether what is saved survives this machine; where it does
+    not, it is no more than kept here."""
+    routes = APIRouter(prefix=prefix)
     as_json = partial(conversation_as_json, outlives=outlives)
 
     @routes.post("/turns")
     async def send(request: Request, turn: NewTurn) -> dict[str, Any]:
-        owner = await keep_owner(request)
+        owner = await keep(request)
         conversation, prompt, answer = await service.send(
-            owner, turn.conversation, turn.text, turn.model, turn.params, turn.system_prompt
+            owner,
+            turn.conversation,
+            turn.text,
+            turn.model,
+            turn.params,
+            turn.system_prompt,
+            "api" if visitor_of(request).via == "bearer" else "page",
+            beside=turn.beside,
+            key=turn.key,
         )
         return {
             "conversation": as_json(conversation),
@@ -108,12 +130,19 @@ def router(service: ChatService, live: LiveAnswers, book: FeedbackBook, outlives
         conversation, _, answer = await service.retry(owner_of(request), id, by.model, by.params)
         return {"conversation": as_json(conversation), "answer": message_as_json(answer)}
 
+    @routes.post("/answers/{id}/continue")
+    async def go_on(request: Request, id: str) -> dict[str, Any]:
+        conversation, answer = await service.continue_answer(owner_of(request), id)
+        return {"conversation": as_json(conversation), "answer": message_as_json(answer)}
+
     @routes.get("/answers/{id}/live")
-    async def follow(request: Request, id: str, at: int = 0) -> StreamingResponse:
+    async def follow(request: Request, id: str, at: int = 0, log: int | None = None) -> StreamingResponse:
         owner = owner_of(request)
         # The generation is looked up before the message: one that ends in between is then read as running to its end.
         generation = service.generations.get(id)
-        await service.store.message(owner, id)
+        message = await service.store.message(owner, id)
+        # A position in the log of the answer before it was gone on with is none in this one.
+        at = at if log in (None, message.continued) else 0
 
         async def settled() -> dict[str, Any]:
             try:
@@ -130,15 +159,37 @@ def router(service: ChatService, live: LiveAnswers, book: FeedbackBook, outlives
         return {"answer": message_as_json(await service.stop_answer(owner_of(request), id))}
 
     @routes.get("/conversations/{id}")
-    async def conversation(request: Request, id: str, before: str | None = None) -> dict[str, Any]:
+    async def conversation(
+        request: Request, id: str, before: str | None = None, until: str | None = None
+    ) -> dict[str, Any]:
+        owner, limit = owner_of(request), PAGE_OF_MESSAGES
+        if before is not None and until is not None:
+            # As far up as a message that was searched for, with the one above it.
+            last, first = await service.store.message(owner, before), await service.store.message(owner, until)
+            limit = min(max(last.depth - first.depth + 1, PAGE_OF_MESSAGES), MOST_MESSAGES)
+        return await page_of(owner, *await service.store.branch(owner, id, before, limit))
+
+    @routes.post("/messages/{id}/choose")
+    async def choose(request: Request, id: str) -> dict[str, Any]:
         owner = owner_of(request)
-        found, messages, earlier = await service.store.branch(owner, id, before)
+        return await page_of(owner, *await service.store.choose(owner, id))
+
+    async def page_of(
+        owner: str, found: StoredConversation, messages: list[StoredMessage], earlier: str | None
+    ) -> dict[str, Any]:
         given = await book.of(owner, (message.id for message in messages))
         # A few milliseconds an answer, so in a thread: a long conversation that is opened holds up nobody's stream.
         shown = await asyncio.to_thread(
             lambda: [message_as_json(message, given.get(message.id)) for message in messages]
         )
         return {"conversation": as_json(found), "messages": shown, "earlier": earlier}
+
+    return routes
+
+
+def catalogue_router(service: ChatService) -> APIRouter:
+    """What there is to choose from, and what it is doing."""
+    routes = APIRouter(prefix="/api")
 
     @routes.get("/models")
     async def models() -> dict[str, Any]:
@@ -166,6 +217,7 @@ def models_as_json(service: ChatService) -> list[dict[str, Any]]:
     ]
 
 
+MOST_MESSAGES = 400  # of one request, for one that was searched for far up
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -178,6 +230,7 @@ def conversation_as_json(conversation: StoredConversation, outlives: bool = True
         "system_prompt": conversation.system_prompt,
         "params": conversation.params.as_dict(),
         "updated_at": conversation.updated_at,
+        "revision": conversation.revision,
         "pinned": conversation.pinned,
         "archived": conversation.archived,
         "running": conversation.running,
@@ -201,10 +254,14 @@ def message_as_json(message: StoredMessage, feedback: Feedback | None = None) ->
         "finish_reason": message.finish_reason,
         "error": message.error,
         "model": message.model,
+        "model_revision": message.model_revision,
         "params": message.params.as_dict() if message.params else None,
         "reasoning": message.reasoning,
         "reasoning_seconds": message.reasoning_seconds,
         "feedback": feedback.as_dict() if feedback else None,
         "created_at": message.created_at,
         "siblings": message.siblings,
+        "depth": message.depth,
+        "omitted": message.omitted,
+        "continued": message.continued,
     }

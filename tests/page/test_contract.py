@@ -11,6 +11,8 @@ import pytest
 from tests.support.app_process import AppProcess
 from tests.support.fake_backend import FakeBackend, Server
 
+SLOW = "/stall after=2 one two three four"  # both stop in mid-answer
+
 
 def shape(value: Any) -> Any:
     """The keys of an answer, at every depth. A list counts by its first item."""
@@ -43,6 +45,13 @@ def walk(url: str) -> dict[str, Any]:
         again = ask("retry", "POST", f"/api/answers/{answer}/retry", {"model": model["name"], "params": {}})
         last_event(client, again["answer"]["id"])
         ask("stop", "POST", f"/api/answers/{again['answer']['id']}/stop", {})
+        ask("choose", "POST", f"/api/messages/{again['answer']['id']}/choose", {})
+        long = ask("long", "POST", "/api/turns", {**turn, "text": SLOW, "system_prompt": ""})["answer"]["id"]
+        with client.stream("GET", f"/api/answers/{long}/live?at=0") as events:
+            next(events.iter_text())
+        ask("stop early", "POST", f"/api/answers/{long}/stop", {})
+        ask("continue", "POST", f"/api/answers/{long}/continue", {})
+        ask("stop again", "POST", f"/api/answers/{long}/stop", {})
         ask("list", "GET", "/api/conversations")
         ask("conversation", "GET", f"/api/conversations/{id}")
         ask("rename", "PATCH", f"/api/conversations/{id}", {"title": "Another"})

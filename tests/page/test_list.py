@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.support.browser import DESKTOP, PHONE
 from tests.support.fake_backend import FakeBackend
-from tests.support.page import Visitor, answers, no_sideways_scroll
+from tests.support.page import Visitor, answers, no_sideways_scroll, say
 
 DAY = 86400
 
@@ -182,3 +182,23 @@ def test_a_long_conversation_opens_at_its_end_and_shows_the_rest_on_demand(
     page.get_by_role("button", name="Show earlier messages").click(force=True)
     expect(page.locator(".turn")).to_have_count(100)
     expect(page.get_by_role("button", name="Show earlier messages")).to_be_hidden()
+
+
+def test_a_turn_lets_go_of_what_stands_far_above_and_it_comes_back_on_demand(
+    visit: Callable[..., Visitor], backend: FakeBackend
+) -> None:
+    """Each message on the page costs the browser while an answer is drawn."""
+    id = backend.conversation("Long", turns=[(f"Prompt {n}", f"Answer {n}.") for n in range(60)])
+    page = visit().open(f"/#c={id}")
+    earlier = page.get_by_role("button", name="Show earlier messages")
+    for count in (80, 120):
+        earlier.click(force=True)
+        expect(page.locator(".turn")).to_have_count(count)
+    expect(earlier).to_be_hidden()
+    say(page, "One more")
+    expect(answers(page).last.locator(".md")).to_have_text("You said: One more")
+    expect(page.locator(".turn")).to_have_count(41)
+    expect(answers(page).last).to_be_in_viewport()
+    earlier.click(force=True)
+    expect(page.locator(".turn")).to_have_count(81)
+    expect(page.get_by_text("Prompt 21", exact=True)).to_be_attached()

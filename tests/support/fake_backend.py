@@ -159,7 +159,8 @@ class FakeBackend:
         id = f"c{next(self._ids)}"
         self.conversations[id] = {
             "id": id, "title": title, "model": "starter", "system_prompt": "", "params": MODELS[0]["defaults"],
-            "updated_at": self.now - age, "pinned": False, "archived": False, "running": None, "where": "saved",
+            "updated_at": self.now - age, "revision": 1, "pinned": False, "archived": False,
+            "running": None, "where": "saved",
         }  # fmt: skip
         self.messages[id] = []
         for prompt, answer in turns:
@@ -172,7 +173,8 @@ class FakeBackend:
             "id": f"m{next(self._ids)}", "role": role, "text": text, "html": None, "state": None, "finish_reason": None,
             "error": None, "model": "starter" if role == "assistant" else None, "created_at": self.now, "siblings": [],
             "params": MODELS[0]["defaults"] if role == "assistant" else None, "reasoning": None,
-            "reasoning_seconds": None, "feedback": None, **more,
+            "reasoning_seconds": None, "feedback": None,
+            "model_revision": None, "depth": len(self.messages[id]), "omitted": 0, "continued": 0, **more,
         }  # fmt: skip
         self.messages[id].append(message)
         return message
@@ -192,7 +194,7 @@ class FakeBackend:
         hold_end = prompt.startswith("hold the end")
         message = self._message(conversation, "assistant", "", state="running", model=model)
         self.running[message["id"]] = Answer(
-            conversation, message, text, held=prompt.startswith("hold") and not hold_end
+            conversation, message, text, held=prompt.startswith(("hold", "/stall")) and not hold_end
         )
         self.conversations[conversation] |= {"running": message["id"], "updated_at": time.time()}
         self.hold()
@@ -200,11 +202,27 @@ class FakeBackend:
         self._tasks.add(asyncio.get_running_loop().create_task(writing))
         return dict(message)
 
+    def go_on(self, answer: Answer) -> None:
+        """Have a cut-off answer written to its end."""
+        continued = answer.message["continued"] + 1
+        answer.message |= {
+            "state": "running",
+            "html": None,
+            "finish_reason": None,
+            "error": None,
+            "continued": continued,
+        }
+        answer.stopped = answer.held = False
+        self.conversations[answer.conversation]["running"] = answer.message["id"]
+        self._tasks.add(asyncio.get_running_loop().create_task(self._write(answer, False, False)))
+
     async def _write(self, answer: Answer, failing: bool, hold_end: bool) -> None:
         while self.status["stage"] == "starting":
             await asyncio.sleep(0.01)
         words = answer.text.replace(" ", " \0").split("\0")
         for count, word in enumerate(words):
+            if count < len(answer.pieces):
+                continue  # said before it was cut off
             if answer.held and count == len(words) // 2:
                 await self._wait_for_release(answer)
             if answer.stopped:
@@ -246,7 +264,7 @@ class FakeBackend:
                         return
             if not at and sent:
                 at = sent
-                yield sse({"at": sent, "html": settled, "tail": tail})
+                yield sse({"at": sent, "whole": True, "html": settled, "tail": tail})
             if answer.message["state"] != "running":
                 yield sse({"done": answer.message})
                 return
@@ -309,8 +327,20 @@ def app(backend: FakeBackend) -> FastAPI:
         answer = backend.answer(conversation, "again", how.get("model") or "starter")
         return {"conversation": backend.conversations[conversation], "answer": answer}
 
+    @app.post("/api/answers/{id}/continue")
+    async def go_on(id: str) -> Any:
+        backend.go_on(backend.running[id])
+        answer = backend.running[id]
+        return {"conversation": backend.conversations[answer.conversation], "answer": dict(answer.message)}
+
+    @app.post("/api/messages/{id}/choose")
+    async def choose(id: str) -> Any:
+        found = next(key for key, messages in backend.messages.items() if any(each["id"] == id for each in messages))
+        messages = backend.messages[found]
+        return {"conversation": backend.conversations[found], "messages": messages, "earlier": None}
+
     @app.get("/api/answers/{id}/live")
-    async def live(id: str, at: int = 0) -> Any:
+    async def live(id: str, at: int = 0, log: int = 0) -> Any:
         return StreamingResponse(backend.events(backend.running[id], at), media_type="text/event-stream")
 
     @app.post("/api/answers/{id}/stop")

@@ -6,7 +6,8 @@
 
 A scenario is the last user message when it begins with "/", else `server.scenario`:
 
-    say [TEXT]            TEXT word by word; `interval=` seconds between words. The default says a fixed sentence.
+    say [TEXT]            TEXT word by word; `interval=` seconds between words, or `over=` seconds for all of them by the
+                          clock. The default says a fixed sentence.
     clock tokens= first= interval=   token k leaves at t0 + first + k * interval and reads "k@T ", T the unix time of
                           its sending
     silent                no headers, ever            slow first=    headers at once, the first word after `first`
@@ -337,11 +338,13 @@ class _Script:
         """Begin, and say the first `count` words of the text (default: all)."""
         if not self.begun:
             self.begin()
-        interval = self.number("interval", 0)
-        for text in re.findall(r"\s*\S+", self.text)[:count]:
+        interval, loop = self.number("interval", 0), asyncio.get_running_loop()
+        texts, began = re.findall(r"\s*\S+", self.text)[:count], loop.time()
+        for k, text in enumerate(texts, start=1):
             self.word(text)
-            if interval:
-                await asyncio.sleep(interval)
+            wait = began + k * self.number("over", 0) / len(texts) - loop.time() if "over" in self.options else interval
+            if wait > 0:
+                await asyncio.sleep(wait)
 
     async def some_words(self) -> None:
         await self.words(int(self.number("after", 3)))

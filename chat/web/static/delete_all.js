@@ -1,8 +1,9 @@
-// "Delete all conversations": asked once, then done.
+// "Delete all conversations": asked once, then done, with a way back for some seconds.
 
 import { api } from "./api.js";
 import "./deletions.js";
 import { $ } from "./dom.js";
+import { offerUndo } from "./keeping.js";
 
 const NOTHING =
 	"No conversations are kept for this browser. One that ends with its tab cannot be seen from another tab: delete it " +
@@ -19,9 +20,14 @@ button.addEventListener("click", async () => {
 	}
 	button.disabled = true;
 	try {
-		const { deleted } = await api.removeAll();
+		const { deleted, undo } = await api.removeAll();
 		told.textContent = deleted === 0 ? NOTHING : deleted === 1 ? "1 conversation was deleted." : `${deleted} conversations were deleted.`;
 		button.hidden = true;
+		offerUndo(undo, told, () => {
+			document.dispatchEvent(new Event("parley:deleted"));
+			sure = button.hidden = button.disabled = false;
+			button.textContent = "Delete all conversations";
+		});
 		document.dispatchEvent(new Event("parley:deleted"));
 	} catch (error) {
 		told.textContent = error.message;

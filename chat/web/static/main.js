@@ -162,6 +162,13 @@ class Page {
 		if (conversation.id === this.conversation?.id && conversation.title !== this.conversation.title) this.adopt({ ...this.conversation, title: conversation.title });
 	}
 
+	trim() {
+		const first = this.thread.trim();
+		if (!first) return;
+		this.earlier = first;
+		$("p-earlier").hidden = false;
+	}
+
 	async showEarlier() {
 		const mine = this.shown;
 		try {
@@ -200,6 +207,7 @@ class Page {
 		$("p-start").hidden = true;
 		const pending = `pending-${Date.now()}`;
 		this.thread.add({ id: pending, role: "user", text: taken.text });
+		this.trim();
 		try {
 			const turn = await api.send({
 				conversation: this.conversation?.id ?? null,

@@ -8,6 +8,8 @@ import { Tail } from "./tail.js";
 
 const AT_BOTTOM = 48; // pixels
 const POINTED_MS = 2500;
+const MOST = 80; // messages on the page when a turn is sent; of more, the newest KEPT stay
+const KEPT = 40;
 const SPOKEN = 1500; // characters of a finished answer that are announced
 
 export class Thread {
@@ -23,6 +25,7 @@ export class Thread {
 		this.scroller = $("p-scroll");
 		this.sticks = true;
 		this.running = null;
+		this.answered = new Set();
 		this.scroller.addEventListener("scroll", () => this.watchScroll(), { passive: true });
 		new ResizeObserver(() => this.sticks && this.toBottom()).observe(this.list);
 		$("p-down").addEventListener("click", () => this.toBottom(true));
@@ -32,6 +35,7 @@ export class Thread {
 	clear() {
 		this.leave();
 		this.list.replaceChildren();
+		this.answered = new Set();
 		this.sticks = true;
 	}
 
@@ -75,9 +79,20 @@ export class Thread {
 		this.toBottom();
 	}
 
-	/** The names of the models that answered here. */
+	/**
+	 * Let go of what stands far above: each message on the page costs while an answer is drawn. Returns the id of the first
+	 * that stays, or null where all do.
+	 */
+	trim() {
+		const turns = [...this.list.querySelectorAll(":scope > .turn")];
+		if (turns.length <= MOST) return null;
+		for (const turn of turns.slice(0, -KEPT)) turn.remove();
+		return turns.at(-KEPT).dataset.id;
+	}
+
+	/** The names of the models that answered here, as far as it was ever on the page. */
 	get models() {
-		return [...this.list.querySelectorAll(".answer")].map((item) => item.dataset.model);
+		return [...this.answered];
 	}
 
 	find(id) {
@@ -92,6 +107,7 @@ export class Thread {
 		const user = message.role === "user";
 		const item = h("li", { class: user ? "turn prompt" : "turn answer", "data-id": message.id, "data-model": message.model });
 		item.append(h("h2", { class: "unseen", text: user ? "You" : this.labels(message.model) }));
+		if (!user) this.answered.add(message.model);
 		if (user) item.append(h("div", { class: "said", dir: "auto", text: message.text }));
 		else if (message.state === "running") item.append(h("div", { class: "md" }), waiting("Waiting for the first word"));
 		else this.settle(item, message);

@@ -1,0 +1,57 @@
+"""How long conversations are kept, and the way back from deleting all of them, on the Privacy page of the real app."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.page.test_search import Talker
+from tests.support.app_process import AppProcess
+from tests.support.browser import DESKTOP, PHONE
+from tests.support.page import no_sideways_scroll
+
+
+@pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
+def visitor(request: pytest.FixtureRequest, browser: Browser, real_app: AppProcess) -> Iterator[Talker]:
+    visitor = Talker(browser, real_app.url, viewport=request.param)
+    yield visitor
+    visitor.context.close()
+
+
+def privacy_page(visitor: Talker) -> Page:
+    page = visitor.blank()
+    page.goto(f"{visitor.url}/privacy")
+    return page
+
+
+def test_a_visitor_chooses_for_how_many_days_and_takes_it_back(visitor: Talker) -> None:
+    visitor.turn("/say hello")
+    page = privacy_page(visitor)
+    expect(page.locator("#keeping-says")).to_have_text("Your conversations stay until you delete them.")
+    page.get_by_label("Delete mine").select_option(label="30 days after the last message")
+    expect(page.locator("#keeping-told")).to_contain_text("deleted at once")
+    page.get_by_role("button", name="Yes, delete after 30 days").click()
+    expect(page.locator("#keeping-says")).to_contain_text("deleted 30 days after their last message, as you chose")
+    assert no_sideways_scroll(page)
+    page.reload()
+    expect(page.get_by_label("Delete mine")).to_have_value("30")
+    page.get_by_label("Delete mine").select_option(label="when I delete them")
+    expect(page.locator("#keeping-says")).to_have_text("Your conversations stay until you delete them.")
+    assert visitor.thrown == []
+
+
+def test_deleting_everything_can_be_undone_for_some_seconds(visitor: Talker) -> None:
+    visitor.turn("/say one")
+    visitor.turn("/say two")
+    page = privacy_page(visitor)
+    page.get_by_role("button", name="Delete all conversations").click()
+    page.get_by_role("button", name="Yes, delete all of them for good").click()
+    expect(page.locator("#deleted")).to_contain_text("2 conversations were deleted.")
+    listed = f"{visitor.url}/api/conversations"
+    assert visitor.context.request.get(listed).json()["items"] == []
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#deleted")).to_have_text("They are back.")
+    assert len(visitor.context.request.get(listed).json()["items"]) == 2
+    expect(page.get_by_role("button", name="Delete all conversations")).to_be_enabled()
