@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
 
+from chat.feedback import Feedback, FeedbackBook
 from privacy.comparison import compare
 from privacy.mine import shared_rows
 from privacy.outbox import plan
@@ -202,28 +202,21 @@ async def test_a_phrase_that_is_blocked_later_takes_back_what_is_public(world):
 
 
 async def test_what_the_owner_said_about_an_answer_leaves_redacted_in_its_own_config(world):
-    owner, other = await agreed(world), await agreed(world)
+    owner = await agreed(world)
     chat = await world.say(owner, "a question")
     (answer,) = await world.answers(owner, chat)
 
-    def say(db):
-        db.execute("CREATE TABLE answer_feedback (answer, owner, rating, reasons, comment, updated_at)")
-        values = [
-            (answer, owner, "bad", json.dumps(["wrong"]), "ask me@home.example", 1.0),
-            (answer, other, "good", "[]", "not mine to say", 2.0),
-        ]
-        db.executemany("INSERT INTO answer_feedback VALUES (?, ?, ?, ?, ?, ?)", values)
-
-    await world.db.write(say)
+    said = Feedback("down", ("wrong",), "ask me@home.example")
+    await FeedbackBook(world.db, world.clock).give(owner, answer, said)
     await world.turn()
     (row,) = rows(world)
-    assert row["rating"] == "bad"
+    assert row["rating"] == "down"
     (said,) = feedback(world)
     assert said == {
         "row_id": row["row_id"],
         "model": ALPHA,
         "answer": 1,
-        "rating": "bad",
+        "rating": "down",
         "reasons": ["wrong"],
         "comment": "ask [EMAIL_1]",
     }

@@ -19,8 +19,8 @@ LOUD = OwnDefault(SamplingParams(temperature=1.9), "SHOUT.")
 @pytest.fixture
 def defaults(tmp_path):
     database = Database.open(tmp_path)
+    sql = "INSERT INTO owners VALUES (?, 'anonymous', 1.0, 1.0)"
     for owner in (OWNER, OTHER):
-        sql = "INSERT INTO owners VALUES (?, 'anonymous', 1.0, 1.0)"
         database.submit(lambda db, id=owner: db.execute(sql, (id,))).result()
     yield OwnDefaults(database, TickingClock())
     database.close()

@@ -1,0 +1,32 @@
+"""What an owner deleted lately, without a word of it: when it was deleted here, and when from the backup and its history."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from chat.backup_rows import UNPURGED
+
+MOST = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """Conversations that were deleted at once. Times are unix seconds; `purged_at` None: not all of them are purged."""
+
+    conversations: int
+    deleted_at: float
+    purged_at: float | None
+
+
+def recent(db: sqlite3.Connection, owner: str) -> list[Deletion]:
+    """The newest first, also of who became this owner by signing in."""
+    rows = db.execute(
+        "SELECT count(*) AS conversations, deleted_at,"
+        f" CASE WHEN sum({UNPURGED}) = 0 THEN max(purged_at) END AS purged_at FROM tombstones"
+        " WHERE owner = :owner OR owner IN"
+        " (SELECT substr(name, 8) FROM backup_state WHERE name LIKE 'became:%' AND value = :owner)"
+        " GROUP BY deleted_at ORDER BY deleted_at DESC LIMIT :most",
+        {"owner": owner, "most": MOST},
+    )
+    return [Deletion(**dict(row)) for row in rows]
