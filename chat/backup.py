@@ -146,6 +146,10 @@ class Backup:
                     await self._wake.wait()
             self._wake.clear()
 
+    def look_before_purging(self, look: Callable[[], Awaitable[None]]) -> None:
+        """What was deleted may be somewhere else too. Once `look` returns, where it is has been noted, or it is gone."""
+        self._purging.look = look
+
     def hurry(self) -> None:
         """Commit within seconds: somebody took something back."""
         self._hurried = True

@@ -110,6 +110,12 @@ class WriteAhead:
         async with self._lock:
             await self._step()
 
+    async def look(self) -> None:
+        """Return once all that is in the bucket now is known here, and what may go is gone. Raises `RepoError`."""
+        async with self._lock:
+            self._look_at = 0.0
+            await self._step()
+
     @property
     def problem(self) -> str | None:
         return self._retrying.problem or next(iter(self._left.values()), None)
