@@ -290,7 +290,7 @@ class Backup:
                 await self._catch_up()
                 private = looked = True
             # Before the files: what changes meanwhile stays stale.
-            stale_extras = await self._db.read(rows.stale_extras)
+            began, stale_extras = self._clock(), await self._db.read(rows.stale_extras)
             extras = {
                 extra.prefix: await extra.files()
                 for extra in self._extras
@@ -309,7 +309,7 @@ class Backup:
                 continue
             claim = self.lease.claim(await self._wants_lease(), riding=bool(batch.add or batch.delete))
             if not batch and claim is None:
-                self._saved_at = self._clock()
+                self._saved_at, self._clean_at = self._clock(), began
                 return
             await self._commit(batch, claim, urgent)
             looked = True
