@@ -255,7 +255,7 @@ class _Run:
         if not backlog and not unpurged and not objects and alike:
             return ""
         found = f"backlog {backlog}, {unpurged} not purged, {objects} objects in the bucket"
-        return f"{found}, {'alike' if alike else 'not alike'}, {replica.app.problem()}"
+        return f"{found}, {'alike' if alike else 'not alike'}, {replica.app.keeping.problem}"
 
     def close(self) -> None:
         for replica in self.replicas:
