@@ -174,6 +174,7 @@ class FakeBackend:
         id = turn["conversation"] or self.conversation(turn["text"][:60])
         conversation = self.conversations[id]
         conversation |= {"model": turn["model"], "params": turn["params"], "system_prompt": turn["system_prompt"]}
+        conversation["where"] = "kept here"
         prompt = self._message(id, "user", turn["text"])
         return {"conversation": conversation, "prompt": prompt, "answer": self.answer(id, turn["text"], turn["model"])}
 
