@@ -54,6 +54,7 @@ from privacy.web import page as privacy_page
 from privacy.web import routes as privacy_routes
 
 EXPIRY_SECONDS = 3600.0
+HEAD_START_SECONDS = 3.0  # of the page, before an empty disk is filled
 
 
 def build(
@@ -93,6 +94,7 @@ def build(
         report=tell_operator,
         lease=lease,
         wants_lease=lambda: db.read(waits_to_leave),
+        head_start=HEAD_START_SECONDS,
     )
     keeping = Keeping(backup, write_ahead_of(settings, db, clock, parts, backup), outlives=slots is not None)
     keeping.check()

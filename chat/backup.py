@@ -77,7 +77,8 @@ class Backup:
     """Keeps `store` and `repo` alike. `every`: seconds between commits. `report` gets each new problem, once.
 
     `slots`: the quota that commits are made inside, which `repo` itself counts; None: there is none.
-    `wants_lease`: whether another part has something to do that only the holder of `lease` may.
+    `wants_lease`: whether another part has something to do that only the holder of `lease` may. `head_start`: seconds that
+    the page has on an empty disk before conversations are brought back that nobody waits for.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Backup:
         slots: Slots | None = None,
         lease: Lease | None = None,
         wants_lease: Callable[[], Awaitable[bool]] | None = None,
+        head_start: float = 0.0,
     ) -> None:
         self.repo = repo
         self._db = store.db
@@ -105,7 +107,7 @@ class Backup:
         self._threads = Threads(READS_AT_ONCE)
         self.lease = lease or Lease(clock)
         self._wanted_elsewhere = wants_lease
-        self._reader = Reader(store.db, clock, self._threads, self._extras, report, self.lease)
+        self._reader = Reader(store.db, clock, self._threads, self._extras, report, self.lease, head_start)
         self._purging = Purging(store.db, clock, self._threads, self._reader, self.lease, purge_after, every)
         self.owners_back = self._reader.owners_back
         self.restored = self._reader.restored
