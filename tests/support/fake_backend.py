@@ -314,6 +314,10 @@ def app(backend: FakeBackend) -> FastAPI:
         following = start + 30
         return {"items": items[start:following], "next": str(following) if following < len(items) else None}
 
+    @app.get("/api/deletions")
+    async def deletions() -> Any:
+        return {"items": []}
+
     @app.get("/api/conversations/{id}")
     async def conversation(id: str, before: str | None = None) -> Any:
         if id not in backend.conversations:
