@@ -67,6 +67,7 @@ from privacy.web.desk import Desk
 from privacy.web.framed import Unframed
 
 EXPIRY_SECONDS = 3600.0
+HEAD_START_SECONDS = 3.0  # of the page, before an empty disk is filled
 
 
 def build(
@@ -109,6 +110,7 @@ def build(
         report=tell_operator,
         lease=lease,
         wants_lease=lambda: db.read(waits_to_leave),
+        head_start=HEAD_START_SECONDS,
     )
     keeping = Keeping(backup, write_ahead_of(settings, db, clock, parts, backup), outlives=slots is not None)
     keeping.check()

@@ -7,6 +7,7 @@ with a dataset that holds nothing, and with a tenth of it.
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 import statistics
 import tempfile
@@ -38,6 +39,7 @@ class Figures:
     a turn that is begun meanwhile."""
 
     up: float = 0.0
+    up_cpu: float = 0.0
     listed: float = 0.0
     restored: float = 0.0
     cpu: float = 0.0
@@ -151,7 +153,7 @@ def measure(folder: Path, hub: LoopbackHub, token: str, name: str, engine: str, 
     with started(folder, hub, token, name, engine) as app:
         with httpx.Client(base_url=app.url, timeout=60, headers={"X-Parley": "1", "Origin": app.url}) as ask:
             poll(ask, "/", lambda _: True)
-            found.up = time.perf_counter() - began
+            found.up, found.up_cpu = time.perf_counter() - began, cpu_seconds(app.process.pid)
             if cookie:
                 cookies = {f"parley-{app.port}": cookie}
                 with httpx.Client(base_url=app.url, timeout=60, cookies=cookies) as returning:
@@ -166,10 +168,15 @@ def measure(folder: Path, hub: LoopbackHub, token: str, name: str, engine: str, 
             found.answer = statistics.median(turns) if turns else 0.0
         status = Path(f"/proc/{app.process.pid}/status").read_text()
         found.mebibytes = int(status.split("VmHWM:")[1].split()[0]) / 1024
-        fields = Path(f"/proc/{app.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        found.cpu = (int(fields[11]) + int(fields[12])) / 100
+        found.cpu = cpu_seconds(app.process.pid)
     found.requests = len(hub.requests)
     return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time a process has used, user and system: what others do on this machine meanwhile is not in it."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def fastest(folder: Path, hub: LoopbackHub, token: str, name: str, engine: str, cookie: str | None) -> Figures:
@@ -187,6 +194,8 @@ def main(sizes: tuple[int, ...] = SIZES) -> Table:
         (
             "conversations",
             "page up, s",
+            "to none",
+            "CPU until then, s",
             "to none",
             "a returning visitor's list, s after that",
             "all back, s",
@@ -211,6 +220,8 @@ def main(sizes: tuple[int, ...] = SIZES) -> Table:
                 size,
                 found.up,
                 f"{found.up / none.up:.2f} (aim 1.2)" if size else "1",
+                found.up_cpu,
+                f"{found.up_cpu / none.up_cpu:.2f}" if size else "1",
                 f"{found.listed:.2f} (aim 1)" if size else "",
                 found.restored,
                 growth,

@@ -3,61 +3,74 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
+
+WORKERS = 8  # files that are read at once, and two more that somebody waits for
 
 
 class Arrivals:
-    """The files of owners, while they are read. `owner_of(path)`: whose it is.
+    """The files of owners, while they are read. `owner_of(path)`: whose it is. `head_start`: seconds that the page has
+    before what nobody waits for is read.
 
-    `begin`, then `expect` the paths and read them in the order of `in_order`, telling of each that it `came`, then `end`.
+    `begin`, then `take` the paths, then `end`.
     """
 
-    def __init__(self, owner_of: Callable[[str], str]) -> None:
+    def __init__(self, owner_of: Callable[[str], str], head_start: float = 0.0) -> None:
         self._owner_of = owner_of
+        self._head_start = head_start
         self._open = False
         self._known = asyncio.Event()  # which files there are to read
         self._missing: dict[str, set[str]] = {}  # owner -> paths
-        self._first: deque[str] = deque()
+        self._asked: asyncio.Queue[str | None] = asyncio.Queue()
         self._waiting: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
     def begin(self) -> None:
         self._open = True
         self._known.clear()
 
-    def expect(self, paths: Iterable[str]) -> None:
+    async def take(self, paths: Iterable[str], take: Callable[[str, bool], Awaitable[None]]) -> None:
+        """`take(path, gently)` each path once: those that somebody waits for at once, the others, while somebody may wait,
+        gently and after a moment, so that who uses the page does not feel it."""
+        paths = list(paths)
         self._missing.clear()
         for path in paths:
             self._missing.setdefault(self._owner_of(path), set()).add(path)
         self._known.set()
-
-    def in_order(self, paths: Iterable[str]) -> Iterator[str]:
-        """Each path once; those that somebody waits for go first."""
         begun: set[str] = set()
         rest = iter(paths)
-        while True:
-            path = self._first.popleft() if self._first else next(rest, None)
-            if path is None:
-                return
+        gently = self._open
+
+        async def one(path: str, gently: bool) -> None:
             if path not in begun:
                 begun.add(path)
-                yield path
+                await take(path, gently)
+                self._came(path)
 
-    def came(self, path: str) -> None:
-        """It was read, or cannot be."""
-        owner = self._owner_of(path)
-        missing = self._missing.get(owner, set())
-        missing.discard(path)
-        if not missing:
-            self._missing.pop(owner, None)
-            if owner in self._waiting:
-                self._waiting.pop(owner).set()
+        async def background() -> None:
+            await asyncio.sleep(self._head_start if gently and paths else 0.0)
+            for path in rest:
+                await one(path, gently)
+
+        async def asked() -> None:
+            while (path := await self._asked.get()) is not None:
+                await one(path, False)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(asked())
+                group.create_task(asked())
+                await asyncio.gather(*(background() for _ in range(WORKERS)))
+                for _ in range(2):
+                    self._asked.put_nowait(None)
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
 
     def end(self) -> None:
         """All that could be read now is: nobody waits any longer."""
         self._open = False
         self._missing.clear()
-        self._first.clear()
+        self._asked = asyncio.Queue()
         self._known.set()
         while self._waiting:
             self._waiting.popitem()[1].set()
@@ -71,8 +84,19 @@ class Arrivals:
             async with asyncio.timeout(seconds):
                 await self._known.wait()
                 if missing := self._missing.get(owner):
-                    self._first.extend(sorted(missing))
+                    for path in sorted(missing):
+                        self._asked.put_nowait(path)
                     await self._waiting[owner].wait()
         except TimeoutError:
             return False
         return True
+
+    def _came(self, path: str) -> None:
+        """It was read, or cannot be."""
+        owner = self._owner_of(path)
+        missing = self._missing.get(owner, set())
+        missing.discard(path)
+        if not missing:
+            self._missing.pop(owner, None)
+            if owner in self._waiting:
+                self._waiting.pop(owner).set()

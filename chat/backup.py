@@ -78,7 +78,8 @@ class Backup:
     """Keeps `store` and `repo` alike. `every`: seconds between commits. `report` gets each new problem, once.
 
     `slots`: the quota that commits are made inside, which `repo` itself counts; None: there is none.
-    `wants_lease`: whether another part has something to do that only the holder of `lease` may.
+    `wants_lease`: whether another part has something to do that only the holder of `lease` may. `head_start`: seconds that
+    the page has on an empty disk before conversations are brought back that nobody waits for.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Backup:
         slots: Slots | None = None,
         lease: Lease | None = None,
         wants_lease: Callable[[], Awaitable[bool]] | None = None,
+        head_start: float = 0.0,
     ) -> None:
         self.repo = repo
         self._db = store.db
@@ -106,7 +108,7 @@ class Backup:
         self._threads = Threads(READS_AT_ONCE)
         self.lease = lease or Lease(clock)
         self._wanted_elsewhere = wants_lease
-        self._reader = Reader(store.db, clock, self._threads, self._extras, report, self.lease)
+        self._reader = Reader(store.db, clock, self._threads, self._extras, report, self.lease, head_start)
         self._purging = Purging(store.db, clock, self._threads, self._reader, self.lease, purge_after, every)
         self.owners_back = self._reader.owners_back
         self.restored = self._reader.restored
@@ -146,6 +148,10 @@ class Backup:
                 async with asyncio.timeout(self._tick):
                     await self._wake.wait()
             self._wake.clear()
+
+    def look_before_purging(self, look: Callable[[], Awaitable[None]]) -> None:
+        """What was deleted may be somewhere else too. Once `look` returns, where it is has been noted, or it is gone."""
+        self._purging.look = look
 
     def hurry(self) -> None:
         """Commit within seconds: somebody took something back."""
@@ -287,7 +293,7 @@ class Backup:
                 await self._catch_up()
                 private = looked = True
             # Before the files: what changes meanwhile stays stale.
-            stale_extras = await self._db.read(rows.stale_extras)
+            began, stale_extras = self._clock(), await self._db.read(rows.stale_extras)
             extras = {
                 extra.prefix: await extra.files()
                 for extra in self._extras
@@ -306,7 +312,7 @@ class Backup:
                 continue
             claim = self.lease.claim(await self._wants_lease(), riding=bool(batch.add or batch.delete))
             if not batch and claim is None:
-                self._saved_at = self._clock()
+                self._saved_at, self._clean_at = self._clock(), began
                 return
             await self._commit(batch, claim, urgent)
             looked = True

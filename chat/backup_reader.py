@@ -19,7 +19,8 @@ from chat.formats import BadFile, SavedConversation, SavedOwner, SavedTombstone
 from chat.lease import PATH as LEASE
 from chat.lease import Lease
 
-READS_AT_ONCE = 8
+READS_AT_ONCE = 24  # of at most 512 small files that everybody waits for: three seconds at 100 ms each
+LONGEST_PAUSE = 0.5  # seconds after a file of conversations that nobody waits for
 
 
 class Extra(Protocol):
@@ -52,11 +53,12 @@ class Reader:
         extras: Sequence[Extra],
         report: Callable[[str], None],
         lease: Lease,
+        head_start: float,
     ) -> None:
         self.left: dict[str, str] = {}
         self.owners_back = asyncio.Event()
         self.restored = asyncio.Event()
-        self.arrivals = Arrivals(lambda path: (formats.owner_and_part(path) or ("",))[0])
+        self.arrivals = Arrivals(lambda path: (formats.owner_and_part(path) or ("",))[0], head_start)
         self.read = asyncio.Event()
         self._db = db
         self._clock = clock
@@ -90,8 +92,7 @@ class Reader:
         self.owners_back.set()
         for extra in self._extras:
             await self._take_extra(repo, head, changed, extra)
-        self.arrivals.expect(path for path in changed if formats.owner_and_part(path))
-        await self._take(repo, head, changed, formats.owner_and_part, SavedConversation, self._users)
+        await self._take_owners(repo, head, changed)
         # After everything else: who finds that it holds the lease has read what came before.
         await self._look_at_lease(repo, head, there.get(LEASE))
         if "README.md" not in there:
@@ -114,39 +115,58 @@ class Reader:
         kind: type[formats.L],
         merge: Callable[[sqlite3.Connection, str, list[formats.L]], None],
     ) -> None:
-        """Read the changed files of one kind, some at once, and merge each in a transaction with the note that it is."""
-
-        def read(path: str) -> list[formats.L]:
-            return formats.decode(kind, path, repo.read(path, head))
+        """Take over the changed files of one kind, many at once."""
+        at_once = asyncio.Semaphore(READS_AT_ONCE)
 
         async def take(path: str) -> None:
-            try:
-                found = await self._threads.run(read, path)
-
-                def write(db: sqlite3.Connection) -> None:
-                    merge(db, path, found)
-                    incoming.read_file(db, path, changed[path])
-
-                await self._db.write(write)
-            except BadFile as error:
-                self._leave(path, str(error))
-            except (sqlite3.IntegrityError, KeyError, ValueError):
-                self._leave(path, f"{path} holds what cannot be kept. It is left as it is: correct it in the dataset.")
-
-        paths = sorted(path for path in changed if wanted(path) is not None)
-        following = self.arrivals.in_order(paths)
-
-        async def take_each() -> None:
-            for path in following:
-                await take(path)
-                self.arrivals.came(path)
+            async with at_once:
+                content = await self._threads.run(repo.read, path, head)
+            await self._merge(path, content, changed[path], kind, merge)
 
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(READS_AT_ONCE, len(paths))):
-                    group.create_task(take_each())
+                for path in sorted(changed):
+                    if wanted(path) is not None:
+                        group.create_task(take(path))
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
+
+    async def _take_owners(self, repo: DatasetRepo, head: str, changed: Mapping[str, str]) -> None:
+        """Take over the conversations. Threads that compute hold up the one that answers the page, so it is one at a time,
+        and where nobody waits for it no more than half of the time."""
+        turns = {gently: asyncio.Lock() for gently in (False, True)}
+        now = asyncio.get_running_loop().time
+
+        async def take(path: str, gently: bool) -> None:
+            content = await self._threads.run(repo.read, path, head)
+            async with turns[gently]:
+                began = now()
+                await self._merge(path, content, changed[path], SavedConversation, self._users)
+                await asyncio.sleep(min(now() - began, LONGEST_PAUSE) if gently else 0.0)
+
+        await self.arrivals.take(sorted(path for path in changed if formats.owner_and_part(path)), take)
+
+    async def _merge(
+        self,
+        path: str,
+        content: bytes,
+        id: str,
+        kind: type[formats.L],
+        merge: Callable[[sqlite3.Connection, str, list[formats.L]], None],
+    ) -> None:
+        """Merge a file in one transaction with the note that it was read; leave it where it cannot be."""
+        try:
+            found = await asyncio.to_thread(formats.decode, kind, path, content)
+
+            def write(db: sqlite3.Connection) -> None:
+                merge(db, path, found)
+                incoming.read_file(db, path, id)
+
+            await self._db.write(write)
+        except BadFile as error:
+            self._leave(path, str(error))
+        except (sqlite3.IntegrityError, KeyError, ValueError):
+            self._leave(path, f"{path} holds what cannot be kept. It is left as it is: correct it in the dataset.")
 
     async def _take_extra(self, repo: DatasetRepo, head: str, changed: Mapping[str, str], extra: Extra) -> None:
         paths = [path for path in changed if path.startswith(extra.prefix)]

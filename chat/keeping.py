@@ -22,6 +22,9 @@ class Keeping:
 
     def __init__(self, backup: Backup, ahead: WriteAhead | None, outlives: bool) -> None:
         self.backup, self.ahead, self.outlives = backup, ahead, outlives
+        if ahead:
+            # Another disk's objects may hold it still, long after the dataset took over.
+            backup.look_before_purging(ahead.look)
 
     def check(self) -> None:
         """Raise `PublicDataset` where conversations would be kept in public. Blocks; call it before serving."""

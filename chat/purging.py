@@ -34,6 +34,9 @@ class Purging:
     ) -> None:
         self._db, self._clock, self._threads = db, clock, threads
         self._reader, self._lease, self._apart = reader, lease, apart
+        self.look = (
+            _nowhere  # see what else may hold what was deleted, and have it go; where that fails, nothing is purged
+        )
         self._soonest = min(SOONEST, soonest, apart)
 
     async def is_due(self) -> bool:
@@ -59,6 +62,8 @@ class Purging:
         `catch_up` reads the head that is there then.
         """
 
+        await self.look()
+
         def begin(db: Connection) -> tuple[str, list[str]]:
             # Kept until it is seen to be gone: a squash that is broken off moves the head as well.
             old = rows.state(db, "unpurged") or rows.state(db, "head") or ""
@@ -80,7 +85,13 @@ class Purging:
             raise
         await catch_up()
         now = self._clock()
-        await self._db.write(lambda db: rows.purged(db, going, now))
+
+        def end(db: Connection) -> None:
+            # Meanwhile some of it may have come back.
+            still = set(rows.to_purge(db, self._reader.left))
+            rows.purged(db, [id for id in going if id in still], now)
+
+        await self._db.write(end)
 
     async def _answers(self, repo: DatasetRepo, revision: str) -> bool:
         try:
@@ -89,3 +100,7 @@ class Purging:
         except Conflict:
             return False
         return True
+
+
+async def _nowhere() -> None:
+    """There is nothing else."""

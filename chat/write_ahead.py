@@ -30,6 +30,7 @@ from chat.retrying import Retrying
 from chat.write_ahead_formats import KINDS, SavedChange, SavedLines, replica_and_kind
 
 TICK = 0.4  # seconds between two looks at what is not safe
+SWEEP_EVERY = 2.0  # seconds between two looks at which objects may go; what is deleted goes at once
 LOOK_EVERY = 30.0  # seconds between two looks at the bucket
 LONGEST_WAIT = 60.0  # seconds between two tries of what fails
 CALL_SECONDS = 30.0  # that one call may take
@@ -79,6 +80,7 @@ class WriteAhead:
         self._lock = asyncio.Lock()
         self._retrying = Retrying(clock, report, LONGEST_WAIT)
         self._look_at = 0.0  # when the bucket is to be looked at again
+        self._sweep_at = 0.0
         self._was_ready = False
         self._replica: str | None = None
         self._lines: dict[str, set[bytes]] = {}  # prefix -> hashes of the lines that are safe or saved
@@ -110,6 +112,12 @@ class WriteAhead:
         async with self._lock:
             await self._step()
 
+    async def look(self) -> None:
+        """Return once all that is in the bucket now is known here, and what may go is gone. Raises `RepoError`."""
+        async with self._lock:
+            self._look_at = 0.0
+            await self._step()
+
     @property
     def problem(self) -> str | None:
         return self._retrying.problem or next(iter(self._left.values()), None)
@@ -130,21 +138,25 @@ class WriteAhead:
     async def _turn(self) -> None:
         if self._retrying.wait(self._clock()) > 0:
             return
+        now = self._clock()
+        sweep = now >= self._sweep_at
         try:
-            await self.flush()
+            async with self._lock:
+                await self._step(sweep)
         except Exception as error:
             self._retrying.failed(error)
         else:
             self._retrying.succeeded()
+            self._sweep_at = now + SWEEP_EVERY if sweep else self._sweep_at
 
-    async def _step(self) -> None:
+    async def _step(self, sweep: bool = True) -> None:
         became_ready = not self._was_ready and self._ready is not None and self._ready.is_set()
         if became_ready or self._clock() >= self._look_at:
             await self._look()
             self._was_ready = self._ready is not None and self._ready.is_set()
             self._look_at = self._clock() + LOOK_EVERY
         try:
-            while await self._put():
+            while await self._put(sweep):
                 pass
         except Doubtful:
             # Some of it may be there. What that is, the next look tells.
@@ -177,10 +189,10 @@ class WriteAhead:
             await self._take_stock()
             self.taken_over.set()
 
-    async def _put(self) -> bool:
+    async def _put(self, sweep: bool) -> bool:
         """Send one batch; whether there was anything to send."""
         extras, lines = await self._new_lines()
-        group = await self._db.read(lambda db: rows.next_group(db, self._replica, extras))
+        group = await self._db.read(lambda db: rows.next_group(db, self._replica, extras, sweep))
         if not group.add and not group.delete:
             if group.marks:
                 await self._db.write(lambda db: rows.done(db, group))

@@ -70,18 +70,22 @@ def replica(db: sqlite3.Connection) -> str:
 # -- going out ----------------------------------------------------------------------------------------------------------
 
 
-def next_group(db: sqlite3.Connection, replica: str, extras: Sequence[tuple[str, int, SavedLines]]) -> Group:
-    """What to put next, and what may go; all of one moment. `extras`: (prefix, marks, what is new), of other parts."""
+def next_group(
+    db: sqlite3.Connection, replica: str, extras: Sequence[tuple[str, int, SavedLines]], sweep: bool
+) -> Group:
+    """What to put next, and what may go; all of one moment. `extras`: (prefix, marks, what is new), of other parts.
+    `sweep`: whether to look for what may go, which costs as much as there are objects; a deletion has it done anyway."""
     group = Group()
     db.execute("BEGIN")
     try:
         _add_tombstones(db, group, replica)
+        sweep = sweep or bool(group.add)
         for prefix, marks, lines in extras:
             group.put(replica, "extra", prefix, marks, formats.encode([lines]))
             group.marks.append(("extra", prefix, marks))
         _add_owners(db, group, replica)
         _add_conversations(db, group, replica)
-        group.delete = free(db)
+        group.delete = free(db) if sweep else []
     finally:
         db.execute("ROLLBACK")
     return group

@@ -6,50 +6,81 @@ import asyncio
 
 import pytest
 
-from chat.arrivals import Arrivals
+from chat.arrivals import WORKERS, Arrivals
+from chat.dataset_repo import Unreachable
 from tests.support.backing import HookedRepo, Machine, owner_of
 from tests.support.memory_repo import MemoryRepo
 
 pytestmark = pytest.mark.anyio
-PATHS = [f"{owner}/{part}" for owner in "abcde" for part in range(2)]
+PATHS = [f"{owner}/{part}" for owner in "abcdefghijk" for part in range(2)]
 
 
-def arrivals() -> Arrivals:
-    return Arrivals(lambda path: path[0])
+class Files:
+    """Reads each of `paths` as long as it takes for `go` to be set again, and notes the order."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+        self.go = asyncio.Event()
+
+    async def take(self, path: str, gently: bool) -> None:
+        self.read.append(f"{path}{' gently' if gently else ''}")
+        if gently:
+            await self.go.wait()
+
+
+async def turn_of_the_loop() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
 async def test_who_comes_goes_first_and_each_is_read_once():
-    coming = arrivals()
+    coming, files = Arrivals(lambda path: path[0], head_start=0.5), Files()
     coming.begin()
-    late = asyncio.create_task(coming.of("d", 30))
-    await asyncio.sleep(0)
-    coming.expect(PATHS)
-    order = coming.in_order(PATHS)
-    read = [next(order)]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    while not late.done() and (path := next(order, None)):
-        read.append(path)
-        coming.came(path)
-        await asyncio.sleep(0)
-    assert await late
-    assert read[:3] == ["a/0", "d/0", "d/1"]
-    rest = [*read, *order]
-    assert sorted(rest) == sorted(PATHS)
+    early = asyncio.create_task(coming.of("d", 30))
+    await turn_of_the_loop()
+    taking = asyncio.create_task(coming.take(PATHS, files.take))
+    assert await early
+    assert files.read == ["d/0", "d/1"]  # the others only after a moment
+    async with asyncio.timeout(30):
+        while len(files.read) < 2 + WORKERS:
+            await asyncio.sleep(0.05)
+    assert set(files.read[2:]) <= {f"{path} gently" for path in PATHS}
+    files.go.set()
+    await taking
+    coming.end()
+    assert sorted(name.partition(" ")[0] for name in files.read) == sorted(PATHS)
 
 
 async def test_nobody_waits_where_nothing_is_brought_back_and_nobody_for_ever():
-    coming = arrivals()
+    coming, files = Arrivals(lambda path: path[0]), Files()
     assert await coming.of("a", 0)
     coming.begin()
     assert not await coming.of("a", 0.01)  # which files there are is not known yet
-    coming.expect(PATHS)
+    taking = asyncio.create_task(coming.take(["b/0"], lambda path, gently: asyncio.sleep(60)))
+    await turn_of_the_loop()
     assert await coming.of("z", 0)  # there is nothing of theirs
-    assert not await coming.of("a", 0.01)
+    assert not await coming.of("b", 0.01)
     waiting = asyncio.create_task(coming.of("b", 30))
-    await asyncio.sleep(0)
+    await turn_of_the_loop()
+    taking.cancel()
     coming.end()  # the Hub is gone, for instance
     assert await waiting
+    assert files.read == []
+
+
+async def test_what_fails_ends_it_with_what_was_wrong():
+    async def fail(path: str, gently: bool) -> None:
+        raise Unreachable("The Hub is gone.")
+
+    with pytest.raises(Unreachable):
+        await Arrivals(lambda path: path[0]).take(PATHS, fail)
+
+
+async def test_once_everything_was_here_nothing_is_slow_any_more():
+    files = Files()
+    files.go.set()
+    await Arrivals(lambda path: path[0]).take(PATHS, files.take)
+    assert sorted(files.read) == sorted(PATHS)
 
 
 async def test_a_returning_visitors_list_does_not_wait_for_the_others(tmp_path):

@@ -899,6 +899,50 @@ async def test_a_dataset_that_becomes_public_gets_no_more_text(on_hub):
     assert on_hub.holds(CANARY)
 
 
+async def test_a_dataset_that_is_deleted_on_the_hub_is_made_again_and_told_of(on_hub):
+    """Whether something was to be saved just then or not; nothing that is here is lost."""
+    machine = on_hub.machine(every=0.0)
+    await machine.turn(owner_of(1), None, "one")
+    await machine.backup.flush()
+    api = HfApi(endpoint=on_hub.hub.endpoint, token=on_hub.token)
+    for number, text in enumerate(("one", "two")):
+        api.delete_repo(REPO, repo_type="dataset")
+        if number:
+            await machine.turn(owner_of(2), None, "two")
+        await machine.backup._turn()
+        assert on_hub.holds(text)
+        assert api.dataset_info(REPO).private
+    assert [told.partition(".")[0] for told in machine.reports] == [f"The dataset {REPO} is no longer on the Hub"] * 2
+    assert (await machine.backup.figures()).problem is None
+    assert await (await restored(on_hub)).everything() == await machine.everything()
+
+
+async def test_a_dataset_that_becomes_public_is_told_of_though_nothing_is_to_be_saved(on_hub):
+    machine = on_hub.machine(every=0.0)
+    await machine.turn(owner_of(1), None, "one")
+    await machine.backup._turn()
+    assert machine.backup.problem is None
+    HfApi(endpoint=on_hub.hub.endpoint, token=on_hub.token).update_repo_settings(
+        REPO, repo_type="dataset", private=False
+    )
+    await machine.backup._turn()
+    assert "is public" in machine.backup.problem and "Make it private" in machine.backup.problem
+
+
+async def test_a_conversation_so_long_that_it_is_a_large_file_is_purged_from_those_too(on_hub):
+    machine = on_hub.machine()
+    conversation = None
+    for _ in range(60):
+        conversation = await machine.turn(owner_of(1), conversation, CANARY + "x" * 190_000)
+    await machine.backup.flush()
+    large = on_hub.hub.repo_path("dataset", REPO) / "lfs"
+    assert in_folder(large, CANARY)
+    assert await (await restored(on_hub)).everything() == await machine.everything()
+    await machine.store.delete(owner_of(1), conversation)
+    await machine.backup.purge()
+    assert not on_hub.holds(CANARY)
+
+
 async def test_somebody_elses_public_dataset_is_never_written_to_and_the_chat_goes_on(on_hub):
     HfApi(endpoint=on_hub.hub.endpoint, token=on_hub.token).create_repo(REPO, repo_type="dataset", private=False)
     on_hub.token = on_hub.hub.add_user("mallory")

@@ -8,7 +8,8 @@ import random
 import pytest
 
 from chat.bucket import BucketOfOneSpace
-from chat.dataset_repo import Denied, Doubtful, FolderRepo
+from chat.dataset_repo import Denied, Doubtful, FolderRepo, Unreachable
+from chat.keeping import Keeping
 from chat.retrying import LONGEST_WAIT
 from chat.write_ahead import LOOK_EVERY, PublicBucket, WriteAhead
 from chat.write_ahead_formats import replica_and_kind
@@ -151,6 +152,29 @@ async def test_a_deletion_is_not_called_purged_while_an_object_may_hold_it(world
     await machine.ahead.flush()
     await machine.backup.purge()
     assert await machine.figure("SELECT purged_at FROM tombstones") is not None
+
+
+async def test_a_deletion_is_not_called_purged_while_another_disks_object_holds_it(world):
+    """The dataset has it since, and that disk did not come to remove its object; this one has not looked for a while."""
+    machine, other = await world.restored(), await world.restored()
+    Keeping(machine.backup, machine.ahead, outlives=True)
+    conversation = await other.turn(owner_of(1), None, CANARY)
+    await other.ahead.flush()
+    await other.backup.flush()
+    await machine.backup.pull()
+    await machine.store.delete(owner_of(1), conversation)
+    await machine.backup.flush()
+
+    def away() -> None:
+        raise Unreachable("The bucket is away.")
+
+    world.bucket.hooks["paths"] = away
+    with pytest.raises(Unreachable):
+        await machine.backup.purge()
+    assert await machine.figure("SELECT purged_at FROM tombstones") is None
+    await machine.backup.purge()
+    assert await machine.figure("SELECT purged_at FROM tombstones") is not None
+    assert not world.bucket.holds(CANARY)
 
 
 def lost() -> None:

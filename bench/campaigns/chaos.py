@@ -23,7 +23,8 @@ SEEDS = tuple(range(1, 11))
 OPERATIONS = 500
 COLUMNS = (
     "seed", "bucket", "operations", "crashes: disk kept, lost, kill -9", "failed: commits", "squashes", "moves", "batches",
-    "reads", "writes", "deletions", "lost: kept here", "safe", "saved", "undone", "undone on a lost disk", "text found",
+    "reads", "writes", "deletions", "on lost disks: kept here, safe, saved", "lost: kept here", "safe", "saved",
+    "deletions undone", "undone, kept only on a lost disk", "deleted text found",
 )  # fmt: skip
 
 
@@ -37,6 +38,7 @@ def row(outcome: Outcome) -> tuple[object, ...]:
         *(outcome.share(kind) for kind in ("commit", "squash", "move", "batch", "read")),
         outcome.writes,
         outcome.deletions,
+        ", ".join(str(outcome.at_stake[level]) for level in ("kept here", "safe", "saved")),
         *(lost[level] for level in ("kept here", "safe", "saved")),
         sum(count for level, count in outcome.undone.items() if level != "disk lost"),
         outcome.undone["disk lost"],

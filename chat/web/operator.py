@@ -78,7 +78,7 @@ def _page(found: Mapping[str, Any]) -> str:
     cells = "".join(
         f"<tr><th scope='row'>{escape(str(name))}</th><td>{escape(str(value))}</td></tr>" for name, value in rows
     )
-    return f"<h2>How conversations are kept</h2>{told}<table>{cells}</table>"
+    return f"<h2>How conversations are kept</h2>{told}<table class='facts'>{cells}</table>"
 
 
 def _failures(failures: Mapping[str, int], what: str) -> list[tuple[str, str]]:

@@ -186,6 +186,7 @@ class FakeBackend:
         id = turn["conversation"] or self.conversation(turn["text"][:60])
         conversation = self.conversations[id]
         conversation |= {"model": turn["model"], "params": turn["params"], "system_prompt": turn["system_prompt"]}
+        conversation["where"] = "kept here"
         prompt = self._message(id, "user", turn["text"])
         return {"conversation": conversation, "prompt": prompt, "answer": self.answer(id, turn["text"], turn["model"])}
 
@@ -371,6 +372,10 @@ def app(backend: FakeBackend) -> FastAPI:
         following = start + 30
         page = [as_listed(item) for item in items[start:following]]
         return {"items": page, "next": str(following) if following < len(items) else None}
+
+    @app.get("/api/deletions")
+    async def deletions() -> Any:
+        return {"items": []}
 
     @app.get("/api/conversations/{id}")
     async def conversation(id: str, before: str | None = None) -> Any:

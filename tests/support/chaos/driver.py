@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
-from chat.scrub import scrub
+from chat.scrub import rewrite, scrub
 
 from .killing import PACE, run_and_kill
 from .oracle import Oracle, Outcome
@@ -137,7 +137,7 @@ class _Run:
         if self.oracle.told(replica.life, *await replica.app.levels()):
             self.outcome.counts["purged: looked"] += 1
             for _ in range(3):  # what reads the database may keep it from being done
-                if await scrub(replica.app.db):
+                if await scrub(replica.app.db) and await rewrite(replica.app.db):
                     break
             self.oracle.purged_text(self.failing.objects(), f"the dataset when {replica.name} calls it purged")
             self.oracle.purged_text(self.failing.bucket(), f"the bucket when {replica.name} calls it purged")
@@ -255,7 +255,7 @@ class _Run:
         if not backlog and not unpurged and not objects and alike:
             return ""
         found = f"backlog {backlog}, {unpurged} not purged, {objects} objects in the bucket"
-        return f"{found}, {'alike' if alike else 'not alike'}, {replica.app.problem()}"
+        return f"{found}, {'alike' if alike else 'not alike'}, {replica.app.keeping.problem}"
 
     def close(self) -> None:
         for replica in self.replicas:

@@ -46,6 +46,7 @@ class Outcome:
     counts: Counter[str] = field(default_factory=Counter)
     struck: dict[str, tuple[int, int]] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
+    at_stake: Counter[str] = field(default_factory=Counter)  # level -> writes whose disk was lost
     lost: Counter[str] = field(default_factory=Counter)  # level -> writes
     undone: Counter[str] = field(default_factory=Counter)  # level -> deletions
     found: int = 0  # deleted messages whose text was found
@@ -107,6 +108,7 @@ class Oracle:
     def disk_lost(self, life: str) -> None:
         for write in self.writes:
             write.may_be_lost |= write.life == life and write.level == "kept here"
+            self.outcome.at_stake[write.level] += write.life == life and write.conversation not in self._deleting
         for deletion in self.deletions:
             deletion.may_be_undone |= deletion.life == life and deletion.level == "kept here"
 

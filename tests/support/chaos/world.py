@@ -18,6 +18,7 @@ from chat.dataset_repo import DatasetRepo, RepoError
 from chat.hub import HubRepo
 from chat.hub_bucket import HubBucket
 from chat.hub_names import HubNames
+from chat.keeping import Keeping
 from chat.lease import Lease
 from chat.repo_guards import Counted
 from chat.rotate import rotate
@@ -195,8 +196,9 @@ class App:
         self.ahead: WriteAhead | None = None
         if with_bucket:
             bucket = Meddled(HubBucket(endpoint, token, BUCKET), moment)
-            ready, report = self.backup.restored, self.machine.reports.append
+            ready, report = self.backup.read, self.machine.reports.append
             self.ahead = WriteAhead(self.db, bucket, clock, ready=ready, report=report)
+        self.keeping = Keeping(self.backup, self.ahead, outlives=True)
 
     async def start(self) -> None:
         """What is done first at every start."""
@@ -215,9 +217,6 @@ class App:
 
     async def objects(self) -> int:
         return (await self.ahead.figures()).objects if self.ahead else 0
-
-    def problem(self) -> str | None:
-        return self.backup.problem or (self.ahead and self.ahead.problem)
 
     async def contents(self) -> list[str]:
         """Of all messages."""
