@@ -86,6 +86,15 @@ class DatasetRepo(Protocol):
         """Delete what squashing leaves: large files the head does not name, and other branches, tags and references.
         Raises `Denied` where one stays: what was deleted may be in it."""
 
+    def history(self) -> list[str]:
+        """Every commit that a branch, a tag or any other reference still reaches."""
+
+    def readers(self) -> set[str] | None:
+        """Who was let in through its gate, by name; None where it has none."""
+
+    def announce(self, title: str, text: str) -> None:
+        """Open a discussion, unless there is one with this title."""
+
 
 class Threads:
     """At most so many threads for calls of a repository, which may wait long. Those that `asyncio.to_thread` shares out
@@ -167,6 +176,16 @@ class FolderRepo:
     def purge(self) -> None:
         with self._locked():
             self._sweep()
+
+    def history(self) -> list[str]:
+        head = self.head()
+        return [head] if head else []
+
+    def readers(self) -> set[str] | None:
+        return None
+
+    def announce(self, title: str, text: str) -> None:
+        """Nobody reads a folder's discussions."""
 
     # -- inside the lock --------------------------------------------------------------------------------------------
 

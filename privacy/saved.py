@@ -11,6 +11,7 @@ from typing import Any
 from privacy.ledger import Event, append
 
 SUBJECTS, DATASETS = "consent/subjects.jsonl", "sharing/datasets.jsonl"
+HEADS = "consent/told-heads.jsonl"
 UNREAD, STRAYS, UNSQUASHED = "consent/unread.jsonl", "sharing/strays.jsonl", "sharing/unsquashed.jsonl"
 REPORTS, ERASED = "consent/reports.jsonl", "consent/erased.jsonl"
 LEDGER, OUTBOX = "consent/ledger-", "sharing/outbox-"
@@ -26,6 +27,7 @@ def files(db: sqlite3.Connection) -> dict[str, bytes]:
     found[REPORTS] = [dict(row) for row in db.execute("SELECT * FROM reports ORDER BY id")]
     found[ERASED] = [dict(row) for row in db.execute("SELECT * FROM erased_subjects ORDER BY subject")]
     found[UNREAD] = [dict(row) for row in db.execute("SELECT * FROM unread ORDER BY begun_at, replica")]
+    found[HEADS] = [dict(row) for row in db.execute("SELECT at, hash FROM told_heads ORDER BY number")]
     found[STRAYS] = [dict(row) for row in db.execute("SELECT * FROM strays ORDER BY dataset, row_id")]
     found[UNSQUASHED] = [dict(row) for row in db.execute("SELECT * FROM unsquashed ORDER BY dataset")]
     found[DATASETS] = [dict(row) for row in db.execute("SELECT * FROM sharing_datasets ORDER BY id")]
@@ -68,6 +70,8 @@ def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
         db.execute(_INTO_REPORTS, row)
     for row in _rows(found, UNREAD):
         db.execute(_INTO_UNREAD, row)
+    for row in _rows(found, HEADS):
+        db.execute("INSERT OR IGNORE INTO told_heads (at, hash) VALUES (:at, :hash)", row)
     for row in _rows(found, STRAYS):
         db.execute("INSERT OR IGNORE INTO strays VALUES (:dataset, :row_id, :found_at, :gone_at)", row)
     for row in _rows(found, UNSQUASHED):

@@ -30,6 +30,7 @@ ALLOWED = {
                     "comparison",
                     "confirm",
                     "consent",
+                    "evidence",
                     "extra",
                     "feedback",
                     "head",
