@@ -37,6 +37,7 @@ from chat.web.account import account_routes
 from chat.web.live import LiveAnswers
 from privacy import MIGRATIONS as PRIVACY_MIGRATIONS
 from privacy import policy, redaction
+from privacy.audit import Expected
 from privacy.closing import erase_closed
 from privacy.consent import Consent, Terms
 from privacy.extra import saved_parts
@@ -88,7 +89,14 @@ def build(
         await backup.pull()
         await backup.flush()
 
-    sharing = Sharing(db, rules, lambda id: sharing_repo(settings, id), clock=clock, before_public=before_public)
+    sharing = Sharing(
+        db,
+        rules,
+        lambda id: sharing_repo(settings, id),
+        clock=clock,
+        before_public=before_public,
+        expected=Expected(rules.terms, rules.blocked, settings.share_readers),
+    )
 
     async def close(owner: str) -> None:
         await service.delete(owner)
@@ -184,7 +192,17 @@ def sharing_rules(settings: Settings, catalog: Catalog) -> Rules:
         terms=Terms(policy.stale_from()),
         authors={entry.name: entry.author for entry in catalog.entries} if is_set_up else {},
         redaction=Redaction(redaction.VERSION, redaction.redact, redaction.Placeholders),
+        hours=hours_of(settings),
+        blocked=settings.share_blocked,
+        texts=policy.templates(),
     )
+
+
+def hours_of(settings: Settings) -> tuple[int, ...]:
+    """The hours of the day, UTC, in which new rows are shared; none: at any time."""
+    if settings.share_hours is not None:
+        return settings.share_hours
+    return (3,) if settings.quiet_hours else ()
 
 
 def private_repo(settings: Settings) -> DatasetRepo:

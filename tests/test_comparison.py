@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from app import hours_of
+from chat.settings import Settings
 from privacy.comparison import compare
 from privacy.mine import shared_rows
 from privacy.outbox import plan
@@ -82,6 +85,12 @@ def test_the_next_batch_is_the_first_set_hour_from_then_on(world):
     assert world.rules.next_batch(day + 4 * HOUR) == day + 15 * HOUR
     assert world.rules.next_batch(day + 16 * HOUR) == day + 27 * HOUR
     assert replace(world.rules, hours=()).next_batch(day + 7.5) == day + 7.5
+
+
+def test_unless_it_is_said_otherwise_it_is_three_or_where_nothing_waits_any_hour():
+    settings = Settings(data_dir=Path("/nowhere"))
+    assert hours_of(settings) == (3,) and hours_of(replace(settings, quiet_hours=0.0)) == ()
+    assert hours_of(replace(settings, quiet_hours=0.0, share_hours=(0,))) == (0,)
 
 
 # How many
