@@ -37,6 +37,7 @@ from chat.web.account import account_routes
 from chat.web.live import LiveAnswers
 from privacy import MIGRATIONS as PRIVACY_MIGRATIONS
 from privacy import policy, redaction
+from privacy.access import Access
 from privacy.audit import Expected
 from privacy.closing import erase_closed
 from privacy.consent import Consent, Terms
@@ -98,11 +99,13 @@ def build(
         expected=Expected(rules.terms, rules.blocked, settings.share_readers),
     )
 
+    access = Access(db, lambda id: sharing_repo(settings, id), clock)
+
     async def close(owner: str) -> None:
         await service.delete(owner)
         await sessions.close(owner)
 
-    desk = desk_of(settings, catalog, store, clock, rules, backup, sharing, close)
+    desk = desk_of(settings, catalog, store, clock, rules, backup, sharing, close, access)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -112,6 +115,7 @@ def build(
         tasks = [
             asyncio.create_task(backup.run()),
             asyncio.create_task(sharing.run(backup.restored, every, tell_operator)),
+            asyncio.create_task(access.run()),
             asyncio.create_task(expire_forever(sessions, service, clock)),
         ]
         # On an empty disk a returning browser is a stranger until its owner is back.
@@ -264,6 +268,7 @@ def desk_of(
     backup: Backup,
     sharing: Sharing,
     close: Callable[[str], Awaitable[None]],
+    access: Access,
 ) -> Desk:
     """What the Privacy page's routes work with."""
 
@@ -287,6 +292,7 @@ def desk_of(
         unframed=Unframed(clock, (settings.hf_endpoint, *settings.allowed_origins)),
         close=close,
         minimum_age=settings.minimum_age,
+        nobody_in=access.nobody_in,
     )
 
 

@@ -29,7 +29,9 @@ FOREVER = 9e15
 LIVE = "state IN ('publish', 'published', 'quarantined')"
 AGREED = """
     agreed AS MATERIALIZED (
-        SELECT s.owner, count(*) || '/' || coalesce((SELECT standing FROM owner_standing WHERE owner = s.owner), '') AS said
+        SELECT s.owner, count(*) || '/' || coalesce((SELECT standing FROM owner_standing WHERE owner = s.owner), '') || '/'
+               || (SELECT count(*) || '-' || count(ended_at) FROM pauses JOIN subjects USING (subject) WHERE owner = s.owner)
+               AS said
         FROM subjects AS s JOIN consent_events AS e USING (subject)
         GROUP BY s.owner HAVING max(e.kind = 'grant'))
 """
@@ -38,7 +40,8 @@ TO_LOOK_AT = f"""
     told AS MATERIALIZED (
         SELECT conversation, count(*) AS events FROM consent_events WHERE conversation IS NOT NULL GROUP BY conversation),
     reported AS MATERIALIZED (
-        SELECT conversation, sum(state = 'open') AS open FROM reports WHERE conversation IS NOT NULL GROUP BY conversation),
+        SELECT conversation, count(*) || '-' || sum(state = 'open') AS open FROM reports
+        WHERE conversation IS NOT NULL GROUP BY conversation),
     out AS MATERIALIZED (SELECT conversation, count(*) AS live FROM outbox WHERE {LIVE} GROUP BY conversation),
     unfinished AS MATERIALIZED (
         SELECT DISTINCT conversation FROM outbox
