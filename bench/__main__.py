@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("engine_read", "page_path", "redaction")
+BENCHMARKS = ("engine_read", "page_path", "redaction", "sharing")
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from chat.dataset_repo import DatasetRepo, RepoError
 from chat.hub import HubRepo
 from privacy import policy
 from privacy.consent import Standpoint, Terms
-from privacy.evidence import DATASETS, HEADS, HIDDEN, LEDGER, PEOPLE, ROWS, STRAYS, UNREAD
+from privacy.evidence import DATASETS, HEADS, HIDDEN, LEDGER, PAUSES, PEOPLE, ROWS, STRAYS, UNREAD
 from privacy.head import as_text
 from privacy.ledger import heads_hash, verify_chains
 from privacy.rows import row_hash
@@ -119,6 +119,7 @@ def _read(repo: DatasetRepo, head: str) -> Evidence:
         db.execute("INSERT INTO subjects VALUES (?, ?)", (line["person"], line["subject"]))
         db.execute("INSERT INTO owner_standing VALUES (?, ?)", (line["person"], line["standing"]))
     db.executemany("INSERT INTO unread VALUES (:replica, :begun_at, :ended_at)", lines(UNREAD))
+    db.executemany("INSERT INTO pauses VALUES (:subject, :begun_at, :ended_at)", lines(PAUSES))
     hidden = json.dumps([line["answer"] for line in lines(HIDDEN)])
     db.execute("INSERT INTO reports VALUES (?, 'open')", (hidden,))
     for line in lines(STRAYS):

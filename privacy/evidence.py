@@ -3,7 +3,7 @@
     ledger/<hex>.jsonl             the events of the subjects that begin with it
     rows/<dataset>/<hex>.parquet   the map from public rows to events and turns (random ids, times)
     people.jsonl                   which subjects are one person, and whether an organisation decides for them
-    datasets.jsonl strays.jsonl unread.jsonl hidden.jsonl heads.jsonl README.md
+    datasets.jsonl strays.jsonl unread.jsonl pauses.jsonl hidden.jsonl heads.jsonl README.md
 
 `ledger/` and `rows/` are written anew where something in them changed; the rest is small and always compared.
 """
@@ -22,8 +22,8 @@ from privacy.rows import Rules
 from privacy.shards import row_map_bytes
 
 LEDGER, ROWS = "ledger/", "rows/"
-PEOPLE, DATASETS, STRAYS, UNREAD, HIDDEN, HEADS = (
-    f"{name}.jsonl" for name in ("people", "datasets", "strays", "unread", "hidden", "heads")
+PEOPLE, DATASETS, STRAYS, UNREAD, PAUSES, HIDDEN, HEADS = (
+    f"{name}.jsonl" for name in ("people", "datasets", "strays", "unread", "pauses", "hidden", "heads")
 )
 CARD = """---
 pretty_name: "What was agreed to, and what is shared"
@@ -126,6 +126,7 @@ def _small(db: sqlite3.Connection) -> dict[str, bytes]:
         ),
         STRAYS: _lines(dict(row) for row in db.execute("SELECT dataset, row_id FROM strays ORDER BY 1, 2")),
         UNREAD: _lines(dict(row) for row in db.execute("SELECT * FROM unread ORDER BY begun_at, replica")),
+        PAUSES: _lines(dict(row) for row in db.execute("SELECT * FROM pauses ORDER BY subject, begun_at")),
         HIDDEN: _lines({"answer": answer} for answer in sorted(hidden(db))),
         HEADS: _lines(dict(row) for row in db.execute("SELECT at, hash FROM told_heads ORDER BY number")),
     }

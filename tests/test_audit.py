@@ -157,6 +157,18 @@ async def test_a_strange_file_an_open_dataset_an_unexpected_reader_and_a_canary_
     assert len(found) == 4 and not any("grace" in sentence for sentence in found)
 
 
+async def test_a_row_of_what_was_written_while_sharing_rested_or_is_reported_is_named(world):
+    """The audit knows of pauses and of open reports what the comparison knows."""
+    row = next(row for row in await world.outbox() if row["state"] == "published")
+    ((answer, asked, _),) = json.loads(row["turns"])
+    rest = {"subject": row["subject"], "begun_at": asked - 1, "ended_at": asked + 1}
+    rewrite(world, "pauses", lambda lines: [rest])
+    assert [row["row_id"] in sentence for sentence in world.audited()] == [True]
+    rewrite(world, "pauses", lambda lines: [])
+    rewrite(world, "hidden", lambda lines: [{"answer": answer}])
+    assert [row["row_id"] in sentence for sentence in world.audited()] == [True]
+
+
 async def test_an_audit_repository_that_is_gone_or_unreadable_proves_nothing(world):
     world.audit_repos[AUDIT].commit({"people.jsonl": b"not JSON"}, (), None, "by hand")
     assert "cannot be read" in world.audited()[0]

@@ -275,6 +275,14 @@ async def test_a_second_comparison_looks_at_nothing_and_every_change_is_seen(wor
     assert await looked() == {*chats, waiting}, "the rules are others"
 
 
+async def test_what_somebody_else_says_about_a_conversation_is_seen_at_once(world):
+    """An operator's takedown stands in nobody's own events."""
+    _, (chat,) = await published(world, "one")
+    await plan(world.db, world.rules, now=world.clock(), restored=True)
+    await world.choose(await world.person(), "takedown", conversation=chat)
+    assert (await plan(world.db, world.rules, now=world.clock(), restored=True)).retract == 1
+
+
 async def test_what_is_noted_is_looked_at_again_from_time_to_time_whatever_it_says(world):
     """Should a change ever come past what a comparison rests on, it is seen all the same."""
     owner, (chat,) = await published(world, "one")
