@@ -54,6 +54,8 @@ from chat.web.temporary import temporary_router
 from chat.write_ahead import WriteAhead
 from privacy import MIGRATIONS as PRIVACY_MIGRATIONS
 from privacy import policy, redaction
+from privacy.access import Access
+from privacy.audit import Expected
 from privacy.closing import erase_closed
 from privacy.consent import Consent, Terms
 from privacy.extra import saved_parts, waits_to_leave
@@ -128,14 +130,16 @@ def build(
         clock=clock,
         before_public=before_public,
         holds_lease=lease.held,
+        expected=Expected(rules.terms, rules.blocked, settings.share_readers),
     )
     lease.taken = sharing.hurry
+    access = Access(db, lambda id: sharing_repo(settings, id, slots), clock)
 
     async def close(owner: str) -> None:
         await service.delete(owner)
         await sessions.close(owner)
 
-    desk = desk_of(settings, catalog, store, clock, rules, keeping, sharing, close)
+    desk = desk_of(settings, catalog, store, clock, rules, keeping, sharing, close, access)
     returning = Returning(backup.owners_back, backup.arrivals, time.monotonic)
 
     @asynccontextmanager
@@ -147,6 +151,7 @@ def build(
         tasks = [
             asyncio.create_task(keeping.run()),
             asyncio.create_task(sharing.run(keeping, every, tell_operator)),
+            asyncio.create_task(access.run()),
             asyncio.create_task(expire_forever(sessions, service, clock)),
             asyncio.create_task(scrub_forever(db)),
             asyncio.create_task(temporary.run()),
@@ -239,7 +244,17 @@ def sharing_rules(settings: Settings, catalog: Catalog) -> Rules:
         terms=Terms(policy.stale_from()),
         authors={entry.name: entry.author for entry in catalog.entries} if is_set_up else {},
         redaction=Redaction(redaction.VERSION, redaction.redact, redaction.Placeholders),
+        hours=hours_of(settings),
+        blocked=settings.share_blocked,
+        texts=policy.templates(),
     )
+
+
+def hours_of(settings: Settings) -> tuple[int, ...]:
+    """The hours of the day, UTC, in which new rows are shared; none: at any time."""
+    if settings.share_hours is not None:
+        return settings.share_hours
+    return (3,) if settings.quiet_hours else ()
 
 
 def slots_of(settings: Settings, clock: Callable[[], float]) -> Slots | None:
@@ -332,6 +347,7 @@ def desk_of(
     keeping: Keeping,
     sharing: Sharing,
     close: Callable[[str], Awaitable[None]],
+    access: Access,
 ) -> Desk:
     """What the Privacy page's routes work with."""
 
@@ -355,6 +371,7 @@ def desk_of(
         unframed=Unframed(clock, (settings.hf_endpoint, *settings.allowed_origins)),
         close=close,
         minimum_age=settings.minimum_age,
+        nobody_in=access.nobody_in,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("engine_read", "page_path", "browser", "redaction", "restore", "sync")
+BENCHMARKS = ("engine_read", "page_path", "browser", "redaction", "restore", "sync", "sharing")
 
 
 def main() -> None:

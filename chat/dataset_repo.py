@@ -97,6 +97,15 @@ class DatasetRepo(Protocol):
         """Delete what squashing leaves: large files the head does not name, and other branches, tags and references.
         Raises `Denied` where one stays: what was deleted may be in it."""
 
+    def history(self) -> list[str]:
+        """Every commit that a branch, a tag or any other reference still reaches."""
+
+    def readers(self) -> set[str] | None:
+        """Who was let in through its gate, by name; None where it has none."""
+
+    def announce(self, title: str, text: str) -> None:
+        """Open a discussion, unless there is one with this title."""
+
 
 class Threads:
     """At most `most` calls of a repository at once, each in a thread of its own and for at most `seconds`.
@@ -208,6 +217,16 @@ class FolderRepo:
     def purge(self) -> None:
         with self._locked():
             self._sweep()
+
+    def history(self) -> list[str]:
+        head = self.head()
+        return [head] if head else []
+
+    def readers(self) -> set[str] | None:
+        return None
+
+    def announce(self, title: str, text: str) -> None:
+        """Nobody reads a folder's discussions."""
 
     # -- inside the lock --------------------------------------------------------------------------------------------
 

@@ -146,6 +146,31 @@ class HubRepo:
                 "what they belong to (pull requests, the viewer's conversion) on the dataset's page, or ask the Hub to."
             )
 
+    def history(self) -> list[str]:
+        with self._translated():
+            refs = self._api.list_repo_refs(self.id, repo_type="dataset", include_pull_requests=True)
+            named = (*refs.branches, *refs.tags, *refs.converts, *(refs.pull_requests or ()))
+            found: dict[str, None] = {}
+            for ref in named:
+                for commit in self._api.list_repo_commits(self.id, repo_type="dataset", revision=ref.ref):
+                    found.setdefault(commit.commit_id)
+            return list(found)
+
+    def readers(self) -> set[str] | None:
+        with self._translated():
+            info = self._info()
+            if info is None or not info.gated:
+                return None
+            return {
+                request.username for request in self._api.list_accepted_access_requests(self.id, repo_type="dataset")
+            }
+
+    def announce(self, title: str, text: str) -> None:
+        with self._translated(writing=True):
+            found = self._api.get_repo_discussions(self.id, repo_type="dataset", discussion_type="discussion")
+            if not any(discussion.title == title for discussion in found):
+                self._api.create_discussion(self.id, title, description=text, repo_type="dataset")
+
     def _deleted(self, ref: str) -> bool:
         """Delete a reference that is no branch or tag, where the Hub lets anybody."""
         try:

@@ -18,6 +18,7 @@ HUB = "https://huggingface.co"
 
 _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_PHRASE = re.compile(r"[^,]{4,200}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?(@[A-Za-z0-9][A-Za-z0-9._/-]*)?")
 _HOST = re.compile(r"[A-Za-z0-9_.:-]+")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -55,6 +56,10 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def _hours(text: str) -> tuple[int, ...]:
+    return tuple(sorted({_whole(0, 23)(item.strip()) for item in text.split(",")}))
 
 
 def _number(low: float, high: float) -> Callable[[str], float]:
@@ -236,6 +241,27 @@ VARIABLES: tuple[Variable, ...] = (
         _whole(1, 3650),
     ),
     Variable(
+        "SHARE_HOURS",
+        "3; any hour where QUIET_HOURS is 0",
+        "Hours of the day, UTC, in which new rows are shared, all of them at once; what is taken back leaves at any time.",
+        "Use whole numbers from 0 to 23 with commas between them, such as 3,15.",
+        _hours,
+    ),
+    Variable(
+        "SHARE_BLOCKED",
+        "none",
+        "Phrases, with commas between them, such as canaries of yours: a row with one of them is not shared.",
+        "Use phrases of 4 to 200 characters.",
+        _list_of(_PHRASE),
+    ),
+    Variable(
+        "SHARE_READERS",
+        "none",
+        "Hub users who may have been let into the sharing datasets, with commas between them; the audit names all others.",
+        "Use names of Hub users with commas between them.",
+        _list_of(_NAMESPACE),
+    ),
+    Variable(
         "SYNC_SECONDS",
         "60",
         "Seconds between two commits to STORE_DATASET.",
@@ -319,6 +345,9 @@ class Settings:
     share_prefix: str = "parley"
     quiet_hours: float = 72.0
     retention_days: int | None = None
+    share_hours: tuple[int, ...] | None = None
+    share_blocked: tuple[str, ...] = field(default=(), repr=False)
+    share_readers: tuple[str, ...] = ()
     sync_seconds: float = 60.0
     minimum_age: int = 18
     contact: str | None = None

@@ -1,7 +1,8 @@
-"""`python -m privacy.audit DATA_DIR`: proves that the sharing datasets hold what consent allows, and nothing else.
+"""`python -m privacy.audit NAMESPACE/PREFIX-audit`: proves that the sharing datasets hold what consent allows, and nothing else.
 
-Reads the database and the head of every sharing dataset ever written (`HF_TOKEN`, `HF_ENDPOINT`); changes neither.
-Prints a sentence for everything that is wrong, without a word of any conversation, and ends with 1 if there is any.
+It reads the audit repository and every sharing dataset that this names, with all references and the whole history
+(`HF_TOKEN`, `HF_ENDPOINT`), and neither a database nor a conversation. It prints a sentence for everything that is wrong,
+without a word of any conversation, and ends with 1 if there is any, with 2 where it could not be finished.
 """
 
 from __future__ import annotations
@@ -9,108 +10,266 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sqlite3
 import sys
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from chat.dataset_repo import DatasetRepo, RepoError
-from chat.db import connect
 from chat.hub import HubRepo
 from chat.repo_guards import SPACE_FILE
-from privacy import policy, redaction
-from privacy.comparison import compare
-from privacy.consent import Terms
-from privacy.ledger import verify_chains
-from privacy.rows import Redaction, Rules, row_hash
-from privacy.shards import CARD, TOMBSTONES, read_rows
+from privacy import policy
+from privacy.consent import Standpoint, Terms
+from privacy.evidence import DATASETS, HEADS, HIDDEN, LEDGER, PAUSES, PEOPLE, ROWS, STRAYS, UNREAD
+from privacy.head import as_text
+from privacy.ledger import heads_hash, verify_chains
+from privacy.rows import row_hash
+from privacy.screening import plain
+from privacy.shards import CARD, FEEDBACK, TOMBSTONES, read_rows, rows_in
 
 ON_ITS_WAY = ("publish", "retract")
+OURS = {CARD, TOMBSTONES, FEEDBACK, ".gitattributes", SPACE_FILE}
+LEDGER_LINE = re.compile(r"^Ledger of consent at this state: `([0-9a-f]{64})`$", re.MULTILINE)
+
+# Of the database's schema what `Standpoint` and the ledger's functions read.
+SCHEMA = """
+    CREATE TABLE consent_events (id, subject, replica, number, at, kind, scope, conversation, recipient, turns, purposes,
+        policy_version, text_hash, language, surface, age_affirmed, previous, hash);
+    CREATE TABLE subjects (owner, subject);
+    CREATE TABLE owner_standing (owner, standing);
+    CREATE TABLE unread (replica, begun_at, ended_at);
+    CREATE TABLE reports (answers, state);
+    CREATE TABLE pauses (subject, begun_at, ended_at);
+    CREATE INDEX events_of_subject ON consent_events (subject, replica, number);
+    CREATE INDEX events_of_conversation ON consent_events (conversation);
+    CREATE INDEX subjects_of_owner ON subjects (owner);
+"""
 
 
-def audit(db: sqlite3.Connection, open_repo: Callable[[str], DatasetRepo], rules: Rules, now: float) -> list[str]:
-    """What is wrong, a sentence each; empty: what is public is what is agreed to. Blocks; `now`: Unix seconds.
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong with a repository; `str` is the sentence."""
 
-    Rows that the outbox is about to publish or to take away may be there or not. Raises `RepoError`.
+    repo: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.repo}: {self.sentence}"
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What an audit goes by. `blocked`: phrases that must not be there; `readers`: who may have been let in, by name."""
+
+    terms: Terms
+    blocked: Collection[str] = ()
+    readers: Collection[str] = ()
+
+
+@dataclass(slots=True)
+class Evidence:
+    """The audit repository, read. `rows`: dataset -> row id -> its line of the map."""
+
+    ledger: sqlite3.Connection
+    datasets: list[dict[str, Any]]
+    rows: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    strays: dict[str, set[str]] = field(default_factory=dict)
+    heads: list[str] = field(default_factory=list)
+
+
+def audit(open_repo: Callable[[str], DatasetRepo], id: str, expected: Expected, now: float) -> list[Finding]:
+    """What is wrong; empty: what is public is what is agreed to. Blocks; `now`: Unix seconds. Raises `RepoError`.
+
+    Rows that are about to be published or taken away may be there or not.
     """
-    wrong = verify_chains(db)
-    found = compare(db, rules, now, publish=False, whole=True)
-    uncovered = {*found.retract, *found.unexplained}
-    for (dataset,) in db.execute("SELECT id FROM sharing_datasets ORDER BY id").fetchall():
-        known = {
-            row["row_id"]: row
-            for row in db.execute("SELECT row_id, state, row_hash FROM outbox WHERE dataset = ?", (dataset,))
-        }
-        wrong += [f"{dataset}: {sentence}" for sentence in _audit_one(open_repo(dataset), known, uncovered)]
-    return wrong
-
-
-def _audit_one(repo: DatasetRepo, known: Mapping[str, sqlite3.Row], uncovered: set[str]) -> list[str]:
+    repo = open_repo(id)
     head = repo.head()
-    wrong = ["it is open to everyone."] if head and repo.visibility() == "public" else []
-    paths = repo.paths("", head) if head else []
-    public: dict[str, dict[str, Any]] = {}
-    removed: set[str] = set()
-    for path in paths:
-        if path == TOMBSTONES:
-            removed = {row["row_id"] for row in read_rows(io.BytesIO(repo.read(path, head or "")))}
-        elif path.endswith(".parquet"):
-            for row in read_rows(io.BytesIO(repo.read(path, head or ""))):
-                wrong += [f"row {row['row_id']} is there twice."] if row["row_id"] in public else []
-                public[row["row_id"]] = row
-        elif path not in (CARD, SPACE_FILE, ".gitattributes"):
-            wrong.append(f"nothing explains the file {path}.")
-    for row_id, row in sorted(public.items()):
-        wrong += [f"row {row_id} {fault}." for fault in _faults(row, known.get(row_id), row_id in uncovered)]
-    for row_id, kept in sorted(known.items()):
-        if kept["state"] == "published" and row_id not in public:
-            wrong.append(f"row {row_id} counts as published and is not there.")
-        if kept["state"] == "retracted" and row_id not in removed:
-            wrong.append(f"row {row_id} was taken back and has no tombstone.")
+    if head is None:
+        return [Finding(id, "it is not there, so nothing can be proved.")]
+    try:
+        evidence = _read(repo, head)
+    except (ValueError, KeyError, TypeError, sqlite3.Error):
+        return [Finding(id, "it cannot be read, so nothing can be proved.")]
+    wrong = [Finding(id, sentence) for sentence in verify_chains(evidence.ledger)]
+    if not evidence.heads or evidence.heads[-1] != heads_hash(evidence.ledger):
+        wrong.append(Finding(id, "its ledger is not the one whose hash was told last."))
+    uncovered = _uncovered(evidence, expected.terms, now)
+    for dataset in evidence.datasets:
+        name = dataset["id"]
+        one = _Dataset(open_repo(name), evidence.rows.get(name, {}), evidence.strays.get(name, set()), uncovered)
+        wrong += [Finding(name, sentence) for sentence in one.faults(expected, evidence.heads)]
     return wrong
 
 
-def _faults(row: Mapping[str, Any], kept: sqlite3.Row | None, is_uncovered: bool) -> list[str]:
-    if kept is None:
-        return ["is in no outbox"]
-    if kept["state"] in ON_ITS_WAY:
-        return []
-    if kept["state"] != "published":
-        return [f"is there and counts as {kept['state']}"]
-    content = {name: value for name, value in row.items() if name != "row_id"}
-    same = row_hash(json.dumps(content, ensure_ascii=False, sort_keys=True)) == kept["row_hash"]
-    return ([] if same else ["is not as it was published"]) + (
-        ["is not covered by a consent that is valid now"] if is_uncovered else []
-    )
+def _read(repo: DatasetRepo, head: str) -> Evidence:
+    def lines(path: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in repo.read(path, head).decode().split("\n") if line]
+
+    db = sqlite3.connect(":memory:", check_same_thread=False)
+    db.row_factory = sqlite3.Row
+    db.executescript(SCHEMA)
+    found = Evidence(db, lines(DATASETS), heads=[line["hash"] for line in lines(HEADS)])
+    paths = repo.paths("", head)
+    names = [row[1] for row in db.execute("PRAGMA table_info(consent_events)")]
+    for path in (path for path in paths if path.startswith(LEDGER)):
+        values = ", ".join(f":{name}" for name in names)
+        db.executemany(f"INSERT INTO consent_events VALUES ({values})", lines(path))
+    for line in lines(PEOPLE):
+        db.execute("INSERT INTO subjects VALUES (?, ?)", (line["person"], line["subject"]))
+        db.execute("INSERT INTO owner_standing VALUES (?, ?)", (line["person"], line["standing"]))
+    db.executemany("INSERT INTO unread VALUES (:replica, :begun_at, :ended_at)", lines(UNREAD))
+    db.executemany("INSERT INTO pauses VALUES (:subject, :begun_at, :ended_at)", lines(PAUSES))
+    hidden = json.dumps([line["answer"] for line in lines(HIDDEN)])
+    db.execute("INSERT INTO reports VALUES (?, 'open')", (hidden,))
+    for line in lines(STRAYS):
+        found.strays.setdefault(line["dataset"], set()).add(line["row_id"])
+    for path in (path for path in paths if path.startswith(ROWS)):
+        dataset = path.removeprefix(ROWS).rpartition("/")[0]
+        found.rows.setdefault(dataset, {}).update(
+            {row["row_id"]: row for row in read_rows(io.BytesIO(repo.read(path, head)))}
+        )
+    return found
+
+
+def _uncovered(evidence: Evidence, terms: Terms, now: float) -> set[str]:
+    """The ids of rows of which a turn is covered by no consent that is valid now."""
+    person = {row["subject"]: row["owner"] for row in evidence.ledger.execute("SELECT subject, owner FROM subjects")}
+    found: set[str] = set()
+    standpoints: dict[str, Standpoint] = {}
+    for row in (row for rows in evidence.rows.values() for row in rows.values() if row["state"] == "published"):
+        owner = person.get(row["subject"])
+        if owner is None:
+            found.add(row["row_id"])
+            continue
+        if owner not in standpoints:
+            standpoints[owner] = Standpoint(evidence.ledger, owner, terms, now)
+        at, turns = standpoints[owner], json.loads(row["turns"])
+        covered = [
+            at.covering(row["recipient"], row["conversation"], answer, door, asked) for answer, asked, door in turns
+        ]
+        if not turns or not all(covered):
+            found.add(row["row_id"])
+    return found
+
+
+@dataclass(slots=True)
+class _Dataset:
+    """A sharing dataset, its part of the row map, and which rows nothing covers."""
+
+    repo: DatasetRepo
+    known: Mapping[str, Mapping[str, Any]]
+    strays: Collection[str]
+    uncovered: Collection[str]
+
+    def faults(self, expected: Expected, heads: Collection[str]) -> list[str]:
+        head = self.repo.head()
+        if head is None:
+            return [f"row {id} counts as published and is not there." for id in self._published()]
+        wrong = ["it is open to everyone."] if self.repo.visibility() == "public" else []
+        strangers = (self.repo.readers() or set()) - set(expected.readers)
+        wrong += [f"{reader} can read it, and is nobody whom the operator named." for reader in sorted(strangers)]
+        files = self.repo.files("", head)
+        rows, removed = {}, set()
+        for path in sorted(files):
+            if path == TOMBSTONES:
+                removed = {row["row_id"] for row in rows_in(self.repo.read(path, head)) or ()}
+            elif path.endswith(".parquet") and path != FEEDBACK:
+                wrong += self._take(rows, path, rows_in(self.repo.read(path, head)))
+            elif path not in OURS and not path.startswith("texts/"):
+                wrong.append(f"nothing explains the file {path}.")
+        wrong += self._of_card(head, files, heads)
+        wrong += [f"row {id} {fault}." for id, row in sorted(rows.items()) for fault in self._of_row(id, row)]
+        wrong += self._of_words(rows.values(), expected.blocked)
+        wrong += [f"row {id} counts as published and is not there." for id in self._published() if id not in rows]
+        gone = {id for id, row in self.known.items() if row["state"] == "retracted"} | set(self.strays)
+        wrong += [f"row {id} was taken back and has no tombstone." for id in sorted(gone - removed)]
+        return wrong + self._of_history(head, files)
+
+    def _published(self) -> list[str]:
+        return sorted(id for id, row in self.known.items() if row["state"] == "published")
+
+    @staticmethod
+    def _take(rows: dict[str, dict[str, Any]], path: str, found: list[dict[str, Any]] | None) -> list[str]:
+        if found is None:
+            return [f"the file {path} cannot be read as rows."]
+        twice = [f"row {row['row_id']} is there twice." for row in found if row["row_id"] in rows]
+        rows.update({row["row_id"]: row for row in found})
+        return twice
+
+    def _of_row(self, id: str, row: Mapping[str, Any]) -> list[str]:
+        kept = self.known.get(id)
+        if kept is None:
+            return ["is in no row map"]
+        if kept["state"] in ON_ITS_WAY:
+            return []
+        if kept["state"] != "published":
+            return [f"is there and counts as {kept['state']}"]
+        same = row_hash(as_text(row)) == kept["row_hash"]
+        return ([] if same else ["is not as it was published"]) + (
+            ["is not covered by a consent that is valid now"] if id in self.uncovered else []
+        )
+
+    def _of_card(self, head: str, files: Collection[str], heads: Collection[str]) -> list[str]:
+        found = LEDGER_LINE.search(self.repo.read(CARD, head).decode(errors="replace")) if CARD in files else None
+        if found is None:
+            return ["its card does not say at which state of the ledger it is."]
+        return [] if found[1] in heads else ["the ledger is not the one whose hash its card has."]
+
+    @staticmethod
+    def _of_words(rows: Iterable[Mapping[str, Any]], blocked: Collection[str]) -> list[str]:
+        phrases = [phrase for phrase in map(plain, blocked) if phrase]
+        if not phrases:
+            return []
+        hit = (
+            row["row_id"]
+            for row in rows
+            if any(phrase in plain(message["content"]) for message in row["messages"] for phrase in phrases)
+        )
+        return [f"row {id} has a phrase that is blocked, a canary perhaps." for id in sorted(hit)]
+
+    def _of_history(self, head: str, files: Mapping[str, str]) -> list[str]:
+        """Every row in every commit that can be reached is one that may be public now."""
+        wrong, seen = set(), set(files.values())
+        for revision in self.repo.history():
+            if revision == head:
+                continue
+            for path, content in self.repo.files("", revision).items():
+                if content in seen or not path.endswith(".parquet") or path in (TOMBSTONES, FEEDBACK):
+                    continue
+                seen.add(content)
+                for row in rows_in(self.repo.read(path, revision)) or ():
+                    kept = self.known.get(row["row_id"])
+                    if kept is None or kept["state"] == "retracted":
+                        wrong.add(row["row_id"])
+        return [f"row {id} still stands in the history." for id in sorted(wrong)]
 
 
 def main(arguments: list[str], environ: Mapping[str, str], now: float) -> int:
-    folder = Path(arguments[0] if arguments else environ.get("DATA_DIR", ""))
-    database = folder / "parley.db"
-    if not database.is_file():
-        print(
-            f"There is no {database}. Name the DATA_DIR of a Parley: python -m privacy.audit DATA_DIR", file=sys.stderr
-        )
+    namespace, prefix = environ.get("SHARE_NAMESPACE", ""), environ.get("SHARE_PREFIX", "parley")
+    id = arguments[0] if arguments else f"{namespace}/{prefix}-audit" if namespace else ""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", id):
+        print("Name the audit repository: python -m privacy.audit NAMESPACE/PREFIX-audit", file=sys.stderr)
         return 2
     endpoint, token = environ.get("HF_ENDPOINT") or "https://huggingface.co", environ.get("HF_TOKEN", "")
-    placeholders = redaction.Placeholders
-    rules = Rules(
-        "", "", 0.0, Terms(policy.stale_from()), {}, Redaction(redaction.VERSION, redaction.redact, placeholders)
+    expected = Expected(
+        Terms(policy.stale_from()), listed(environ.get("SHARE_BLOCKED")), listed(environ.get("SHARE_READERS"))
     )
-    db = connect(database)
     try:
-        db.execute("PRAGMA query_only = ON")
-        wrong = audit(db, lambda id: HubRepo(endpoint, token, id), rules, now)
+        wrong = audit(lambda id: HubRepo(endpoint, token, id), id, expected, now)
     except RepoError as error:
         print(f"The audit could not be finished. {error}", file=sys.stderr)
         return 2
-    finally:
-        db.close()
-    for sentence in wrong:
-        print(sentence)
+    for finding in wrong:
+        print(finding)
     print("What is shared is what was agreed to." if not wrong else f"{len(wrong)} wrong.")
     return 1 if wrong else 0
+
+
+def listed(value: str | None) -> tuple[str, ...]:
+    """The items of a comma-separated variable."""
+    return tuple(item.strip() for item in (value or "").split(",") if item.strip())
 
 
 if __name__ == "__main__":

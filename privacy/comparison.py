@@ -29,7 +29,9 @@ FOREVER = 9e15
 LIVE = "state IN ('publish', 'published', 'quarantined')"
 AGREED = """
     agreed AS MATERIALIZED (
-        SELECT s.owner, count(*) || '/' || coalesce((SELECT standing FROM owner_standing WHERE owner = s.owner), '') AS said
+        SELECT s.owner, count(*) || '/' || coalesce((SELECT standing FROM owner_standing WHERE owner = s.owner), '') || '/'
+               || (SELECT count(*) || '-' || count(ended_at) FROM pauses JOIN subjects USING (subject) WHERE owner = s.owner)
+               AS said
         FROM subjects AS s JOIN consent_events AS e USING (subject)
         GROUP BY s.owner HAVING max(e.kind = 'grant'))
 """
@@ -38,7 +40,8 @@ TO_LOOK_AT = f"""
     told AS MATERIALIZED (
         SELECT conversation, count(*) AS events FROM consent_events WHERE conversation IS NOT NULL GROUP BY conversation),
     reported AS MATERIALIZED (
-        SELECT conversation, sum(state = 'open') AS open FROM reports WHERE conversation IS NOT NULL GROUP BY conversation),
+        SELECT conversation, count(*) || '-' || sum(state = 'open') AS open FROM reports
+        WHERE conversation IS NOT NULL GROUP BY conversation),
     out AS MATERIALIZED (SELECT conversation, count(*) AS live FROM outbox WHERE {LIVE} GROUP BY conversation),
     unfinished AS MATERIALIZED (
         SELECT DISTINCT conversation FROM outbox
@@ -64,16 +67,17 @@ TO_LOOK_AT = f"""
 # Rows whose conversation is gone, or whose owner has said yes to nobody, or is nobody any more.
 ORPHANS = f"""
     WITH {AGREED}
-    SELECT * FROM outbox WHERE {LIVE} AND NOT EXISTS
-        (SELECT 1 FROM kept_conversation AS c JOIN agreed USING (owner) WHERE c.conversation = outbox.conversation)
-    AND (:only IS NULL OR conversation IN (SELECT value FROM json_each(:only))) ORDER BY row_id
+    SELECT * FROM outbox WHERE row_id IN (
+        SELECT o.row_id FROM outbox AS o INDEXED BY outbox_live WHERE o.{LIVE} AND NOT EXISTS
+            (SELECT 1 FROM kept_conversation AS c JOIN agreed USING (owner) WHERE c.conversation = o.conversation)
+        AND (:only IS NULL OR o.conversation IN (SELECT value FROM json_each(:only)))) ORDER BY row_id
 """
 
 
 @dataclass(slots=True)
 class Comparison:
     """The difference between the outbox and what consent allows. `refill`: rows whose text is to be made again.
-    `unexplained`: rows to retract for no reason that anybody gave. `public`: how many rows may be public now.
+    `unexplained`: rows to retract for no reason that anybody gave. `public`: beside those, how many may be public now.
     `touched`: the conversations of all these. `settled`: conversation -> (basis, until) of those in which there is no
     difference: they need no look before that time, in Unix seconds, unless their basis is another."""
 
@@ -117,9 +121,10 @@ def compare(
     _choose(db, found, looked, rules, now)
     for row in db.execute(ORPHANS, {"only": None if whole else given}).fetchall():
         _take_back(found, row, explain, None)
-    found.public = db.execute(
-        "SELECT count(*) FROM outbox WHERE state IN ('publish', 'published') AND shard IS NOT NULL"
-    ).fetchone()[0]
+    if found.unexplained:
+        found.public = db.execute(
+            "SELECT count(*) FROM outbox WHERE state IN ('publish', 'published') AND shard IS NOT NULL"
+        ).fetchone()[0]
     for one in looked:
         if one.conversation not in found.touched:
             found.settled[one.conversation] = (one.basis, one.until)

@@ -33,6 +33,7 @@ from privacy.ledger import (
     that_count,
     verify_chains,
 )
+from privacy.pauses import pauses_of
 from privacy.unread import unread_spans
 
 AccountState = Literal["unset", "granted", "denied", "withdrawn", "stale", "blocked", "ineligible"]
@@ -73,6 +74,7 @@ class Standpoint:
         self._events = that_count(events_of(db, *self.subjects))
         self._unread = unread_spans(db)
         self._hidden = hidden(db)
+        self._pauses = pauses_of(db, self.subjects)
         self._conversations: dict[str, list[Event]] = {}
 
     def account_state(self, recipient: str) -> AccountState:
@@ -116,7 +118,7 @@ class Standpoint:
         if surface != "page":
             return None
         since, frozen = self._follows_account(conversation)
-        if asked_at > frozen or self.was_unread(asked_at):
+        if asked_at > frozen or self.was_unread(asked_at) or self.was_paused(asked_at):
             return None
         grants = self._grants(recipient)
         ends = [*(grant.at for grant in grants[1:]), float("inf")]
@@ -132,6 +134,14 @@ class Standpoint:
     def was_unread(self, at: float) -> bool:
         """Whether at that time it was not known what the owner had said: an older yes does not cover what came then."""
         return any(begun <= at <= ended for begun, ended in self._unread)
+
+    def was_paused(self, at: float) -> bool:
+        """Whether the owner let their sharing rest at that time."""
+        return any(begun <= at <= ended for begun, ended in self._pauses)
+
+    @property
+    def is_paused(self) -> bool:
+        return any(ended == float("inf") for _, ended in self._pauses)
 
     def _about(self, recipient: str) -> list[Event]:
         return [
@@ -183,7 +193,7 @@ class Standpoint:
         stale = self._terms.stale_since(event.policy_version, self._now)
         if stale is not None and self._now >= stale + ASKING:
             return None
-        return Yes(event, stale is None)
+        return Yes(event, stale is None and not self.is_paused)
 
 
 class Consent:
@@ -202,6 +212,9 @@ class Consent:
 
     async def account_state(self, owner: str, recipient: str) -> AccountState:
         return await self._db.read(lambda db: self._standpoint(db, owner).account_state(recipient))
+
+    async def is_paused(self, owner: str) -> bool:
+        return await self._db.read(lambda db: self._standpoint(db, owner).is_paused)
 
     async def conversation_choice(self, owner: str, conversation: str) -> ConversationChoice:
         return await self._db.read(lambda db: self._standpoint(db, owner).conversation_choice(conversation))

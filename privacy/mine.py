@@ -130,7 +130,7 @@ def outlook(
         for segment in cut(turns, _covering(at, rules), taken):
             name, leaves = rules.authors[segment.model], rules.next_batch(leaves_at(segment, rules))
             coming[name] = min(leaves, coming.get(name, leaves))
-    next_turn = state == "granted" and choice == "inherit" and not at.was_unread(now)
+    next_turn = state == "granted" and choice == "inherit" and not at.was_unread(now) and not at.is_paused
     when = min(coming.values(), default=None)
     names = (tuple(sorted(found)) for found in (standing, leaving, coming))
     return Outlook(recipient, state, choice, *names, when, next_turn)

@@ -18,10 +18,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from chat.dataset_repo import Conflict, DatasetRepo, Doubtful, RepoError, Threads
 from chat.db import Database
+from privacy.evidence import Evidence, audit_id, evidence, tell_head, told
 from privacy.head import Head, Strange, look, read, strange_in, written
+from privacy.notes import note, set_note
 from privacy.rows import Rules
 from privacy.shards import CARD
 from privacy.snapshot import EVERY_SHARD, Snapshot, ids_of, snapshot_of
@@ -39,6 +42,13 @@ STRAYS = (
     "The sharing dataset {} held {} that nothing here explains: by another hand, or from an outbox that is lost."
     " It is taken out of the dataset and its history. If you do not know where it came from, change HF_TOKEN."
 )
+ANNOUNCED = "Rows were withdrawn on {}"
+ANNOUNCEMENT = (
+    "People who had shared rows of this dataset took them back. The dataset and its history no longer hold them;"
+    " `tombstones.parquet` lists their ids. If you have a copy, remove those rows from it and from what you made of it,"
+    " and load the newest revision from now on."
+)
+NOT_EVIDENCE = (".gitattributes", "space.json")
 UNSETTLED = "The sharing dataset {} did not settle: it is tried again later."
 
 
@@ -76,6 +86,9 @@ async def push(tools: Tools, *, publish: bool = True) -> Pushed:
     await tools.before_public()
     commits: dict[str, str] = {}
     problems: list[str] = []
+    # What may be public is in the audit repository before it is public; without that nothing new is.
+    if publish and not await _tell(tools, problems):
+        publish, datasets = False, await tools.db.read(lambda db: _different(db, False))
     for dataset in datasets:
         if not tools.holds_lease():
             break
@@ -83,7 +96,70 @@ async def push(tools: Tools, *, publish: bool = True) -> Pushed:
             commits[dataset] = await _push_one(tools, dataset, publish, problems)
         except RepoError as error:
             problems.append(str(error))
-    return Pushed(commits, tuple(problems))
+    if commits:
+        await _tell(tools, problems)
+        await _announce(tools, problems)
+    return Pushed(commits, tuple(dict.fromkeys(problems)))
+
+
+async def _tell(tools: Tools, problems: list[str]) -> bool:
+    """Make the audit repository say what is here; whether it does."""
+    id = await tools.db.read(lambda db: audit_id(db, tools.rules))
+    if id is None:
+        return True
+    failure: RepoError = Doubtful(UNSETTLED.format(id))
+    for _ in range(TRIES):
+        try:
+            repo = tools.open_repo(id)
+            head = await tools.threads.run(repo.head)
+            there = await tools.threads.run(repo.files, "", head) if head else {}
+            now = tools.clock()
+            new = await tools.db.read(lambda db, there=there, now=now: evidence(db, there, now))
+            await tools.db.write(lambda db, new=new, now=now: tell_head(db, new, now))
+            await tools.threads.run(_write_evidence, repo, head, there, new)
+            ids = {path: ids_of(content) for path, content in new.files.items()}
+            await tools.db.write(lambda db, new=new, ids=ids: told(db, new, ids))
+            return True
+        except (Conflict, Doubtful) as error:
+            failure = error
+        except RepoError as error:
+            failure = error
+            break
+    problems.append(str(failure))
+    return False
+
+
+def _write_evidence(repo: DatasetRepo, head: str | None, there: Mapping[str, str], new: Evidence) -> None:
+    if head is None:
+        head = repo.create(new.files[CARD].decode())
+        there = repo.files("", head)
+    add = {path: content for path, content in new.files.items() if there.get(path) not in ids_of(content)}
+    delete = [path for path in there if path not in new.all and path not in NOT_EVIDENCE]
+    if add or delete:
+        repo.commit(add, delete, head, "What was agreed to, and what is shared")
+
+
+async def _announce(tools: Tools, problems: list[str]) -> None:
+    """One discussion a day in each dataset that lost rows: without names, and without how many."""
+    day = datetime.fromtimestamp(tools.clock(), UTC).date().isoformat()
+    for dataset, since in await tools.db.read(_lost_rows):
+        try:
+            await tools.threads.run(tools.open_repo(dataset).announce, ANNOUNCED.format(since), ANNOUNCEMENT)
+            await tools.db.write(lambda db, dataset=dataset: set_note(db, f"announced {dataset}", day))
+        except RepoError as error:
+            problems.append(str(error))
+
+
+def _lost_rows(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    """(dataset, day) of those that lost rows on a day later than the one that was announced last."""
+    rows = db.execute(
+        "SELECT dataset, max(day) AS day FROM ("
+        " SELECT dataset, date(retracted_at, 'unixepoch') AS day FROM outbox WHERE state = 'retracted'"
+        " UNION ALL SELECT dataset, date(gone_at, 'unixepoch') FROM strays WHERE gone_at IS NOT NULL) GROUP BY dataset"
+    )
+    return [
+        (row["dataset"], row["day"]) for row in rows if (note(db, f"announced {row['dataset']}") or "") < row["day"]
+    ]
 
 
 def _intend(db: sqlite3.Connection, publish: bool) -> list[str]:
@@ -93,6 +169,10 @@ def _intend(db: sqlite3.Connection, publish: bool) -> list[str]:
             "UPDATE outbox SET shard = instr('0123456789abcdef', substr(row_id, 1, 1)) - 1"
             " WHERE state = 'publish' AND shard IS NULL AND row IS NOT NULL"
         )
+    return _different(db, publish)
+
+
+def _different(db: sqlite3.Connection, publish: bool) -> list[str]:
     rows = db.execute(
         "SELECT DISTINCT dataset FROM outbox WHERE (state = 'retract' OR (? AND state = 'publish')) AND shard IS NOT NULL"
         " UNION SELECT dataset FROM unsquashed ORDER BY 1",

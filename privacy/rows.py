@@ -160,6 +160,8 @@ def dataset_id(rules: Rules, model: str) -> str:
     """The sharing dataset of a model. The Hub allows no "--" in a name, and 96 characters of letters, digits, ".-_"."""
     name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in model.replace("/", "__"))
     name = f"{rules.prefix}-{name}".strip(".-")
+    if name == f"{rules.prefix}-audit":  # that is another one's
+        name = f"{name}-{hashlib.sha256(model.encode()).hexdigest()[:12]}"
     while "--" in name or ".." in name:
         name = name.replace("--", "-").replace("..", ".")
     if len(name) > 96 or name.endswith(".git"):

@@ -12,8 +12,9 @@ from chat.formats import refuse_newer
 from privacy.ledger import Event, append
 
 SUBJECTS, DATASETS = "consent/subjects.jsonl", "sharing/datasets.jsonl"
+HEADS = "consent/told-heads.jsonl"
 UNREAD, STRAYS, UNSQUASHED = "consent/unread.jsonl", "sharing/strays.jsonl", "sharing/unsquashed.jsonl"
-REPORTS, ERASED = "consent/reports.jsonl", "consent/erased.jsonl"
+REPORTS, ERASED, PAUSES = "consent/reports.jsonl", "consent/erased.jsonl", "consent/pauses.jsonl"
 LEDGER, OUTBOX = "consent/ledger-", "sharing/outbox-"
 FORMAT = 2  # 1, the first, did not say so
 
@@ -27,7 +28,9 @@ def files(db: sqlite3.Connection) -> dict[str, bytes]:
         found[f"{LEDGER}{row['replica']}.jsonl"].append(event)
     found[REPORTS] = [dict(row) for row in db.execute("SELECT * FROM reports ORDER BY id")]
     found[ERASED] = [dict(row) for row in db.execute("SELECT * FROM erased_subjects ORDER BY subject")]
+    found[PAUSES] = [dict(row) for row in db.execute("SELECT * FROM pauses ORDER BY subject, begun_at")]
     found[UNREAD] = [dict(row) for row in db.execute("SELECT * FROM unread ORDER BY begun_at, replica")]
+    found[HEADS] = [dict(row) for row in db.execute("SELECT at, hash FROM told_heads ORDER BY number")]
     found[STRAYS] = [dict(row) for row in db.execute("SELECT * FROM strays ORDER BY dataset, row_id")]
     found[UNSQUASHED] = [dict(row) for row in db.execute("SELECT * FROM unsquashed ORDER BY dataset")]
     found[DATASETS] = [dict(row) for row in db.execute("SELECT * FROM sharing_datasets ORDER BY id")]
@@ -74,14 +77,22 @@ def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
             _advance(db, row)
     for row in _rows(found, REPORTS):
         db.execute(_INTO_REPORTS, row)
+    for row in _rows(found, PAUSES):
+        db.execute(_INTO_PAUSES, row)
     for row in _rows(found, UNREAD):
         db.execute(_INTO_UNREAD, row)
+    for row in _rows(found, HEADS):
+        db.execute("INSERT OR IGNORE INTO told_heads (at, hash) VALUES (:at, :hash)", row)
     for row in _rows(found, STRAYS):
         db.execute("INSERT OR IGNORE INTO strays VALUES (:dataset, :row_id, :found_at, :gone_at)", row)
     for row in _rows(found, UNSQUASHED):
         db.execute("INSERT OR IGNORE INTO unsquashed VALUES (:dataset)", row)
 
 
+_INTO_PAUSES = """
+    INSERT INTO pauses VALUES (:subject, :begun_at, :ended_at)
+    ON CONFLICT (subject, begun_at) DO UPDATE SET ended_at = excluded.ended_at WHERE pauses.ended_at IS NULL
+"""
 _INTO_REPORTS = """
     INSERT INTO reports VALUES
         (:id, :at, :about, :reason, :contact, :row_id, :conversation, :answers, :state, :decided_at)

@@ -53,6 +53,17 @@ FEEDBACK_SCHEMA = pa.schema(
         ("comment", pa.string()),
     ]
 )
+ROW_MAP_SCHEMA = pa.schema(
+    [
+        *(
+            (name, pa.string())
+            for name in ("row_id", "subject", "event", "recipient", "conversation", "turns", "state")
+        ),
+        ("shard", pa.int32()),
+        ("row_hash", pa.string()),
+        *((name, pa.float64()) for name in ("planned_at", "published_at", "retract_at", "retracted_at")),
+    ]
+)
 TOMBSTONE_SCHEMA = pa.schema([("row_id", pa.string()), ("removed", pa.string())])
 
 
@@ -73,6 +84,11 @@ def tombstone_bytes(removed: Mapping[str, str]) -> bytes:
 def feedback_bytes(said: Iterable[Mapping[str, Any]]) -> bytes:
     """What owners said about answers, at least one, without the transcript."""
     return _parquet(sorted(said, key=lambda one: (one["row_id"], one["answer"])), FEEDBACK_SCHEMA)
+
+
+def row_map_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """A piece of the audit repository's row map, at least one row."""
+    return _parquet(rows, ROW_MAP_SCHEMA)
 
 
 def read_rows(file: BinaryIO) -> list[dict[str, Any]]:

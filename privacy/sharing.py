@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from chat.dataset_repo import DatasetRepo, RepoError, Threads
 from chat.db import Database
-from privacy.notes import BATCH, note, set_note
+from privacy.audit import Expected, audit
+from privacy.evidence import audit_id
+from privacy.notes import AUDITED, BATCH, FAILED, note, set_note
 from privacy.outbox import Plan, plan
 from privacy.push import Pushed, Tools, push
 from privacy.rows import HOUR, Rules
 from privacy.unread import close_unread, open_unread
+
+AGAIN = 600.0  # seconds between two audits while the last one found something and nothing is pushed
+MOST_TOLD = 5  # of an audit's findings
+AUDIT_FAILED = (
+    "The audit of what is shared found: {} Until it finds nothing, nothing new is shared; what is taken back still leaves."
+    " For all of it, run `python -m privacy.audit`."
+)
+AUDIT_UNFINISHED = "The audit of what is shared could not be finished. {}"
 
 
 class Sharing:
@@ -29,9 +40,12 @@ class Sharing:
         clock: Callable[[], float],
         before_public: Callable[[], Awaitable[None]],
         holds_lease: Callable[[], bool] = lambda: True,
+        expected: Expected | None = None,
     ) -> None:
+        """`expected`: what the audit after each push goes by."""
         self.db, self.rules, self.clock = db, rules, clock
         self._open_repo, self._before_public, self._holds_lease = open_repo, before_public, holds_lease
+        self._expected = expected or Expected(rules.terms, rules.blocked)
         self._threads = Threads(1)
         self._one = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -84,7 +98,8 @@ class Sharing:
         """Plan, and push what the plan, or one before it, left to do. One at a time."""
         plans: list[Plan] = []
         hour = int(self.clock() // HOUR)
-        publish = await self.db.read(lambda db: self._is_time(db, hour))
+        publish, failed = await self.db.read(lambda db: (self._is_time(db, hour), note(db, FAILED)))
+        publish = publish and failed is None
 
         async def look() -> Plan:
             plans.append(await plan(self.db, self.rules, now=self.clock(), restored=restored(), publish=publish))
@@ -116,8 +131,33 @@ class Sharing:
                 return plans[-1], Pushed()
             if publish and self._holds_lease() and not pushed.problems:
                 await self.db.write(lambda db: set_note(db, BATCH, str(hour)))
-            late = (sentence for again in plans[1:] for sentence in again.problems)
-            return planned, Pushed(pushed.commits, tuple(dict.fromkeys((*pushed.problems, *late))))
+            late = [sentence for again in plans[1:] for sentence in again.problems]
+            found = await self._audit(bool(pushed.commits))
+            return planned, Pushed(pushed.commits, tuple(dict.fromkeys((*pushed.problems, *late, *found))))
+
+    async def _audit(self, is_due: bool) -> list[str]:
+        """Prove that what is shared is what was agreed to: after every push, and while it is not so every hour. The
+        sentences for the operator. What another hand did is undone by the next push, which looks at the dataset anew."""
+        now = self.clock()
+        id, failed, at = await self.db.read(lambda db: (audit_id(db, self.rules), note(db, FAILED), note(db, AUDITED)))
+        if id is None or not (is_due or (failed and now >= float(at or 0) + AGAIN)):
+            return [AUDIT_FAILED.format("; ".join(json.loads(failed)))] if failed else []
+        try:
+            wrong = await asyncio.to_thread(audit, self._open_repo, id, self._expected, now)
+        except RepoError as error:
+            return [AUDIT_UNFINISHED.format(error)]
+        told = json.dumps([str(finding) for finding in wrong[:MOST_TOLD]]) if wrong else None
+
+        def write(db: sqlite3.Connection) -> None:
+            set_note(db, FAILED, told)
+            set_note(db, AUDITED, repr(now))
+            if failed is None:
+                datasets = "SELECT id FROM sharing_datasets WHERE id IN (SELECT value FROM json_each(?))"
+                names = json.dumps(sorted({finding.repo for finding in wrong}))
+                db.execute(f"INSERT OR IGNORE INTO unsquashed {datasets}", (names,))
+
+        await self.db.write(write)
+        return [AUDIT_FAILED.format("; ".join(json.loads(told)))] if told else []
 
     def _is_time(self, db: sqlite3.Connection, hour: int) -> bool:
         """Whether new rows leave now: in a set hour, all of them at once."""

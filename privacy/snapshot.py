@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chat.dataset_repo import blob_id
-from privacy.ledger import heads_hash
+from privacy.evidence import told_head
 from privacy.rows import Rules, row_hash
 from privacy.shards import (
     CARD,
@@ -154,7 +154,7 @@ def _card(
         languages=[row["language"] for row in languages],
         rows=db.execute(f"SELECT count(*) FROM outbox WHERE {live}", parameters).fetchone()[0],
         removed=removed,
-        ledger=heads_hash(db),
+        ledger=told_head(db),
         feedback=feedback,
         most=rules.most,
         quiet=rules.quiet,

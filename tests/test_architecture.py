@@ -36,6 +36,7 @@ ALLOWED = {
         "privacy/head.py",
         "privacy/snapshot.py",
         "privacy/audit.py",
+        "privacy/access.py",
     ),
     "chat.hub": ("app.py", "chat/rotate.py", "privacy/audit.py"),
     "pyarrow": ("privacy/shards.py",),

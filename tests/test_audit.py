@@ -1,21 +1,25 @@
-"""The audit notices everything that is public and should not be, or not as it is."""
+"""The audit notices everything that is public and should not be, or not as it is, from the audit repository alone."""
 
 from __future__ import annotations
 
 import io
+import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from huggingface_hub import HfApi
 
 from chat.hub import HubRepo
-from privacy.audit import audit, main
+from privacy.audit import main
+from tests.support.hub import LoopbackHub
 from tests.support.hub.testing import UPLOAD_WARNING, ada_api, clean_hub, running_hub  # noqa: F401
+from tests.support.memory_repo import text_of
 from tests.support.sharing_world import World
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings(UPLOAD_WARNING)]
 
-DATASET = "ada/parley-acme__alpha"
+DATASET, AUDIT = "ada/parley-acme__alpha", "ada/parley-audit"
 
 
 @pytest.fixture
@@ -33,10 +37,6 @@ async def world(tmp_path):
     world.close()
 
 
-async def audited(world):
-    return await world.db.read(lambda db: audit(db, world.in_memory, world.rules, world.clock()))
-
-
 def shard(world):
     files = world.repos[DATASET].now()
     path = next(path for path in files if path.startswith("data/"))
@@ -49,29 +49,41 @@ def put(world, path, table):
     world.repos[DATASET].commit({path: buffer.getvalue()}, (), None, "by hand")
 
 
-async def test_after_a_push_nothing_is_wrong(world):
-    assert await audited(world) == []
+def rewrite(world, path, change):
+    """The lines of a file of the audit repository, changed."""
+    repo = world.audit_repos[AUDIT]
+    path = next(found for found in repo.now() if found.startswith(path))
+    lines = [json.loads(line) for line in repo.now()[path].decode().splitlines()]
+    content = "".join(json.dumps(line, sort_keys=True) + "\n" for line in change(lines)).encode()
+    repo.commit({path: content}, (), None, "by hand")
+
+
+async def test_after_a_push_nothing_is_wrong_and_the_audit_repository_has_no_word_of_anybody(world):
+    assert world.audited() == []
+    everything = world.audit_repos[AUDIT].everything()
+    assert "word 1" not in everything and world.owner not in everything
+    assert world.audit_repos[AUDIT].seen_by == "private"
 
 
 async def test_a_row_that_nobody_planned_is_named(world):
     path, table = shard(world)
     strange = {**table.to_pylist()[0], "row_id": "f" * 32}
     put(world, path, pa.concat_tables([table, pa.Table.from_pylist([strange], schema=table.schema)]))
-    assert await audited(world) == [f"{DATASET}: row {'f' * 32} is in no outbox."]
+    assert world.audited() == [f"{DATASET}: row {'f' * 32} is in no row map."]
 
 
 async def test_a_row_that_was_changed_is_named(world):
     path, table = shard(world)
     rows = [{**row, "finish_reason": "length"} for row in table.to_pylist()]
     put(world, path, pa.Table.from_pylist(rows, schema=table.schema))
-    assert all("is not as it was published" in sentence for sentence in await audited(world))
-    assert len(await audited(world)) == len(rows)
+    found = [sentence for sentence in world.audited() if "is not as it was published" in sentence]
+    assert len(found) == len(rows) == len(world.audited())
 
 
 async def test_a_missing_row_and_a_missing_tombstone_are_named(world):
     path, table = shard(world)
     world.repos[DATASET].commit({}, (path, "tombstones.parquet"), None, "by hand")
-    found = await audited(world)
+    found = world.audited()
     assert sum("is not there" in sentence for sentence in found) == table.num_rows
     assert sum("has no tombstone" in sentence for sentence in found) == 1
 
@@ -81,40 +93,199 @@ async def test_a_row_that_came_back_is_named(world):
     gone = next(row["row_id"] for row in await world.outbox() if row["state"] == "retracted")
     back = {**table.to_pylist()[0], "row_id": gone}
     put(world, "data/again.parquet", pa.Table.from_pylist([back], schema=table.schema))
-    assert await audited(world) == [f"{DATASET}: row {gone} is there and counts as retracted."]
+    assert f"{DATASET}: row {gone} is there and counts as retracted." in world.audited()
 
 
-async def test_a_withdrawal_that_no_plan_has_seen_yet_is_named(world):
+async def test_a_row_that_left_only_the_head_is_named(world):
+    """The history is anybody's to read."""
+    path, table = shard(world)
+    gone = next(row["row_id"] for row in await world.outbox() if row["state"] == "retracted")
+    before = world.repos[DATASET].now()[path]
+    back = {**table.to_pylist()[0], "row_id": gone}
+    put(world, path, pa.concat_tables([table, pa.Table.from_pylist([back], schema=table.schema)]))
+    world.repos[DATASET].commit({path: before}, (), None, "and away again")
+    assert world.audited() == [f"{DATASET}: row {gone} still stands in the history."]
+
+
+async def test_a_row_under_no_consent_is_named(world):
+    """Somebody forges the row map: the ledger says otherwise."""
+    repo = world.audit_repos[AUDIT]
+    path = next(path for path in repo.now() if path.startswith("rows/") and '"published"' in repr_of(repo.now()[path]))
+    table = pq.read_table(io.BytesIO(repo.now()[path]))
+    rows = [{**row, "turns": json.dumps([["a" * 32, 1.0, "page"]])} for row in table.to_pylist()]
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), buffer)
+    repo.commit({path: buffer.getvalue()}, (), None, "by hand")
+    assert any("not covered by a consent" in sentence for sentence in world.audited())
+
+
+def repr_of(content):
+    return text_of(content).replace("'", '"')
+
+
+async def test_a_withdrawal_is_named_until_its_rows_are_out(world):
     await world.choose(world.owner, "withdraw")
-    assert sum("not covered" in sentence for sentence in await audited(world)) == 2
+    sql = "SELECT * FROM consent_events ORDER BY at DESC LIMIT 1"
+    event = await world.db.read(lambda db: dict(db.execute(sql).fetchone()))
+    rewrite(world, "ledger/", lambda lines: [*lines, event])
+    assert sum("not covered" in sentence for sentence in world.audited()) == 2
     await world.turn(0)
-    assert await audited(world) == []
+    assert world.audited() == []
 
 
-async def test_a_strange_file_an_open_dataset_and_a_rewritten_ledger_are_named(world):
-    world.repos[DATASET].commit({"notes.txt": b"hello"}, (), None, "by hand")
-    world.repos[DATASET].seen_by = "public"
+@pytest.mark.parametrize("way", ["changed", "left out", "all new"])
+async def test_a_rewritten_ledger_is_noticed(world, way):
+    if way == "changed":
+        rewrite(world, "ledger/", lambda lines: [{**line, "language": "xx"} for line in lines])
+        assert "is not what was written" in " ".join(world.audited())
+    elif way == "left out":
+        rewrite(world, "ledger/", lambda lines: lines[:-1])
+        assert "not the one whose hash was told last" in " ".join(world.audited())
+    else:
+        rewrite(world, "heads", lambda lines: [{**line, "hash": "0" * 64} for line in lines])
+        found = " ".join(world.audited())
+        assert "the ledger is not the one whose hash its card has" in found
 
-    def forge(db):
-        db.execute("DROP TRIGGER consent_events_are_never_changed")
-        db.execute("UPDATE consent_events SET language = 'xx'")
 
-    await world.db.write(forge)
-    found = " ".join(await audited(world))
-    assert "notes.txt" in found and "open to everyone" in found and "is not what was written" in found
+async def test_a_strange_file_an_open_dataset_an_unexpected_reader_and_a_canary_are_named(world):
+    repo = world.repos[DATASET]
+    repo.commit({"notes.txt": b"hello"}, (), None, "by hand")
+    repo.seen_by, repo.let_in = "public", {"grace", "mallory"}
+    found = world.audited(readers=("grace",), blocked=("WORD 1",))
+    for needed in ("notes.txt", "open to everyone", "mallory can read it", "canary"):
+        assert any(needed in sentence for sentence in found), needed
+    assert len(found) == 4 and not any("grace" in sentence for sentence in found)
 
 
-async def test_the_command_proves_it_against_a_hub_and_ends_with_1_on_anything_else(tmp_path, hub, ada, capsys):
+async def test_a_row_of_what_was_written_while_sharing_rested_or_is_reported_is_named(world):
+    """The audit knows of pauses and of open reports what the comparison knows."""
+    row = next(row for row in await world.outbox() if row["state"] == "published")
+    ((answer, asked, _),) = json.loads(row["turns"])
+    rest = {"subject": row["subject"], "begun_at": asked - 1, "ended_at": asked + 1}
+    rewrite(world, "pauses", lambda lines: [rest])
+    assert [row["row_id"] in sentence for sentence in world.audited()] == [True]
+    rewrite(world, "pauses", lambda lines: [])
+    rewrite(world, "hidden", lambda lines: [{"answer": answer}])
+    assert [row["row_id"] in sentence for sentence in world.audited()] == [True]
+
+
+async def test_an_audit_repository_that_is_gone_or_unreadable_proves_nothing(world):
+    world.audit_repos[AUDIT].commit({"people.jsonl": b"not JSON"}, (), None, "by hand")
+    assert "cannot be read" in world.audited()[0]
+    world.audit_repos.clear()
+    assert "nothing can be proved" in world.audited()[0]
+
+
+async def test_what_another_hand_did_to_the_audit_repository_is_undone_by_the_next_push(world):
+    repo = world.audit_repos[AUDIT]
+    repo.commit({"more.jsonl": b"", "heads.jsonl": b""}, (), None, "by hand")
+    rewrite(world, "ledger/", lambda lines: lines[:-1])
+    await world.say(world.owner, "more")
+    await world.turn()
+    assert world.audited() == [] and "more.jsonl" not in repo.now()
+
+
+# It runs after every push
+
+
+async def test_after_a_push_the_audit_runs_and_what_it_finds_stops_new_rows_but_no_withdrawal(world):
+    """Until it is repaired, which the next push does, or somebody does."""
+    repo = world.repos[DATASET]
+    chats = [row["conversation"] for row in await world.outbox() if row["state"] == "published"]
+    await world.say(world.owner, "new")
+    repo.commit({"notes.txt": b"hello"}, (), None, "by hand")
+    _, pushed = await world.turn()
+    assert "notes.txt" in " ".join(pushed.problems) and "nothing new is shared" in " ".join(pushed.problems)
+    await world.say(world.owner, "newer")
+    await world.store.delete(world.owner, chats[0])
+    _, pushed = await world.turn()
+    assert "newer" not in repo.everything() and len(await world.states()) == 4
+    assert "notes.txt" in " ".join(pushed.problems), "still told"
+    repo.commit({}, ("notes.txt",), None, "by hand")
+    await world.turn(3600)
+    await world.turn(60)
+    assert "newer" in repo.everything()
+
+
+async def test_a_row_that_only_the_audit_finds_leaves_with_the_next_turn(world):
+    """It came after the push had read the dataset's head."""
+    path, table = shard(world)
+    strange = pa.Table.from_pylist([{**table.to_pylist()[0], "row_id": "f" * 32}], schema=table.schema)
+    await world.say(world.owner, "heron")
+    world.clock.now += 80 * 3600
+    late = []
+
+    def open_repo(id):
+        if id == AUDIT and "heron" in world.repos[DATASET].everything() and not late:
+            late.append(put(world, "data/late.parquet", strange))
+        return world.in_memory(id)
+
+    world.open_repo = open_repo
+    _, pushed = await world.turn(0)
+    assert late and f"row {'f' * 32}" in " ".join(pushed.problems)
+    _, pushed = await world.turn(0)
+    assert "f" * 32 not in [row["row_id"] for row in pq_rows(world)] and world.audited() == []
+
+
+def pq_rows(world):
+    files = world.repos[DATASET].now()
+    return [
+        row
+        for path, content in files.items()
+        if path.startswith("data/")
+        for row in pq.read_table(io.BytesIO(content)).to_pylist()
+    ]
+
+
+# The announcement
+
+
+async def test_a_day_on_which_rows_left_is_announced_once_and_without_names(world):
+    repo = world.repos[DATASET]
+    ((title, text),) = repo.announced.items()
+    assert title.startswith("Rows were withdrawn on 20") and "tombstones.parquet" in text
+    chats = [row["conversation"] for row in await world.outbox() if row["state"] == "published"]
+    await world.store.delete(world.owner, chats[0])
+    await world.turn(0)
+    assert len(repo.announced) == 1
+    await world.store.delete(world.owner, chats[1])
+    await world.turn(25 * 3600)
+    assert len(repo.announced) == 2
+
+
+# The command
+
+
+async def test_the_command_proves_it_against_a_hub_and_ends_with_1_on_anything_else(
+    tmp_path, hub: LoopbackHub, ada: HfApi, capsys
+):
     world = World(tmp_path, lambda id: HubRepo(hub.endpoint, str(ada.token), id))
     owner = await world.person()
     await world.choose(owner, "grant", "acme")
-    await world.say(owner, "a private word")
+    chat = await world.say(owner, "a private word")
+    await world.say(owner, "another word")
     await world.turn()
     environ = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": str(ada.token)}
-    assert main([str(tmp_path)], environ, world.clock()) == 0
-    await world.choose(owner, "withdraw")
-    assert main([str(tmp_path)], environ, world.clock()) == 1
-    assert main([str(tmp_path)], {**environ, "HF_TOKEN": "hf_wrong"}, world.clock()) == 2
-    assert main([str(tmp_path / "nowhere")], environ, world.clock()) == 2
+    assert main([AUDIT], environ, world.clock()) == 0
+    assert main([], {**environ, "SHARE_NAMESPACE": "ada"}, world.clock()) == 0
+    assert main([AUDIT], {**environ, "SHARE_BLOCKED": "nothing, Private  WORD"}, world.clock()) == 1
+    await world.store.delete(owner, chat)
+    _, pushed = await world.turn(0)
+    assert not pushed.problems
+    assert main([AUDIT], environ, world.clock()) == 0
+    titles = [found.title for found in ada.get_repo_discussions(DATASET, repo_type="dataset")]
+    assert len(titles) == 1 and titles[0].startswith("Rows were withdrawn on ")
+    repo = HubRepo(hub.endpoint, str(ada.token), AUDIT)
+    told = [text_of(repo.read(path, repo.head())) for path in repo.paths("", repo.head())]
+    assert told and not any("another word" in text for text in told)
+    ada.update_repo_settings(DATASET, repo_type="dataset", private=False, gated="manual")
+    hub.add_user("mallory")
+    ada.grant_access(DATASET, "mallory", repo_type="dataset")
+    assert main([AUDIT], environ, world.clock()) == 1
+    assert main([AUDIT], {**environ, "SHARE_READERS": "mallory"}, world.clock()) == 0
+    ada.create_branch(DATASET, branch="kept", repo_type="dataset")
+    assert main([AUDIT], {**environ, "SHARE_READERS": "mallory"}, world.clock()) == 0
+    assert main([AUDIT], {**environ, "HF_TOKEN": "hf_wrong"}, world.clock()) == 2
+    assert main(["nonsense"], environ, world.clock()) == 2
     world.close()
-    assert "private word" not in "".join(capsys.readouterr())
+    assert "private word" not in "".join(capsys.readouterr()).lower()

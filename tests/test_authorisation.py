@@ -154,6 +154,8 @@ MATRIX: tuple[Row, ...] = (
     owner_only("POST", "/api/privacy/conversation", 404, json={"id": "{conversation}", "choice": "share", "answers": ["{answer}"], **AGREED}),
     account_only("POST", "/api/privacy/remove", 404, json={"row": "{random}"}),
     all_may("GET", "/api/privacy/everything.zip"),
+    account_only("POST", "/api/privacy/pause", json={}),
+    account_only("POST", "/api/privacy/resume", 403, json={"unframed": "none"}),
     account_only("POST", "/api/privacy/close", 422, json={"close": False}),
     all_may("POST", "/api/takedown", 422, json={"about": "", "reason": "", "contact": ""}),
     all_may("GET", "/takedown"),

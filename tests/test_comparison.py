@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from app import hours_of
 from chat.feedback import Feedback, FeedbackBook
+from chat.settings import Settings
 from privacy.comparison import compare
 from privacy.mine import shared_rows
 from privacy.outbox import plan
@@ -82,6 +85,12 @@ def test_the_next_batch_is_the_first_set_hour_from_then_on(world):
     assert world.rules.next_batch(day + 4 * HOUR) == day + 15 * HOUR
     assert world.rules.next_batch(day + 16 * HOUR) == day + 27 * HOUR
     assert replace(world.rules, hours=()).next_batch(day + 7.5) == day + 7.5
+
+
+def test_unless_it_is_said_otherwise_it_is_three_or_where_nothing_waits_any_hour():
+    settings = Settings(data_dir=Path("/nowhere"))
+    assert hours_of(settings) == (3,) and hours_of(replace(settings, quiet_hours=0.0)) == ()
+    assert hours_of(replace(settings, quiet_hours=0.0, share_hours=(0,))) == (0,)
 
 
 # How many
@@ -257,6 +266,14 @@ async def test_a_second_comparison_looks_at_nothing_and_every_change_is_seen(wor
     assert await looked() == set()
     world.use(quiet=QUIET + 1)
     assert await looked() == {*chats, waiting}, "the rules are others"
+
+
+async def test_what_somebody_else_says_about_a_conversation_is_seen_at_once(world):
+    """An operator's takedown stands in nobody's own events."""
+    _, (chat,) = await published(world, "one")
+    await plan(world.db, world.rules, now=world.clock(), restored=True)
+    await world.choose(await world.person(), "takedown", conversation=chat)
+    assert (await plan(world.db, world.rules, now=world.clock(), restored=True)).retract == 1
 
 
 async def test_what_is_noted_is_looked_at_again_from_time_to_time_whatever_it_says(world):

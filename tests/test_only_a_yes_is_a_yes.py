@@ -58,7 +58,7 @@ class Everything:
 
     def set_up(self) -> None:
         """Signed in, with a conversation: whatever the request before has ended is there again."""
-        if not self.client.get("/api/me").json()["signed_in"]:
+        if not self.signed_in():
             self.sign_in()
         if not self.id or self.client.get(f"/api/conversations/{self.id}").status_code != 200:
             self.id = self.person.say("hello, heron")
@@ -72,6 +72,8 @@ class Everything:
         back = httpx.get(client.get("/login").headers["location"])
         assert client.get(back.headers["location"]).status_code == 303
         self.person = Person(client)
+        # So that there is somebody to speak of, who has said no.
+        assert self.person.post("withdraw", {"recipient": None}).status_code == 200
 
     def fields(self, kind: str) -> dict[str, Any]:
         """Everything valid, under every name; the yes among it is to `kind` of text."""
@@ -87,6 +89,9 @@ class Everything:
             "data": ["hello", None, None, None, None, None, None, None, None], "fn_index": 0, "session_hash": "abc",
             "consent": True, "share": True, "sharing": "on", "kind": "grant", "state": "granted", "policy": True,
         }  # fmt: skip
+
+    def signed_in(self) -> bool:
+        return self.client.get("/api/me").json()["signed_in"]
 
     def grants(self) -> int:
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
@@ -155,8 +160,12 @@ def test_nothing_but_the_complete_yes_is_one(everything: Everything, data: st.Da
     body = data.draw(bodies(valid, route), label="body")
     where = data.draw(st.sampled_from(["json", "json", "json", "form", "query"]))
     before = everything.grants()
+    everything.person.post("pause", {})
     status = _send(everything, route, body, where)
     grew = everything.grants() - before
+    if route != ("POST", "/api/privacy/resume"):
+        # Nothing else lets sharing go on either, not even a yes.
+        assert not everything.signed_in() or everything.person.get("state")["paused"], (route, where, body)
     if grew:
         assert status == 200 and where == "json" and everything.is_a_yes(route, body, kind), (route, where, body)
         everything.person.post("withdraw", {"recipient": None})
@@ -178,6 +187,7 @@ def test_the_complete_yes_is_one(everything: Everything):
     """Guards the guard: what the property above leaves out of account does write a grant."""
     everything.set_up()
     before = everything.grants()
+    everything.person.post("resume", {"unframed": everything.person.unframed()})
     everything.person.grant()
     assert everything.grants() == before + 1
     everything.person.post("withdraw", {"recipient": None})

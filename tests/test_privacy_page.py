@@ -257,7 +257,13 @@ def test_a_row_goes_out_and_comes_back(prompt: SharingStage):
         assert row["messages"][0]["content"] == f"{CANARY}, write to [EMAIL_1]"
         assert (row["dataset"], row["recipient"], row["conversation"]) == ("host/parley-acme__small", "acme", id)
         chip = eve.get("chip", conversation=id)
-        assert chip["shared"] and chip["can_take_back"] and chip["sentence"].startswith("acme can read part")
+        assert (
+            chip["shared"]
+            and chip["can_take_back"]
+            and chip["sentence"].startswith(
+                ("acme can read part", "Part of this conversation is in the dataset for acme")
+            )
+        )
         with prompt.visitor("mallory") as mallory:
             assert mallory.get("shared") == {"rows": [], "waiting": []}
             assert mallory.post("remove", {"row": row["row"]}).status_code == 404

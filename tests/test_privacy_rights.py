@@ -149,6 +149,27 @@ def removed_rows(stage: SharingStage) -> list[str]:
     return pq.read_table(io.BytesIO(answer.content))["row_id"].to_pylist() if answer.status_code == 200 else []
 
 
+# Letting it rest
+
+
+def test_letting_it_rest_takes_one_click_and_going_on_a_page_that_nobody_covers(stage: SharingStage):
+    with stage.visitor("rester") as rester, stage.visitor(None) as nobody:
+        rester.grant()
+        assert rester.get("state")["paused"] is False
+        key = rester.client.post("/api/keys", json={"name": "k"}).json()["secret"]
+        nobody.client.headers["Authorization"] = f"Bearer {key}"
+        assert nobody.post("pause", {}).json() == {"paused": True}
+        assert nobody.post("resume", {"unframed": rester.unframed()}).status_code == 403
+        assert rester.get("state")["paused"] and rester.get("chip", model="acme/small")["sentence"] == words("en")(
+            "chip_only_you"
+        )
+        for body in ({}, {"unframed": ""}, {"unframed": "9.9"}, {"unframed": True}, {"paused": False}):
+            assert rester.post("resume", body).status_code in (403, 422)
+        assert rester.get("state")["paused"]
+        assert rester.post("resume", {"unframed": rester.unframed()}).json() == {"paused": False}
+        assert "acme" in rester.get("chip", model="acme/small")["sentence"]
+
+
 # Reports
 
 
@@ -282,6 +303,10 @@ def test_the_way_from_no_to_yes_and_back_in_every_language(
     expect(switch).to_have_attribute("aria-checked", "true")
     expect(page.locator("#summary")).to_contain_text("acme")
     assert page.evaluate("Math.max(document.documentElement.scrollWidth, document.body.scrollWidth) <= innerWidth")
+    page.get_by_role("button", name=say("pause")).click()
+    expect(page.locator("#summary")).to_contain_text(say("paused"))
+    page.get_by_role("button", name=say("go_on")).click()
+    expect(page.locator("#taken")).to_have_text(say("gone_on"))
     switch.click()
     expect(page.locator("#taken")).to_have_text(say("taken_back_none"))
     for path in ("/terms", "/takedown"):

@@ -12,6 +12,7 @@ from privacy import reports
 from privacy.closing import erase_closed
 from privacy.consent import Standpoint, Terms
 from privacy.ledger import verify_chains
+from privacy.pauses import pause, resume
 from privacy.reports import NoSuchReport, decide, open_reports, report
 from privacy.saved import files, restore
 from tests.support.sharing_world import World
@@ -183,3 +184,39 @@ async def test_closing_ends_every_yes(world: World):
     await world.choose(owner, "delete")
     state = await world.db.read(lambda db: Standpoint(db, owner, Terms(), world.clock()).account_state("acme"))
     assert state == "withdrawn"
+
+
+# Letting it rest
+
+
+async def test_while_sharing_rests_nothing_new_leaves_and_what_is_public_stays(world: World):
+    owner, _ = await public_row(world, "public before")
+    await world.say(owner, "waited before")
+    await world.db.write(lambda db: pause(db, owner, world.clock()))
+    await world.say(owner, "written meanwhile")
+    await world.turn()
+    assert in_history(world, "public before")
+    assert not in_history(world, "waited before") and not in_history(world, "written meanwhile")
+    await world.db.write(lambda db: pause(db, owner, world.clock()))
+    await world.db.write(lambda db: resume(db, owner, world.clock()))
+    await world.say(owner, "written after")
+    await world.turn()
+    assert in_history(world, "waited before") and in_history(world, "written after")
+    assert not in_history(world, "written meanwhile"), "going on reaches nothing that was written meanwhile"
+
+
+async def test_a_pause_outlives_the_disk_and_going_on_elsewhere_ends_it(world: World, tmp_path: Path):
+    owner, _ = await public_row(world)
+    await world.db.write(lambda db: pause(db, owner, world.clock()))
+    other = await world.elsewhere(tmp_path / "other", await world.db.read(files))
+    try:
+        at = await other.db.read(lambda db: Standpoint(db, owner, Terms(), world.clock()))
+        assert at.is_paused
+        world.clock.now += 5
+        await other.db.write(lambda db: resume(db, owner, world.clock()))
+        ended = await other.db.read(files)
+    finally:
+        other.close()
+    await world.db.write(lambda db: restore(db, ended))
+    at = await world.db.read(lambda db: Standpoint(db, owner, Terms(), world.clock()))
+    assert not at.is_paused

@@ -254,3 +254,10 @@ def test_a_token_on_its_way_in_the_clear_is_warned_of() -> None:
 def test_whatever_the_variables_hold_the_answer_is_settings_or_sentences(environ: dict[str, str]) -> None:
     with suppress(SettingsError):
         assert Settings.from_env({**HOME, **environ}).data_dir.is_absolute()
+
+
+def test_hours_are_whole_and_of_one_day() -> None:
+    assert Settings.from_env(HOME).share_hours is None
+    assert Settings.from_env({**HOME, "SHARE_HOURS": "15, 3"}).share_hours == (3, 15)
+    for wrong in ("24", "-1", "3;4", "three", "3,"):
+        assert "SHARE_HOURS" in mistakes(SHARE_HOURS=wrong)

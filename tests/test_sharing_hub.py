@@ -10,6 +10,7 @@ from huggingface_hub import HfApi
 
 from chat.hub import HubRepo
 from privacy.saved import files as saved_files
+from privacy.sharing import AGAIN
 from tests.support.hub import LoopbackHub
 from tests.support.hub.testing import UPLOAD_WARNING, ada_api, clean_hub, running_hub  # noqa: F401
 from tests.support.memory_repo import Crash, Faulty, text_of
@@ -193,6 +194,7 @@ async def test_a_gate_that_opens_by_itself_is_no_gate(world, hub, ada):
     assert "open to everyone" in pushed.problems[0] and not dug_up(hub, DATASET, "not for everybody")
     ada.update_repo_settings(DATASET, repo_type="dataset", gated="manual")
     assert repo.visibility() == "gated"
+    await world.turn(AGAIN)
     await world.turn(0)
     assert dug_up(hub, DATASET, "not for everybody")
 

@@ -11,7 +11,6 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
 from chat.hub import HubRepo
-from privacy.audit import audit
 from privacy.saved import files as saved_files
 from privacy.shards import SHARDS, shard_bytes, shard_path
 from tests.support.hub import LoopbackHub
@@ -85,7 +84,7 @@ async def test_rows_of_a_lost_outbox_leave_with_a_tombstone_each(world, tmp_path
         assert "2 rows that nothing here explains" in pushed.problems[0]
         assert not dug_up(other, "nobody knows") and not dug_up(other, "who wrote these")
         assert set(tombstones(other)) == old and "written later" in texts(other)
-        assert await other.db.read(lambda db: audit(db, other.in_memory, other.rules, other.clock())) == []
+        assert other.audited() == []
     finally:
         other.close()
 

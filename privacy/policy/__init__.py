@@ -178,3 +178,12 @@ def stale_from() -> dict[str, float]:
         if later:
             found[version.number] = datetime.combine(min(later), datetime.min.time(), UTC).timestamp()
     return found
+
+
+def templates() -> dict[str, str]:
+    """Path in a sharing dataset -> a text that people agree to, of every version and language, with its blanks."""
+    return {
+        f"texts/{path.name}": path.read_text(encoding="utf-8")
+        for kind in ("consent", "share")
+        for path in sorted(_HERE.glob(f"{kind}-*.md"))
+    }

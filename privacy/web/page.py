@@ -175,7 +175,9 @@ def _body(place: Place, say: Words, prose: str) -> str:
 
 <h2 id="mine">{said("mine_heading")}</h2>
 <p>{said("mine_lead")}</p>
-<p><button id="take-back" type="button" class="danger" hidden>{said("take_back_all")}</button> <span id="taken" role="status"></span></p>
+<p class="actions start"><button id="pause" type="button" hidden>{said("pause")}</button>
+<button id="take-back" type="button" class="danger" hidden>{said("take_back_all")}</button></p>
+<p><span id="taken" role="status"></span></p>
 <ol id="rows"></ol>
 
 <h2 id="yours">{said("yours_heading")}</h2>

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 
 from chat.visitors.asking import visitor_of
-from chat.visitors.visitor import NotThere, Visitor
+from chat.visitors.visitor import Forbidden, NotThere, Visitor
 from chat.web.render import render
 from privacy import policy
 from privacy.ledger import Choice
@@ -27,6 +27,7 @@ from privacy.mine import (
     shared_rows,
     waiting_rows,
 )
+from privacy.pauses import pause, resume
 from privacy.policy.words import Words
 from privacy.rows import dataset_id
 from privacy.web.chip import chip, unknown
@@ -57,6 +58,16 @@ class Removal(Body):
     row: str
 
 
+class Rest(Body):
+    """Nothing but that somebody wants it: letting sharing rest takes no more than a click."""
+
+
+class GoingOn(Body):
+    """`unframed`: as with a yes, since more leaves again."""
+
+    unframed: str = Field(min_length=1, max_length=200)
+
+
 class Closing(Body):
     """Nobody closes an account by leaving something out, nor by anything but `true`."""
 
@@ -80,6 +91,7 @@ def router(desk: Desk) -> APIRouter:
             "known": known,
             "can_share": reason is None,
             "reason": reason,
+            "paused": await desk.consent.is_paused(visitor.owner),
             "first": not any(event.kind == "grant" for event in events),
             "minimum_age": desk.minimum_age,
             "after": say.duration(desk.rules.quiet / 3600, "after_") if desk.rules.quiet else None,
@@ -156,6 +168,23 @@ def router(desk: Desk) -> APIRouter:
             raise NotThere(spoken(request)("no_such_row"))
         await desk.record(owner, Choice("deny", None, found.conversation), desk.without_text())
         return {"row": said.row, "conversation": found.conversation}
+
+    @routes.post("/pause")
+    async def let_rest(request: Request, said: Rest) -> dict[str, Any]:
+        """Nothing new leaves until its owner goes on; what is shared stays."""
+        owner, now = account_here(request).owner, desk.clock()
+        await desk.db.write(lambda db: pause(db, owner, now))
+        desk.wake()
+        return {"paused": True}
+
+    @routes.post("/resume")
+    async def go_on(request: Request, said: GoingOn) -> dict[str, Any]:
+        """What was agreed to holds again, but for what was written meanwhile."""
+        owner, now = person_here(request).owner, desk.clock()
+        if not desk.unframed.holds(said.unframed):
+            raise Forbidden(spoken(request)("framed"))
+        await desk.db.write(lambda db: resume(db, owner, now))
+        return {"paused": False}
 
     @routes.post("/close")
     async def close(request: Request, said: Closing) -> dict[str, Any]:

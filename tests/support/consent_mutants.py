@@ -97,8 +97,8 @@ MUTANTS = (
     Mutant(
         "stale lets nothing new leave",
         "privacy/consent.py",
-        "return Yes(event, stale is None)",
-        "return Yes(event, True)",
+        "return Yes(event, stale is None and not self.is_paused)",
+        "return Yes(event, not self.is_paused)",
     ),
     Mutant(
         "stale rows leave after 30 days",
@@ -196,8 +196,8 @@ MUTANTS = (
     Mutant(
         "an older yes does not cover what was written before all was read",
         "privacy/consent.py",
-        "if asked_at > frozen or self.was_unread(asked_at):",
-        "if asked_at > frozen:",
+        "if asked_at > frozen or self.was_unread(asked_at) or",
+        "if asked_at > frozen or",
     ),
     Mutant(
         "it is not covered on another disk either",

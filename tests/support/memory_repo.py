@@ -18,24 +18,26 @@ def text_of(content: bytes) -> str:
 
 
 class MemoryRepo:
-    """`history`: (id, files) of every commit that can be reached, oldest first. `limbo`: what was squashed away, and
+    """`kept`: (id, files) of every commit that can be reached, oldest first. `limbo`: what was squashed away, and
     is readable until it is purged."""
 
     def __init__(self, id: str) -> None:
         self.id = id
-        self.history: list[tuple[str, dict[str, bytes]]] = []
+        self.kept: list[tuple[str, dict[str, bytes]]] = []
         self.limbo: list[bytes] = []
         self.seen_by: Visibility = "private"
         self.commits = 0
+        self.let_in: set[str] | None = None
+        self.announced: dict[str, str] = {}
 
     def _files(self, revision: str) -> dict[str, bytes]:
-        found = dict(self.history).get(revision)
+        found = dict(self.kept).get(revision)
         if found is None:
             raise Conflict("This version is gone.")
         return found
 
     def head(self) -> str | None:
-        return self.history[-1][0] if self.history else None
+        return self.kept[-1][0] if self.kept else None
 
     def files(self, prefix: str, revision: str) -> dict[str, str]:
         return {path: blob_id(content) for path, content in self._files(revision).items() if path.startswith(prefix)}
@@ -47,11 +49,11 @@ class MemoryRepo:
         return self._files(revision)[path]
 
     def commit(self, add: Mapping[str, bytes], delete: Sequence[str], parent: str | None, message: str) -> str:
-        if not self.history:
+        if not self.kept:
             raise Denied("There is no such repository.")
         if parent is not None and parent != self.head():
             raise Conflict("The parent is not the head.")
-        files = self._files(self.history[-1][0])
+        files = self._files(self.kept[-1][0])
         if not set(delete) <= set(files):
             raise Conflict("A file to delete is not there.")
         return self._add({**{p: c for p, c in files.items() if p not in delete}, **add})
@@ -61,33 +63,40 @@ class MemoryRepo:
         return self._add({"README.md": card.encode()})
 
     def visibility(self) -> Visibility | None:
-        return self.seen_by if self.history else None
+        return self.seen_by if self.kept else None
 
     def owned(self) -> bool:
         return True
 
     def squash(self, message: str) -> str:
-        self.limbo += [content for _, files in self.history for content in files.values()]
-        head = self._files(self.history[-1][0])
-        self.history.clear()
+        self.limbo += [content for _, files in self.kept for content in files.values()]
+        head = self._files(self.kept[-1][0])
+        self.kept.clear()
         return self._add(head)
 
     def purge(self) -> None:
         self.limbo.clear()
 
+    def history(self) -> list[str]:
+        return [id for id, _ in self.kept]
+
+    def readers(self) -> set[str] | None:
+        return self.let_in
+
+    def announce(self, title: str, text: str) -> None:
+        self.announced.setdefault(title, text)
+
     def _add(self, files: dict[str, bytes]) -> str:
         self.commits += 1
-        self.history.append((f"{self.commits:040x}", files))
-        return self.history[-1][0]
+        self.kept.append((f"{self.commits:040x}", files))
+        return self.kept[-1][0]
 
     def now(self) -> dict[str, bytes]:
-        return self.history[-1][1] if self.history else {}
+        return self.kept[-1][1] if self.kept else {}
 
     def everything(self) -> str:
         """All that anybody could still dig out of it."""
-        return "".join(text_of(c) for _, files in self.history for c in files.values()) + "".join(
-            map(text_of, self.limbo)
-        )
+        return "".join(text_of(c) for _, files in self.kept for c in files.values()) + "".join(map(text_of, self.limbo))
 
 
 class Crash(BaseException):

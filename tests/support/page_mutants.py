@@ -23,7 +23,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "privacy/web/framed.py": RIGHTS,
     "chat/visitors/sessions.py": ("tests/test_sign_in.py", "tests/test_sessions.py"),
 }
-DEFAULT = ("tests/test_reports.py",)
+DEFAULT = ("tests/test_reports.py", "tests/test_consent.py")
 
 PAGE_MUTANTS = (
     Mutant(
@@ -88,8 +88,35 @@ PAGE_MUTANTS = (
         "UPDATE messages SET surface = 'import'",
         "UPDATE messages SET surface = 'page'",
     ),
+    Mutant(
+        "while sharing rests nothing new leaves",
+        "privacy/consent.py",
+        "return Yes(event, stale is None and not self.is_paused)",
+        "return Yes(event, stale is None)",
+    ),
+    Mutant(
+        "what is written while sharing rests is nobody's later",
+        "privacy/consent.py",
+        " or self.was_paused(asked_at):",
+        ":",
+    ),
+    Mutant(
+        "a pause outlives the disk", "privacy/saved.py", "    for row in _rows(found, PAUSES):", "    for row in ():"
+    ),
+    Mutant(
+        "of a yes and a no that two machines hear at once the no holds",
+        "privacy/consent.py",
+        "that_count(events_of(db, *self.subjects))",
+        "events_of(db, *self.subjects)",
+    ),
+    Mutant(
+        "a yes that knows of another machine's no holds",
+        "privacy/ledger.py",
+        'if choice.kind == "grant":\n        # What',
+        "if False:\n        # What",
+    ),
     Mutant("a reported row is hidden", "privacy/consent.py", " or answer in self._hidden:", ":"),
-    Mutant("it is hidden while the report is open", "privacy/hidden.py", "state = 'open'", "state <> 'rejected'"),
+    Mutant("it is hidden while the report is open", "privacy/hidden.py", "state = 'open'", "state = 'upheld'"),
     Mutant(
         "a conversation that was taken down is never shared again",
         "privacy/reports.py",

@@ -14,6 +14,7 @@ from chat.conversation import SamplingParams
 from chat.dataset_repo import DatasetRepo, Threads
 from chat.db import MIGRATIONS, Database
 from chat.store import Author, Store, new_id
+from privacy.audit import Expected, audit
 from privacy.consent import Terms
 from privacy.ledger import Choice, Event, Shown, record
 from privacy.outbox import Plan
@@ -62,7 +63,8 @@ RULES = Rules(
 
 
 class World:
-    """`open_repo` gives the sharing datasets (default: in memory, in `repos`); `backups` counts the private backups."""
+    """`open_repo` gives the sharing datasets (default: in memory, in `repos`) and the audit repository (in `audit_repos`);
+    `backups` counts the private backups."""
 
     def __init__(
         self,
@@ -75,6 +77,7 @@ class World:
         self.folder = folder
         self.clock = beside.clock if beside else Clock()
         self.repos: dict[str, MemoryRepo] = beside.repos if beside else {}
+        self.audit_repos: dict[str, MemoryRepo] = beside.audit_repos if beside else {}
         self.rules = rules
         self.backups = 0
         self.open_repo = open_repo or self.in_memory
@@ -88,7 +91,7 @@ class World:
         self.db.close()
 
     def in_memory(self, id: str) -> MemoryRepo:
-        return self.repos.setdefault(id, MemoryRepo(id))
+        return (self.audit_repos if id.endswith("-audit") else self.repos).setdefault(id, MemoryRepo(id))
 
     async def person(self, managed: bool = False, anonymous: bool = False) -> str:
         owner = new_id()
@@ -195,6 +198,11 @@ class World:
 
         await other.db.write(write)
         return other
+
+    def audited(self, **expected: object) -> list[str]:
+        """What the audit finds, from the audit repository and the datasets alone."""
+        found = audit(self.open_repo, "ada/parley-audit", Expected(self.rules.terms, **expected), self.clock())
+        return [str(finding) for finding in found]
 
     async def outbox(self) -> list[dict]:
         return await self.db.read(

@@ -32,6 +32,8 @@ export const privacy = {
 	preview: (id) => json("GET", `/api/privacy/preview?conversation=${part(id)}`),
 	chip: (id) => json("GET", `/api/privacy/chip?conversation=${part(id)}`),
 	shared: () => json("GET", "/api/privacy/shared"),
+	pause: () => change("pause", {}),
+	resume: (unframed) => change("resume", { unframed }),
 	remove: (row) => change("remove", { row }),
 	close: () => change("close", { close: true }),
 	conversations: () => json("GET", "/api/conversations"),

@@ -4,7 +4,7 @@ import { $, h } from "chat/dom.js";
 import { t } from "./words.js";
 
 /** Whether anybody could cover this page, the browser says: below a foreign site it does not show the hidden document. */
-function unframed() {
+export function unframed() {
 	return new Promise((resolve) => {
 		const frame = h("iframe", { src: `/privacy/unframed?${Date.now()}`, hidden: true, "aria-hidden": "true", tabindex: "-1" });
 		frame.onload = () => {

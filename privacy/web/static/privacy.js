@@ -3,7 +3,7 @@
 
 import { $, h } from "chat/dom.js";
 import { privacy, sinceChange } from "./api.js";
-import { ask } from "./ask.js";
+import { ask, unframed } from "./ask.js";
 import { drawRows, said } from "./rows.js";
 import { list, t } from "./words.js";
 
@@ -37,13 +37,16 @@ function drawSummary(rows) {
 	const readers = [...new Set(out.map((row) => row.recipient))];
 	const parts = [];
 	if (readers.length) parts.push(t("rows_readable", { who: list(readers) }, out.length));
-	if (shared.length) parts.push(t("shared_after", { who: list(shared), after: state.after ?? t("soon_after") }));
+	if (state.paused) parts.push(t("paused"));
+	else if (shared.length) parts.push(t("shared_after", { who: list(shared), after: state.after ?? t("soon_after") }));
 	if (parts.length && hosts()) parts.push(t("hosts_too"));
 	if (!state.known) parts.splice(0, parts.length, t("looked_up"));
 	if (!parts.length) parts.push(t(hosts() ? "only_you_and_hosts" : "only_you"));
 	$("summary").textContent = parts.join(" ");
 	const { saving } = state;
 	$("saving").textContent = saving.problem ? `${t("saving_problem")} ${saving.problem}` : t(`saving_${saving.state.replace(" ", "_")}`);
+	$("pause").hidden = !(state.known && (shared.length || state.paused));
+	$("pause").textContent = t(state.paused ? "go_on" : "pause");
 	$("take-back").hidden = !shared.length && !out.some((row) => row.state !== "retract");
 }
 
@@ -192,6 +195,15 @@ twice("close-account", t("close_sure"), async () => {
 	$("close-account").hidden = true;
 	return t("closed");
 });
+
+$("pause").addEventListener("click", () =>
+	act(async () => {
+		if (!state.paused) return privacy.pause();
+		const token = await unframed();
+		if (!token) throw new Error(t("framed"));
+		return privacy.resume(token);
+	}, state.paused ? t("gone_on") : t("paused")),
+);
 
 $("take-back").addEventListener("click", () => withdraw(null));
 

@@ -1,0 +1,571 @@
+"""People talk, agree, take back, report, delete; clocks jump, processes crash, disks are lost. After each comparison every
+canary that can be dug out of a sharing dataset is allowed by what was said, and after a quiet period what may be shared, is.
+
+The oracle knows nothing of the code: it keeps its own trace of what people did, and says from that alone what is allowed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import itertools
+import json
+import re
+import shutil
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from privacy.consent import ASKING, Terms
+from privacy.mine import preview
+from privacy.pauses import pause, resume
+from privacy.reports import decide, report
+from privacy.saved import files, restore
+from tests.support.memory_repo import Crash, Faulty, MemoryRepo
+from tests.support.sharing_world import ALPHA, BETA, DAY, HOUR, QUIET, World
+
+AUTHORS = {ALPHA: "acme", BETA: "globex", "nobody/knows": None}
+CANARY = re.compile(r"canary[0-9]{6}x")
+KINDS = ("owner", "owner", "owner", "managed", "anonymous")
+# Who, in which of their conversations (below 0: a new one), to which model, through which door.
+TURN = st.tuples(
+    st.sampled_from([0, 0, 1, 2, 3]),
+    st.integers(-2, 3),
+    st.sampled_from([ALPHA, ALPHA, ALPHA, BETA, "nobody/knows"]),
+    st.sampled_from(["page", "page", "page", "page", "api", "import"]),
+)
+
+
+# -- the oracle -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Said:
+    """One thing somebody decided. `recipient` None: all. `answers`: of a share. `conversation` None: the account."""
+
+    at: float
+    yes: bool
+    recipient: str | None
+    conversation: str | None = None
+    answers: frozenset[str] = frozenset()
+    version: str = "1"
+    for_ever: bool = False
+
+
+@dataclass
+class Told:
+    """One turn that was written, with its own words of which each is a canary."""
+
+    owner: str
+    conversation: str
+    answer: str
+    model: str
+    surface: str
+    asked_at: float
+    prompt_canary: str
+    answer_canary: str
+    is_kept: bool = True
+
+
+@dataclass
+class Trace:
+    """Everything that happened, in order. `hidden`: report -> the answers of the row it names."""
+
+    told: list[Told] = field(default_factory=list)
+    said: dict[str, list[Said]] = field(default_factory=dict)
+    cannot: set[str] = field(default_factory=set)  # anonymous, managed, closed
+    deleted: set[str] = field(default_factory=set)
+    hidden: dict[str, frozenset[str]] = field(default_factory=dict)
+    pauses: dict[str, list[list[float]]] = field(default_factory=dict)
+    stale_at: float | None = None
+
+    def may(self, turn: Told, now: float) -> tuple[bool, bool]:
+        """(its authors may have this turn now, it may leave now if it has not left yet)."""
+        stays, leaves = self._covered(turn, now)
+        rests = any(ended == float("inf") for _, ended in self.pauses.get(turn.owner, ()))
+        return stays, leaves and not rests
+
+    def _covered(self, turn: Told, now: float) -> tuple[bool, bool]:
+        recipient = AUTHORS[turn.model]
+        if recipient is None or turn.owner in self.cannot or turn.surface == "api":
+            return False, False
+        if not turn.is_kept or turn.conversation in self.deleted:
+            return False, False
+        if any(turn.answer in answers for answers in self.hidden.values()):
+            return False, False
+        own = self.said.get(turn.owner, [])
+        here = [said for said in own if said.conversation == turn.conversation]
+        if any(said.for_ever for said in here) or (here and _keeps_private(here)):
+            return False, False
+        account = [said for said in own if said.conversation is None and said.recipient in (None, recipient)]
+        no_at = max((said.at for said in account if not said.yes), default=-1.0)
+        no_here = max((said.at for said in here if not said.yes), default=-1.0)
+        shares = [said for said in here if said.yes and said.at > max(no_at, no_here)]
+        for share in reversed(shares):
+            if share.recipient == recipient and turn.answer in share.answers:
+                return self._under(share, now)
+        if any(begun <= turn.asked_at <= ended for begun, ended in self.pauses.get(turn.owner, ())):
+            return False, False
+        if turn.surface != "page" or turn.asked_at <= no_here:
+            return False, False
+        # After a share of the conversation, the account's yes reaches nothing that is said in it later.
+        first_share = min((said.at for said in here if said.yes and said.at > no_here), default=float("inf"))
+        if turn.asked_at > first_share:
+            return False, False
+        grants = [said for said in account if said.yes and said.at > no_at]
+        for grant in grants:
+            written_under_it = grant.at < turn.asked_at and not self._stale(grant, turn.asked_at)
+            if written_under_it:
+                return self._under(grants[-1], now)
+        return False, False
+
+    def _stale(self, said: Said, at: float) -> bool:
+        return self.stale_at is not None and said.version == "1" and at >= self.stale_at
+
+    def _under(self, said: Said, now: float) -> tuple[bool, bool]:
+        if not self._stale(said, now):
+            return True, True
+        return now < (self.stale_at or 0.0) + ASKING, False
+
+    def allowed(self, now: float) -> set[str]:
+        """Every canary that may be dug out of a dataset, with the recipient whose it is."""
+        found = set()
+        for turn in self.told:
+            if self.may(turn, now)[0]:
+                found |= {f"{AUTHORS[turn.model]}:{turn.prompt_canary}", f"{AUTHORS[turn.model]}:{turn.answer_canary}"}
+        return found
+
+    def due(self, now: float) -> set[str]:
+        """Every canary that must be there, once enough time has passed."""
+        return {f"{AUTHORS[turn.model]}:{turn.answer_canary}" for turn in self.told if self.may(turn, now)[1]}
+
+
+def _keeps_private(here: list[Said]) -> bool:
+    """The last word about a conversation was no; a withdrawal (`recipient` "inherit") lets it follow the account again."""
+    return not here[-1].yes and here[-1].recipient != "inherit"
+
+
+# -- the machine ------------------------------------------------------------------------------------------------------
+
+FOUND: Counter[str] = Counter()  # over all episodes of a run
+
+
+class ConsentMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        shm = Path("/dev/shm")
+        self.folder = Path(tempfile.mkdtemp(dir=shm if shm.is_dir() else None))
+        self.runner = asyncio.Runner()
+        self.disks = itertools.count()
+        self.numbers = itertools.count(1)
+        self.world = World(self.folder / "disk")
+        self.trace = Trace()
+        self.strike: Any = None
+        self.saved: dict[str, bytes] = {}
+        self.saved_said: dict[str, list[Said]] = {}
+        self.latest = 0.0
+        self.reports: list[str] = []
+        self.owners: list[str] = []
+        self.published = self.retracted = False
+        self._wire()
+
+    def _wire(self) -> None:
+        self.world.open_repo = lambda id: Faulty(
+            self.world.in_memory(id), lambda call, before: self._maybe_crash(call, before)
+        )
+
+    def _maybe_crash(self, call: str, before: bool) -> None:
+        if self.strike is not None and self.strike(call, before):
+            self.strike = None
+            raise Crash
+
+    def run(self, coroutine: Any) -> Any:
+        return self.runner.run(coroutine)
+
+    def canary(self) -> str:
+        return f"canary{next(self.numbers):06}x"
+
+    def teardown(self) -> None:
+        try:
+            self.settle()
+        finally:
+            FOUND["episodes"] += 1
+            FOUND["published"] += self.published
+            FOUND["retracted"] += self.retracted
+            self.world.close()
+            self.runner.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # What people do
+
+    def people(self, kinds: list[str]) -> None:
+        for kind in ["owner", *kinds]:
+            owner = self.run(self.world.person(managed=kind == "managed", anonymous=kind == "anonymous"))
+            self.owners.append(owner)
+            if kind != "owner":
+                self.trace.cannot.add(owner)
+
+    @initialize(
+        kinds=st.lists(st.sampled_from(KINDS), min_size=2, max_size=3),
+        agreed=st.lists(st.sampled_from(["acme", "acme", "globex", "both", ""]), min_size=4, max_size=4),
+        said=st.lists(TURN, min_size=3, max_size=6),
+        left_alone=st.booleans(),
+    )
+    def a_first_day(
+        self, kinds: list[str], agreed: list[str], said: list[tuple[int, int, str, str]], left_alone: bool
+    ) -> None:
+        """So that most episodes have something to share."""
+        self.people(kinds)
+        for who, recipient in enumerate(agreed[: len(self.owners)]):
+            for name in ("acme", "globex") if recipient == "both" else (recipient,):
+                if name:
+                    self.grant(who, name)
+        for turn in said:
+            self.say(*turn)
+        if left_alone:
+            self.world.clock.now += QUIET + HOUR
+            self.compare(1, 0)
+
+    def _talks(self, owner: str) -> list[str]:
+        return list(
+            dict.fromkeys(
+                t.conversation for t in self.trace.told if t.owner == owner and t.conversation not in self.trace.deleted
+            )
+        )
+
+    @rule(said=st.lists(TURN, min_size=1, max_size=4))
+    def talk(self, said: list[tuple[int, int, str, str]]) -> None:
+        for turn in said:
+            self.say(*turn)
+
+    def say(self, who: int, which: int, model: str, surface: str) -> None:
+        owner = self.owners[who % len(self.owners)]
+        if owner in self.trace.cannot and owner in self.trace.said and self._closed(owner):
+            return
+        talks = self._talks(owner)
+        conversation = talks[which % len(talks)] if which >= 0 and talks else None
+        prompt, answer, system, title = (self.canary() for _ in range(4))
+        asked_at = self.world.clock.now + 10
+        found = self.run(
+            self.world.say(
+                owner, f"prompt {prompt}", model, conversation, surface, f"answer {answer}", f"system {system}"
+            )
+        )
+        self.run(self.world.store.rename(owner, found, f"title {title}"))
+        last = self.run(self.world.answers(owner, found))[-1]
+        self.trace.told.append(Told(owner, found, last, model, surface, asked_at, prompt, answer))
+
+    def _closed(self, owner: str) -> bool:
+        return any(said.for_ever and said.conversation is None for said in self.trace.said.get(owner, []))
+
+    @precondition(lambda self: self.trace.told)
+    @rule(which=st.integers(0, 20), model=st.sampled_from([ALPHA, BETA]))
+    def retry(self, which: int, model: str) -> None:
+        turn = self.trace.told[which % len(self.trace.told)]
+        if turn.conversation in self.trace.deleted or not turn.is_kept:
+            return
+        answers = self.run(self.world.answers(turn.owner, turn.conversation))
+        (last,) = [t for t in self.trace.told if t.answer == answers[-1]]
+        answer = self.canary()
+        self.run(self.world.retry(turn.owner, turn.conversation, f"answer {answer}", model))
+        last.is_kept = False
+        new = self.run(self.world.answers(turn.owner, turn.conversation))[-1]
+        self.trace.told.append(
+            Told(last.owner, last.conversation, new, model, last.surface, last.asked_at, last.prompt_canary, answer)
+        )
+
+    @rule(who=st.integers(0, 3), recipient=st.sampled_from(["acme", "acme", "globex"]))
+    def grant(self, who: int, recipient: str) -> None:
+        owner = self.owners[who % len(self.owners)]
+        if owner in self.trace.cannot:
+            return
+        stale = self.trace.stale_at is not None and self.world.clock.now + 1 >= self.trace.stale_at
+        self._choose(owner, "grant", recipient, version="2" if stale else "1")
+
+    @rule(
+        who=st.integers(0, 3),
+        kind=st.sampled_from(["withdraw", "deny"]),
+        recipient=st.sampled_from(["acme", "globex", None]),
+    )
+    def take_back(self, who: int, kind: str, recipient: str | None) -> None:
+        self._choose(self.owners[who % len(self.owners)], kind, recipient)
+
+    @precondition(lambda self: self.trace.told)
+    @rule(which=st.integers(0, 20), kind=st.sampled_from(["deny", "withdraw"]))
+    def keep_one_private_or_not(self, which: int, kind: str) -> None:
+        turn = self.trace.told[which % len(self.trace.told)]
+        if turn.conversation not in self.trace.deleted:
+            self._choose(turn.owner, kind, None, turn.conversation)
+
+    @precondition(lambda self: self.trace.told)
+    @rule(which=st.integers(0, 20), row=st.integers(0, 3))
+    def share_one(self, which: int, row: int) -> None:
+        turn = self.trace.told[which % len(self.trace.told)]
+        if turn.owner in self.trace.cannot or turn.conversation in self.trace.deleted:
+            return
+        rows = self.run(preview(self.world.db, turn.owner, turn.conversation, self.world.rules))
+        if rows:
+            chosen = rows[row % len(rows)]
+            stale = self.trace.stale_at is not None and self.world.clock.now + 1 >= self.trace.stale_at
+            version = "2" if stale else "1"
+            self._choose(turn.owner, "grant", chosen.recipient, turn.conversation, chosen.answers, version)
+
+    def _choose(
+        self,
+        owner: str,
+        kind: str,
+        recipient: str | None,
+        conversation: str | None = None,
+        answers: tuple[str, ...] = (),
+        version: str = "1",
+    ) -> None:
+        event = self.run(self.world.choose(owner, kind, recipient, conversation, answers, version))
+        named = "inherit" if kind == "withdraw" and conversation else recipient
+        self.trace.said.setdefault(owner, []).append(
+            Said(event.at, kind == "grant", named, conversation, frozenset(answers), version)
+        )
+        if kind != "grant":
+            self.save()
+
+    @rule(who=st.integers(0, 3))
+    def rest_or_go_on(self, who: int) -> None:
+        owner = self.owners[who % len(self.owners)]
+        if not self.trace.said.get(owner):
+            return
+        self.world.clock.now += 1
+        now, spans = self.world.clock.now, self.trace.pauses.setdefault(owner, [])
+        if spans and spans[-1][1] == float("inf"):
+            self.run(self.world.db.write(lambda db: resume(db, owner, now)))
+            spans[-1][1] = max(now, spans[-1][0])
+        else:
+            self.run(self.world.db.write(lambda db: pause(db, owner, now)))
+            spans.append([now, float("inf")])
+        self.save()
+
+    @precondition(lambda self: self.trace.told)
+    @rule(which=st.integers(0, 20))
+    def delete_one(self, which: int) -> None:
+        turn = self.trace.told[which % len(self.trace.told)]
+        if turn.conversation not in self.trace.deleted:
+            self.run(self.world.store.delete(turn.owner, turn.conversation))
+            self.trace.deleted.add(turn.conversation)
+
+    @precondition(lambda self: self.trace.told)
+    @rule(who=st.integers(0, 20))
+    def close_account(self, who: int) -> None:
+        # Seldom: an episode in which everybody has left shows little.
+        if who % 5 or len(self.owners) < 2:
+            return
+        owner = self.owners[-1]
+        if owner in self.trace.cannot:
+            return
+        event = self.run(self.world.choose(owner, "delete"))
+        self.run(self.world.store.delete(owner))
+        self.run(self.world.db.write(lambda db: db.execute("DELETE FROM accounts WHERE owner = ?", (owner,))))
+        self.trace.said.setdefault(owner, []).append(Said(event.at, False, None, for_ever=True))
+        self.trace.deleted |= {turn.conversation for turn in self.trace.told if turn.owner == owner}
+        self.trace.cannot.add(owner)
+        self.save()
+
+    @rule(who=st.integers(0, 3))
+    def join_an_organisation(self, who: int) -> None:
+        owner = self.owners[who % len(self.owners)]
+        if who == 3 and owner not in self.trace.cannot and len(self.trace.cannot) < len(self.owners) - 1:
+            orgs = '[{"id": "o", "name": "bigcorp", "managed": true}]'
+            self.run(
+                self.world.db.write(
+                    lambda db: db.execute("UPDATE accounts SET orgs = ? WHERE owner = ?", (orgs, owner))
+                )
+            )
+            self.trace.cannot.add(owner)
+
+    @rule(which=st.integers(0, 5))
+    def complain(self, which: int) -> None:
+        rows = [row for row in self.run(self.world.outbox()) if row["state"] == "published"]
+        if not rows:
+            return
+        row = rows[which % len(rows)]
+        found = self.run(self.world.db.write(lambda db: report(db, row["row_id"], "mine", "", self.world.clock())))
+        self.trace.hidden[found.id] = frozenset(json.loads(row["answers"]))
+        self.reports.append(found.id)
+        self.save()
+
+    @precondition(lambda self: self.reports)
+    @rule(upheld=st.booleans())
+    def judge(self, upheld: bool) -> None:
+        id = self.reports.pop(0)
+        row = self.run(
+            self.world.db.read(lambda db: dict(db.execute("SELECT * FROM reports WHERE id = ?", (id,)).fetchone()))
+        )
+        self.world.clock.now += 1
+        verdict = "upheld" if upheld else "rejected"
+        self.run(self.world.db.write(lambda db: decide(db, id, verdict, self.world.clock())))
+        if upheld:
+            (owner,) = {turn.owner for turn in self.trace.told if turn.conversation == row["conversation"]}
+            if not self._closed(owner):
+                self.trace.said.setdefault(owner, []).append(
+                    Said(self.world.clock.now, False, None, row["conversation"], for_ever=True)
+                )
+        del self.trace.hidden[id]
+        self.save()
+
+    # What happens
+
+    @rule(hours=st.sampled_from([1, 24, 80, 24 * 12]))
+    def time_passes(self, hours: int) -> None:
+        self.world.clock.now += hours * HOUR
+
+    @rule()
+    def a_clock_is_set_back(self) -> None:
+        self.latest = max(self.latest, self.world.clock.now)
+        self.world.clock.now -= 2 * DAY
+
+    @rule()
+    def a_new_text(self) -> None:
+        if self.trace.stale_at is None and next(self.numbers) % 3 == 0:
+            self.trace.stale_at = self.world.clock.now + 5 * DAY
+            self.world.use(terms=Terms({"1": self.trace.stale_at}))
+
+    def save(self) -> None:
+        """The private dataset has what ledger and outbox are now."""
+        self.saved = self.run(self.world.db.read(files))
+        self.saved_said = copy.deepcopy(self.trace.said)
+
+    async def _save(self) -> None:
+        self.saved = await self.world.db.read(files)
+        self.saved_said = copy.deepcopy(self.trace.said)
+
+    @rule(repeat=st.integers(1, 2), hours=st.sampled_from([0, 0, 80]))
+    def compare(self, repeat: int, hours: int) -> None:
+        self.world.clock.now += hours * HOUR
+        for _ in range(repeat):
+            self.run(self.world.sharing(before_public=self._save).turn(restored=lambda: True))
+        self.check()
+
+    @rule(at=st.integers(0, 8), hours=st.sampled_from([0, 80]))
+    def crash_while_comparing(self, at: int, hours: int) -> None:
+        """The process ends before or after the `at`th call to a dataset; what was committed here is still here."""
+        self.world.clock.now += hours * HOUR
+        count = itertools.count()
+        self.strike = lambda call, before: next(count) == at
+        try:
+            self.run(self.world.sharing(before_public=self._save).turn(restored=lambda: True))
+        except Crash:
+            FOUND["crashes"] += 1
+            self.world.close()
+            self.world.open()
+        self.strike = None
+
+    @rule()
+    def lose_the_disk(self) -> None:
+        """Of ledger and outbox only what was saved comes back; of a yes that was not, nobody knows."""
+        if not self.saved:
+            return
+        folder = self.folder / f"disk{next(self.disks)}"
+        other = self.run(self.world.elsewhere(folder, self.saved))
+        self.world.close()
+        self.world = other
+        self._wire()
+        self.trace.said = copy.deepcopy(self.saved_said)
+        FOUND["lost disks"] += 1
+
+    @rule(who=st.integers(0, 3), recipient=st.sampled_from(["acme", None]))
+    def another_machine_hears_a_no(self, who: int, recipient: str | None) -> None:
+        owner = self.owners[who % len(self.owners)]
+        if owner in self.trace.cannot or not self.trace.said.get(owner):
+            return
+        self.save()
+        other = self.run(self.world.elsewhere(self.folder / f"disk{next(self.disks)}", self.saved))
+        try:
+            event = self.run(other.choose(owner, "withdraw", recipient))
+            heard = self.run(other.db.read(files))
+        finally:
+            other.close()
+        self.run(self.world.db.write(lambda db: restore(db, heard)))
+        self.trace.said[owner].append(Said(event.at, False, recipient))
+        self.save()
+
+    @rule(who=st.integers(0, 3), yes_first=st.booleans())
+    def two_machines_at_once(self, who: int, yes_first: bool) -> None:
+        """One hears a yes, the other a no, before either has read the other: the no holds."""
+        owner = self.owners[who % len(self.owners)]
+        if owner in self.trace.cannot or not self.trace.said.get(owner):
+            return
+        self.save()
+        other = self.run(self.world.elsewhere(self.folder / f"disk{next(self.disks)}", self.saved))
+        try:
+            for says_yes in (yes_first, not yes_first):
+                if says_yes:
+                    self.run(self.world.choose(owner, "grant", "acme"))
+                else:
+                    event = self.run(other.choose(owner, "deny", "acme"))
+            heard = self.run(other.db.read(files))
+        finally:
+            other.close()
+        self.run(self.world.db.write(lambda db: restore(db, heard)))
+        self.trace.said[owner].append(Said(event.at, False, "acme"))
+        FOUND["at once"] += 1
+        self.save()
+
+    # What must hold
+
+    def dug_up(self) -> set[str]:
+        """Every canary in the head or in any history, with the recipient of the dataset it is in."""
+        found = set()
+        for id, repo in self.world.repos.items():
+            recipient = "acme" if "acme" in id else "globex"
+            assert isinstance(repo, MemoryRepo)
+            found |= {f"{recipient}:{canary}" for canary in CANARY.findall(repo.everything())}
+            assert not CANARY.search(str(repo.announced)), "an announcement quotes somebody"
+        return found
+
+    def check(self) -> None:
+        found, allowed = self.dug_up(), self.trace.allowed(self.world.clock.now)
+        assert found <= allowed, f"not allowed: {sorted(found - allowed)}"
+        if found:
+            self.published = True
+        states = self.run(self.world.states())
+        self.retracted = self.retracted or "retracted" in states
+
+    def settle(self) -> None:
+        """Long after everybody has gone quiet: what may be shared, is; what may not, is not."""
+        self.world.clock.now = max(self.latest, self.world.clock.now) + QUIET + 2 * DAY
+        for _ in range(3):
+            self.run(self.world.sharing(before_public=self._save).turn(restored=lambda: True))
+            self.world.clock.now += HOUR
+        self.world.clock.now -= HOUR
+        self.check()
+        missing = self.trace.due(self.world.clock.now) - self.dug_up()
+        assert not missing, f"allowed and not there: {sorted(missing)}"
+
+    @invariant()
+    def nobody_is_left_running(self) -> None:
+        assert self.strike is None
+
+
+def episodes(count: int, steps: int = 25, always_the_same: bool = True) -> Counter[str]:
+    """Run at least `count` episodes; what was counted over all of them. Raises where one shows what is not allowed."""
+    FOUND.clear()
+    chosen = settings(
+        max_examples=count,
+        stateful_step_count=steps,
+        deadline=None,
+        database=None,
+        derandomize=always_the_same,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(ConsentMachine, settings=chosen)
+    return Counter(FOUND)
