@@ -11,7 +11,6 @@ import pytest
 from tests.support.app_process import AppProcess
 from tests.support.fake_backend import FakeBackend, Server
 
-
 SLOW = "/stall after=2 one two three four"  # both stop in mid-answer
 
 
