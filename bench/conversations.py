@@ -126,7 +126,6 @@ def build(data_dir: Path, owner: str, language: Language, own: int) -> list[str]
         fill(db, language, owner, min(1000, own), mine, taken)
         db.execute("COMMIT")
     db.execute("DELETE FROM stale_accounts")
-    db.execute("ANALYZE")
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()
     return seen
