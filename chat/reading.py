@@ -11,6 +11,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
+from cachetools import LRUCache
+
 from chat.conversation import Message, SamplingParams
 from chat.engines.engine import Delta, Engine
 from chat.engines.errors import PromptTooLong
@@ -24,11 +26,14 @@ CHARACTERS = 3.0  # per token, where the engine does not count
 # engine finds what it has read before in its cache and the line on the page stays where it is.
 SPARE = 7 / 8
 TRIES = 6
+FRAME = 16  # tokens that a template may put around one message
+REMEMBERED = 20_000  # answers whose counts are remembered
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is to be answered: the end of a branch, by whom, and what of the answer there is already (`cut_off`)."""
+    """What is to be answered: the end of a branch, by whom, and what of the answer there is already (`cut_off`).
+    `answer`: its id."""
 
     prompt: StoredMessage
     model: str
@@ -36,6 +41,7 @@ class Question:
     context: int  # tokens that the model reads and writes together
     system_prompt: str = ""
     cut_off: str = ""
+    answer: str = ""
 
     @property
     def budget(self) -> int:
@@ -54,20 +60,57 @@ class Question:
         return len(self.system_prompt) + len(self.cut_off)
 
 
-async def fitting(store: Store, engine: Engine, question: Question) -> Context:
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What an answer's model read: from where, how many messages and characters, and at most how many tokens."""
+
+    omitted: int
+    messages: int
+    size: int
+    tokens: int
+
+
+class Counts:
+    """What was counted for answers of late, so that the turn after one need not be counted from its beginning."""
+
+    def __init__(self) -> None:
+        self._known: LRUCache[tuple[str, str], Counted] = LRUCache(REMEMBERED)
+
+    def note(self, question: Question, found: Context, tokens: int) -> Context:
+        size = question.fixed + found.size
+        self._known[question.answer, question.model] = Counted(found.omitted, len(found.messages), size, tokens)
+        return found
+
+    async def still_fits(self, store: Store, question: Question) -> Context | None:
+        """What the answer before this one read, with what was said since, where that fits for certain: every new
+        character may be a token of its own."""
+        known = self._known.get((question.prompt.parent or "", question.model))
+        if known is None:
+            return None
+        most = known.size + question.budget - known.tokens - question.fixed
+        found = await store.context(question.prompt, most, known.omitted)
+        more = question.fixed + found.size - known.size
+        tokens = known.tokens + more + FRAME * (len(found.messages) - known.messages)
+        if found.omitted != known.omitted or more < 0 or tokens > question.budget:
+            return None
+        return self.note(question, found, tokens)
+
+
+async def fitting(store: Store, engine: Engine, question: Question, counts: Counts | None = None) -> Context:
     """The newest part of the conversation that fits. The prompt itself is never left out."""
-    budget = question.budget
+    budget, counts = question.budget, counts or Counts()
+    if found := await counts.still_fits(store, question):
+        return found
     room = int(budget * MOST_CHARACTERS) - question.fixed
     found = await store.context(question.prompt, room)
     if len(found.messages) == 1 or question.fixed + found.size <= budget * FEWEST_CHARACTERS:
         return found
     before, above = found.before or ("", 0)
     for _ in range(TRIES):
-        tokens = await engine.count(question.messages(found.messages), continue_last=bool(question.cut_off))
-        if tokens is None:
-            tokens = int((question.fixed + found.size) / CHARACTERS)
+        counted = await engine.count(question.messages(found.messages), continue_last=bool(question.cut_off))
+        tokens = counted or int((question.fixed + found.size) / CHARACTERS)
         if tokens <= budget or found.size <= len(question.prompt.content):
-            break
+            return counts.note(question, found, tokens) if counted else found
         if before == question.model and above > found.omitted:
             # What the last answer read from may still do.
             found, before = await store.context(question.prompt, room, above), ""
@@ -79,10 +122,10 @@ async def fitting(store: Store, engine: Engine, question: Question) -> Context:
 
 
 async def answer_to(
-    store: Store, engine: Engine, question: Question, cache_salt: str
+    store: Store, engine: Engine, question: Question, cache_salt: str, counts: Counts | None = None
 ) -> AsyncIterator[Delta | Context]:
     """What is read of the conversation, then the answer. Raises `EngineError`."""
-    found = await fitting(store, engine, question)
+    found = await fitting(store, engine, question, counts)
     while True:
         yield found
         stream = engine.stream(

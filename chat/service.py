@@ -16,7 +16,7 @@ from chat.engines.engine import Delta
 from chat.engines.pool import EnginePool
 from chat.generation import Ending, Generation, Generations
 from chat.models.catalog import Catalog, ModelEntry
-from chat.reading import Question, answer_to
+from chat.reading import Counts, Question, answer_to
 from chat.store import AlreadySent, Context, Store
 from chat.stored import Author, CannotContinue, NotFound, StoredConversation, StoredMessage, Surface, new_id
 from chat.titles import Titles
@@ -51,6 +51,7 @@ class ChatService:
         self.pool = pool
         self.generations = generations
         self.unavailable = unavailable
+        self._counts = Counts()
         self.titles = titles
 
     async def start(self) -> None:
@@ -221,7 +222,7 @@ class ChatService:
             )
 
         question = Question(
-            prompt, entry.name, answer.params, entry.context, conversation.system_prompt, answer.content
+            prompt, entry.name, answer.params, entry.context, conversation.system_prompt, answer.content, answer.id
         )
         generation = self.generations.start(
             answer.id,
@@ -234,7 +235,7 @@ class ChatService:
     async def _deltas(self, generation: Generation, question: Question, owner: str) -> AsyncIterator[Delta]:
         async with self.pool.ready(question.model, generation.report) as engine:
             generation.report(None)
-            parts = answer_to(self.store, engine, question, cache_salt(owner))
+            parts = answer_to(self.store, engine, question, cache_salt(owner), self._counts)
             async with aclosing(parts):
                 async for part in parts:
                     if isinstance(part, Context):

@@ -690,6 +690,26 @@ async def test_a_rating_that_was_changed_or_taken_back_comes_back_so(world):
         assert given == {second.id: Feedback("down", ("wrong",))}
 
 
+async def test_a_rating_of_a_cut_off_answer_stays_when_the_whole_of_it_comes(world):
+    """The copy with the higher revision has the rating, the other one more of the answer."""
+    machine, owner = world.machine(), owner_of(1)
+    await machine.owner(owner)
+    _, _, running = await machine.store.begin_turn(owner, None, "one", AUTHOR, "", "page")
+    await machine.store.checkpoint({running.id: Written("half an ans")})
+    await machine.backup.flush()
+    again = await restored(world)
+    book = FeedbackBook(again.db, again.clock)
+    for rating in ("up", "down"):
+        await book.give(owner, running.id, Feedback(rating))
+    await machine.store.finish_turn(running.id, "half an answer and the rest", "done", "stop")
+    for each in (again, machine, again):
+        await each.backup.flush()
+        await each.backup.pull()
+    for each in (again, machine):
+        assert (await each.store.message(owner, running.id)).content == "half an answer and the rest"
+        assert await FeedbackBook(each.db, each.clock).of(owner, [running.id]) == {running.id: Feedback("down")}
+
+
 async def test_a_file_from_before_ratings_and_reasoning_is_read(world):
     machine = await lived_in(world)
     await machine.backup.flush()

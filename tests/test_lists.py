@@ -126,6 +126,17 @@ async def test_what_is_being_deleted_is_nowhere_and_comes_back_whole(store):
     assert await store.conversation(OWNER, id) == before
 
 
+async def test_for_sharing_a_deletion_counts_as_a_change_until_it_is_final_or_taken_back(store):
+    """So nothing new leaves in these seconds, whatever the quiet period; and what is public stays until it is final."""
+    id = await turn(store, "one")
+    changed = "SELECT conversation_updated_at FROM finished_turn"
+    before = await store.db.read(lambda db: db.execute(changed).fetchone()[0])
+    deletion = await store.hide(OWNER, [id], 100)
+    assert await store.db.read(lambda db: db.execute(changed).fetchone()[0]) == deletion.until
+    await store.bring_back(OWNER, deletion.id)
+    assert await store.db.read(lambda db: db.execute(changed).fetchone()[0]) == before
+
+
 async def test_a_deletion_is_final_when_its_time_is_over(store):
     id, other = await turn(store, "one"), await turn(store, "two")
     deletion = await store.hide(OWNER, [id], 5)

@@ -77,6 +77,13 @@ async def read(app, answer: str, at: int = 0, **more: int) -> list[dict]:
     return [json.loads(line[6:]) for line in got.text.splitlines() if line.startswith("data: ")]
 
 
+async def being_read(app, answer: str, readers: int = 1) -> None:
+    """Wait until so many readers follow the answer, however busy the machine is."""
+    async with asyncio.timeout(10):
+        while app.service.generations.get(answer).readers < readers:
+            await asyncio.sleep(0.001)
+
+
 async def test_a_reader_gets_the_text_and_last_the_settled_message(app):
     app.engine.scripts.append(["Hello **there**.\n\n", "Bye."])
     turn = await send(app, "hi")
@@ -115,7 +122,7 @@ async def test_reasoning_travels_apart_from_the_answer_and_says_how_long_it_took
             break
     early = asyncio.create_task(read(app, turn["answer"]["id"], at=1))
     late = asyncio.create_task(read(app, turn["answer"]["id"]))
-    await asyncio.sleep(0.02)
+    await being_read(app, turn["answer"]["id"], 2)
     gates[1].set()
     thought, answered, *_ = [{**entry, "pad": ""} for entry in await early]
     assert thought == {"at": 2, "reasoning": " two.", "pad": ""}
@@ -168,7 +175,7 @@ async def test_an_answer_that_goes_on_is_read_from_its_first_word(app):
     running = (await app.client.post(f"/api/answers/{answer['id']}/continue")).json()["answer"]
     assert (running["state"], running["text"], running["continued"]) == ("running", "one two ", 1)
     reading = asyncio.create_task(read(app, answer["id"]))
-    await asyncio.sleep(0.02)
+    await being_read(app, answer["id"])
     gate.set()
     whole, *rest = await reading
     assert (whole["at"], whole["whole"], whole["html"] + whole["tail"]) == (1, True, "one two ")
@@ -184,7 +191,7 @@ async def test_a_reader_of_the_answer_before_it_went_on_gets_all_of_it(app):
     await shown(app, answer["id"], "one two three")
     late = asyncio.create_task(read(app, answer["id"], at=2, log=0))
     same = asyncio.create_task(read(app, answer["id"], at=1, log=1))
-    await asyncio.sleep(0.02)
+    await being_read(app, answer["id"], 2)
     gate.set()
     first = (await late)[0]
     assert (first["whole"], first["html"] + first["tail"]) == (True, "one two three")
@@ -255,7 +262,7 @@ async def test_what_is_waited_for_is_told_before_the_first_word(app):
     app.engine.scripts.append(["at last"])
     turn = await send(app, "hi")
     reading = asyncio.create_task(read(app, turn["answer"]["id"]))
-    await asyncio.sleep(0.02)
+    await being_read(app, turn["answer"]["id"])
     app.service.pool.up.set()
     assert {"status": "Loading the weights."}.items() <= (await reading)[0].items()
 
@@ -276,7 +283,7 @@ async def test_a_deleted_answer_ends_its_readers(app):
     app.engine.scripts.append(["secret", asyncio.Event()])
     turn = await send(app, "hi")
     reading = asyncio.create_task(read(app, turn["answer"]["id"]))
-    await asyncio.sleep(0.02)
+    await being_read(app, turn["answer"]["id"])
     await app.client.delete(f"/api/conversations/{turn['conversation']['id']}")
     assert (await reading)[-1]["done"]["state"] == "deleted"
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from chat.conversation import Message, SamplingParams
 from chat.db import Database
 from chat.engines.engine import Delta
 from chat.engines.errors import PromptTooLong
-from chat.reading import Question, answer_to, fitting
+from chat.reading import Counts, Question, answer_to, fitting
 from chat.store import Context, Store
 from chat.stored import Author
 from tests.support.fakes import FakeEngine, TickingClock
@@ -93,6 +95,33 @@ async def talk_on(store: Store, prompt, omitted: int):
     await store.finish_turn(answer.id, "a", "done", "stop", omitted=omitted)
     _, prompt, _ = await store.begin_turn(OWNER, prompt.conversation, "and now?", AUTHOR, "", "page")
     return prompt
+
+
+async def test_the_turn_after_a_counted_one_is_not_counted_again_while_it_fits_for_certain(store):
+    """However many tokens a character is: the count is exact again before it could be too much."""
+    engine, counts = FakeEngine(tokens_each=0.9), Counts()
+    prompt = await talk(store, 60)
+    asked = 0
+    for _ in range(40):
+        _, _, answer = await store.turn(OWNER, prompt.id)
+        now = question(prompt, answer=answer.id)
+        before = engine.counted
+        found = await fitting(store, engine, now, counts)
+        asked += engine.counted > before
+        assert await engine.count(now.messages(found.messages)) <= now.budget
+        prompt = await talk_on(store, prompt, found.omitted)
+    assert asked <= 15
+    assert found.omitted > 100
+
+
+async def test_what_was_counted_for_another_branch_or_model_counts_for_nothing(store):
+    engine, counts = FakeEngine(tokens_each=0.5), Counts()
+    prompt = await talk(store, 60)
+    _, _, answer = await store.turn(OWNER, prompt.id)
+    first = await fitting(store, engine, question(prompt, answer=answer.id), counts)
+    prompt = await talk_on(store, prompt, first.omitted)
+    other = replace(question(prompt, answer="next"), model="large", context=15_000)
+    assert (await fitting(store, engine, other, counts)).omitted == 0
 
 
 async def test_another_model_reads_what_fits_itself(store):

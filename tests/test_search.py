@@ -81,6 +81,14 @@ async def test_pages_go_on_where_the_last_one_ended(store):
     assert len(entries) == 14 and entries == sorted(set(entries), reverse=True)
 
 
+async def test_what_was_written_at_one_moment_is_all_found(store):
+    for number in range(4):
+        await turn(store, f"ostrich {number}", "ok")
+    await store.db.write(lambda db: db.execute("UPDATE messages SET created_at = 5.0"))
+    await store.db.write(lambda db: db.execute("UPDATE conversations SET updated_at = 5.0"))
+    assert len(await found(store, "ostrich")) == 8
+
+
 async def test_an_abandoned_branch_is_not_found(store):
     id = await turn(store, "prompt", "the platypus")
     _, (_, answer), _ = await store.branch(OWNER, id)
@@ -126,7 +134,7 @@ async def test_the_index_agrees_with_what_is_kept_after_many_changes(store):
             await store.rename(OWNER, id, f"Renamed {number}")
             await store.db.write(
                 lambda db, id=id: db.execute(
-                    "UPDATE messages SET content = content || ' more' WHERE conversation = ?", (id,)
+                    "UPDATE messages SET content = 'something else ' || id WHERE conversation = ?", (id,)
                 )
             )
         else:

@@ -264,10 +264,12 @@ async def test_a_question_asked_from_outside_is_kept_nowhere(app):
 
 
 async def test_sent_again_after_a_lost_answer_a_prompt_does_not_stand_twice(app):
-    app.engine.scripts.append(["ok"])
+    gate = asyncio.Event()
+    app.engine.scripts.append([gate, "ok"])
     found, prompt, running = await app.service.send(OWNER, None, "Hello", key="made by the page")
     again = await app.service.send(OWNER, None, "Hello", key="made by the page")
     assert [part.id for part in again] == [found.id, prompt.id, running.id]
+    gate.set()
     await app.service.generations.get(running.id).wait()
     *_, answer = await app.service.send(OWNER, None, "Hello", key="made by the page")
     assert (answer.id, answer.content) == (running.id, "ok")
@@ -286,11 +288,18 @@ async def test_two_that_come_at_once_with_one_key_are_one(app):
     assert len((await app.store.conversations(OWNER))[0]) == 1
 
 
+async def ended(app, answer: str) -> None:
+    if generation := app.service.generations.get(answer):
+        await generation.wait()
+
+
 async def cut_off(app, *, model: str | None = None):
     """A stopped answer "one two "."""
     app.engine.scripts.append(["one two ", asyncio.Event()])
     found, _, running = await app.service.send(OWNER, None, "count", model)
-    await asyncio.sleep(0.01)
+    async for _ in app.service.generations.get(running.id).changes():
+        if app.service.generations.get(running.id).text:
+            break
     return found, await app.service.stop_answer(OWNER, running.id)
 
 
@@ -299,7 +308,7 @@ async def test_a_cut_off_answer_goes_on_where_it_was(app):
     app.engine.scripts.append([" three"])
     conversation, running = await app.service.continue_answer(OWNER, old.id)
     assert (running.id, running.state, running.content, conversation.running) == (old.id, "running", "one two ", old.id)
-    await app.service.generations.get(old.id).wait()
+    await ended(app, old.id)
     answer = await app.store.message(OWNER, old.id)
     assert (answer.content, answer.state, answer.finish_reason) == ("one two three", "done", "stop")
     assert app.engine.asked[-1].messages == [Message("user", "count"), Message("assistant", "one two")]
@@ -311,7 +320,9 @@ async def test_stopped_again_it_keeps_what_was_shown_before_and_since(app):
     _, old = await cut_off(app)
     app.engine.scripts.append([" three", asyncio.Event()])
     await app.service.continue_answer(OWNER, old.id)
-    await asyncio.sleep(0.01)
+    async for _ in app.service.generations.get(old.id).changes():
+        if app.service.generations.get(old.id).text == "one two three":
+            break
     answer = await app.service.stop_answer(OWNER, old.id)
     assert (answer.content, answer.state) == ("one two three", "stopped")
 
@@ -320,8 +331,7 @@ async def test_where_not_a_word_comes_the_answer_is_again_what_it_was(app):
     _, old = await cut_off(app)
     app.engine.scripts.append([EngineUnavailable("It went away. Try again.")])
     await app.service.continue_answer(OWNER, old.id)
-    generation = app.service.generations.get(old.id)
-    assert (await generation.wait()).error == "It went away. Try again."
+    await ended(app, old.id)
     answer = await app.store.message(OWNER, old.id)
     assert (answer.content, answer.state, answer.error) == ("one two ", "stopped", None)
 
@@ -330,7 +340,7 @@ async def test_an_engine_that_dies_after_some_words_leaves_them(app):
     _, old = await cut_off(app)
     app.engine.scripts.append([" three", EngineUnavailable("It went away. Try again.")])
     await app.service.continue_answer(OWNER, old.id)
-    await app.service.generations.get(old.id).wait()
+    await ended(app, old.id)
     answer = await app.store.message(OWNER, old.id)
     assert (answer.content, answer.state, answer.error) == ("one two three", "interrupted", "It went away. Try again.")
 

@@ -9,6 +9,7 @@ import pytest
 from chat.visitors.asking import session_cookie
 from chat.visitors.origins import Head, OriginRules, cookie_name
 from chat.visitors.sessions import LIFETIME, SEEN_EVERY, digest
+from tests.support.all_rows import all_rows
 from tests.support.provider import IdentityProvider
 from tests.support.small_app import FRIEND, HERE, OURS, THERE, SmallApp, signed_in, small_app
 
@@ -318,7 +319,7 @@ async def test_a_hub_token_opens_its_users_account_and_is_checked_every_ten_minu
     assert refused.status_code == 401 and "hf_mine" not in refused.text
     await script.get("/api/conversations")
     assert provider.requests["/api/whoami-v2"] == 2
-    dump = await small.db.read(lambda db: "\n".join(db.iterdump()))
+    dump = await small.db.read(all_rows)
     assert "hf_mine" not in dump
 
 

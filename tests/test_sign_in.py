@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from chat.visitors.oauth import ATTEMPT_LIFETIME, own_path
+from tests.support.all_rows import all_rows
 from tests.support.provider import CLIENT_SECRET, IdentityProvider
 from tests.support.small_app import HERE, OURS, SmallApp, signed_in, small_app
 
@@ -56,7 +57,7 @@ async def test_signing_in_says_who_you_are_and_keeps_no_token(small: SmallApp, p
     assert (await browser.get("/api/me")).json() == {
         "signed_in": True, "name": "ada", "sign_in_url": "/login", "cookie": True, "offer": None,
     }  # fmt: skip
-    dump = await small.db.read(lambda db: "\n".join(db.iterdump()))
+    dump = await small.db.read(all_rows)
     assert '"acme", "managed": true' in dump and '"club", "managed": false' in dump
     for token in (*provider.oauth_tokens, CLIENT_SECRET, browser.cookies["parley"]):
         assert token not in dump

@@ -1,6 +1,7 @@
 // The JSON routes. A browser that gives no cookie back is known by a value that lives in this tab's memory only.
 
 const OFFLINE = "The server cannot be reached. Check your connection and try again; your text is kept.";
+const AGAIN_MS = 700;
 let session = null;
 
 export class Problem extends Error {
@@ -26,6 +27,7 @@ export async function request(method, path, body, options = {}) {
 			credentials: "same-origin",
 			cache: "no-store",
 			signal: options.signal,
+			keepalive: options.keepalive,
 		});
 	} catch (error) {
 		if (error.name === "AbortError") throw error;
@@ -57,21 +59,38 @@ async function whoAmI() {
 const json = async (...args) => (await request(...args)).json();
 const part = encodeURIComponent;
 
+/** Once more where no answer came: only for what may be sent twice. */
+async function again(send) {
+	try {
+		return await send();
+	} catch (error) {
+		if (error.status !== 0) throw error;
+		await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+		return send();
+	}
+}
+
 /** The part of an address after the question mark, of what is given. */
 function asked(values) {
 	const given = Object.entries(values).filter(([, value]) => value);
 	return given.length ? `?${new URLSearchParams(given)}` : "";
 }
 
+/** The address of a route of turns: a temporary chat has its own. */
+export const place = (path) => `/api${api.temporary ? "/temporary" : ""}${path}`;
+
 export const api = {
+	temporary: false,
 	me: whoAmI,
 	models: () => json("GET", "/api/models"),
 	status: (model) => json("GET", `/api/status?model=${part(model)}`),
 	conversations: (before, archived) => json("GET", `/api/conversations${asked({ before, archived })}`),
-	conversation: (id, before, until) => json("GET", `/api/conversations/${part(id)}${asked({ before, until })}`),
-	send: (turn) => json("POST", "/api/turns", turn),
-	retry: (answer, how) => json("POST", `/api/answers/${part(answer)}/retry`, how),
-	stop: (answer) => json("POST", `/api/answers/${part(answer)}/stop`, {}),
+	conversation: (id, before, until) => json("GET", place(`/conversations/${part(id)}${asked({ before, until })}`)),
+	send: (turn) => again(() => json("POST", place("/turns"), turn)),
+	retry: (answer, how) => json("POST", place(`/answers/${part(answer)}/retry`), how),
+	goOn: (answer) => json("POST", place(`/answers/${part(answer)}/continue`), {}),
+	step: (message) => json("POST", place(`/messages/${part(message)}/choose`), {}),
+	stop: (answer) => json("POST", place(`/answers/${part(answer)}/stop`), {}),
 	rate: (answer, feedback) => json("PUT", `/api/answers/${part(answer)}/feedback`, feedback),
 	unrate: (answer) => json("DELETE", `/api/answers/${part(answer)}/feedback`),
 	defaults: () => json("GET", "/api/defaults"),

@@ -3,6 +3,7 @@
 
 import { $, stored, touch } from "./dom.js";
 import { icon } from "./icons.js";
+import { newKey } from "./versions.js";
 
 export class Composer {
 	constructor(on) {
@@ -34,6 +35,19 @@ export class Composer {
 		this.changed();
 	}
 
+	/** The key of a prompt: the same for the same text until the server has it, so that it never stands twice. */
+	keyOf(text) {
+		const name = `parley:sending:${this.key}`;
+		let sending = this.sending?.name === name ? this.sending : null;
+		try {
+			sending ??= JSON.parse(stored.get("sessionStorage", name));
+		} catch {}
+		if (sending?.text !== text) sending = { text, key: newKey() };
+		this.sending = { ...sending, name };
+		stored.set("sessionStorage", name, JSON.stringify(sending));
+		return sending.key;
+	}
+
 	/** Empty the box while the draft stays stored, until `sent` or `giveBack`. */
 	take() {
 		const text = this.text;
@@ -47,6 +61,8 @@ export class Composer {
 	sent({ key }, id) {
 		const here = key === this.key;
 		stored.set("sessionStorage", `parley:draft:${key}`, null);
+		stored.set("sessionStorage", `parley:sending:${key}`, null);
+		this.sending = null;
 		if (!here) return;
 		this.key = id;
 		stored.set("sessionStorage", `parley:draft:${id}`, this.text);

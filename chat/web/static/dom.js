@@ -17,6 +17,7 @@ export function h(tag, props = {}, ...children) {
 
 /** Storage that is full, blocked or absent loses a convenience, never the page. */
 export const stored = {
+	quiet: false, // nothing of this chat is to be stored
 	get(storage, key) {
 		try {
 			return window[storage].getItem(key);
@@ -25,6 +26,7 @@ export const stored = {
 		}
 	},
 	set(storage, key, value) {
+		if (this.quiet && storage === "sessionStorage") return;
 		try {
 			if (value === null || value === "") window[storage].removeItem(key);
 			else window[storage].setItem(key, value);

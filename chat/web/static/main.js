@@ -13,7 +13,9 @@ import { Search } from "./search.js";
 import { Settings, baseOf } from "./settings.js";
 import { Side } from "./side.js";
 import { theme } from "./theme.js";
+import { TEMPORARY, Temporary } from "./temporary.js";
 import { Thread, copyAnswer } from "./thread.js";
+import { Versions, newKey } from "./versions.js";
 
 const STATUS_MS = 2000;
 const LIST_MS = 5000;
@@ -28,10 +30,23 @@ class Page {
 		this.readers = new Readers();
 		this.kept = new Kept(() => this.refreshList());
 		this.composer = new Composer({ send: () => this.send(), stop: () => this.stop() });
+		this.temporary = new Temporary(() => {
+			this.adopt(null);
+			this.sayWhoReads();
+			this.composer.box.focus();
+		});
+		this.versions = new Versions(this.models, {
+			step: (id, from) => this.step(id, from),
+			retry: (id) => this.retry(id),
+			goOn: (id) => this.goOn(id),
+			edit: (message, text) => this.edit(message, text),
+		});
 		this.thread = new Thread(
 			(name) => this.models.label(name),
-			{ retry: (id) => this.retry(id), ended: (message) => this.ended(message) },
-			[copyAnswer, (message, item) => this.feedback.action(message, item)],
+			{ retry: (id) => this.retry(id), ended: (message, problem) => this.ended(message, problem) },
+			[copyAnswer, (message, item) => (this.temporary.on ? null : this.feedback.action(message, item)), ...this.versions.answer],
+			this.versions.prompt,
+			(message) => this.versions.goOn(message),
 		);
 		const problem = (sentence) => this.composer.problem(sentence);
 		this.feedback = new Feedback(problem);
@@ -54,6 +69,11 @@ class Page {
 		document.addEventListener("keydown", (event) => event.key === "Escape" && this.escape(event));
 		document.addEventListener("visibilitychange", () => !document.hidden && this.lookAgain());
 		window.addEventListener("hashchange", () => this.open(opened()));
+		window.addEventListener("online", () => this.lookAgain());
+		window.addEventListener("pageshow", (event) => event.persisted && this.open(opened()));
+		// Other tabs of this browser: one that shows the same conversation looks again when it changed here.
+		this.tabs = new BroadcastChannel("parley-conversations");
+		this.tabs.onmessage = ({ data }) => data === this.conversation?.id && this.lookAgain();
 	}
 
 	async start() {
@@ -113,6 +133,7 @@ class Page {
 	async open(id) {
 		if (id && id === this.conversation?.id) return;
 		const mine = ++this.shown;
+		this.temporary.leave();
 		this.thread.clear();
 		this.adopt(null);
 		this.earlier = null;
@@ -152,10 +173,12 @@ class Page {
 
 	adopt(conversation) {
 		this.conversation = conversation;
-		$("p-title").textContent = conversation?.title ?? "New chat";
-		this.kept.show(conversation);
-		document.title = conversation ? `${conversation.title} · Parley` : "Parley";
-		this.side.select(conversation?.id ?? null);
+		const title = this.temporary.on ? "Temporary chat" : conversation?.title;
+		$("p-title").textContent = title ?? "New chat";
+		document.title = conversation ? `${title} · Parley` : "Parley";
+		this.kept.show(this.temporary.on ? null : conversation);
+		this.temporary.offer(!conversation && !opened());
+		this.side.select(this.temporary.on ? null : (conversation?.id ?? null));
 	}
 
 	renamed(conversation) {
@@ -197,11 +220,30 @@ class Page {
 
 	sayWhoReads() {
 		const { chosen } = this.models;
-		this.readers.show(this.conversation?.id ?? null, chosen?.name, this.models.readers(chosen, this.thread.models));
+		const hosts = this.models.readers(chosen, this.thread.models);
+		this.readers.show(this.conversation?.id ?? null, chosen?.name, hosts, this.temporary.on ? TEMPORARY : null);
+	}
+
+	/** What a turn carries beside its text. */
+	get how() {
+		return {
+			conversation: this.conversation?.id ?? null,
+			model: this.models.chosen?.name ?? null,
+			params: this.settings.params,
+			system_prompt: this.settings.systemPrompt,
+		};
+	}
+
+	/** The conversation has changed here: the list and other tabs hear of it. */
+	changed(conversation) {
+		if (this.temporary.on) return;
+		this.side.update(conversation);
+		this.tabs.postMessage(conversation.id);
 	}
 
 	async send() {
 		const taken = this.composer.take();
+		const key = this.composer.keyOf(taken.text);
 		const mine = this.shown;
 		this.composer.problem(null);
 		$("p-start").hidden = true;
@@ -209,15 +251,9 @@ class Page {
 		this.thread.add({ id: pending, role: "user", text: taken.text });
 		this.trim();
 		try {
-			const turn = await api.send({
-				conversation: this.conversation?.id ?? null,
-				text: taken.text,
-				model: this.models.chosen?.name ?? null,
-				params: this.settings.params,
-				system_prompt: this.settings.systemPrompt,
-			});
+			const turn = await api.send({ ...this.how, text: taken.text, key });
 			this.composer.sent(taken, turn.conversation.id);
-			this.side.update(turn.conversation);
+			this.changed(turn.conversation);
 			if (mine === this.shown) this.accepted(turn, pending);
 		} catch (error) {
 			this.thread.find(pending)?.remove();
@@ -232,13 +268,79 @@ class Page {
 		const first = !this.conversation;
 		this.settings.sent(conversation.id, conversation);
 		this.adopt(conversation);
-		if (first) history.pushState(null, "", `#c=${encodeURIComponent(conversation.id)}`);
+		if (this.temporary.on) this.temporary.begun(conversation.id);
+		else if (first) history.pushState(null, "", `#c=${encodeURIComponent(conversation.id)}`);
 		this.sayWhoReads();
-		this.thread.replace(pending, prompt);
-		this.thread.add(answer);
-		this.thread.follow(answer);
+		// Sent again after its answer was lost, it may stand here already.
+		if (pending !== prompt.id && this.thread.find(prompt.id)) this.thread.find(pending).remove();
+		else {
+			this.thread.replace(pending, prompt);
+			this.thread.add(answer);
+		}
+		this.read(answer);
+	}
+
+	/** Follow an answer, if it is still being written. */
+	read(answer) {
+		if (answer.state !== "running") return this.composer.set("send");
+		if (this.thread.running?.id !== answer.id) this.thread.follow(answer);
 		this.composer.set("stop");
 		$("p-engine").hidden = true;
+	}
+
+	/** Send another version of a prompt. Returns a sentence where that failed. */
+	async edit(message, text) {
+		const mine = this.shown;
+		if (this.edited?.text !== text || this.edited.of !== message.id) this.edited = { text, of: message.id, key: newKey() };
+		try {
+			const turn = await api.send({ ...this.how, text, beside: message.id, key: this.edited.key });
+			this.changed(turn.conversation);
+			if (mine !== this.shown) return null;
+			this.thread.cut(message.id);
+			this.thread.add(turn.prompt);
+			this.accepted(turn, turn.prompt.id);
+			return null;
+		} catch (error) {
+			return error.message;
+		}
+	}
+
+	/** Show another version of a message, with what stood below it. */
+	async step(id, from) {
+		const mine = this.shown;
+		const back = document.activeElement?.classList.contains("left") ? "left" : "right";
+		this.composer.problem(null);
+		try {
+			const { conversation, messages, earlier } = await api.step(id);
+			this.changed(conversation);
+			if (mine !== this.shown) return;
+			this.adopt(conversation);
+			if (!this.thread.branch(from, id, messages)) {
+				this.thread.show(messages);
+				this.earlier = earlier;
+				$("p-earlier").hidden = !earlier;
+			}
+			const arrows = [...(this.thread.find(id)?.querySelectorAll(".versions button:not(:disabled)") ?? [])];
+			(arrows.find((arrow) => arrow.classList.contains(back)) ?? arrows[0])?.focus({ preventScroll: true });
+			this.sayWhoReads();
+		} catch (error) {
+			this.composer.problem(error.message);
+		}
+	}
+
+	/** Have a cut-off answer go on. */
+	async goOn(id) {
+		this.composer.problem(null);
+		try {
+			const { conversation, answer } = await api.goOn(id);
+			this.changed(conversation);
+			this.adopt(conversation);
+			this.thread.resume(answer);
+			this.composer.set("stop");
+			this.composer.box.focus();
+		} catch (error) {
+			this.composer.problem(error.message);
+		}
 	}
 
 	async retry(id) {
@@ -246,10 +348,11 @@ class Page {
 		try {
 			const how = { model: this.models.chosen?.name ?? null, params: this.settings.params };
 			const { conversation, answer } = await api.retry(id, how);
-			this.side.update(conversation);
-			this.thread.replace(id, answer);
-			this.thread.follow(answer);
-			this.composer.set("stop");
+			this.changed(conversation);
+			this.adopt(conversation);
+			this.thread.cut(id);
+			this.thread.add(answer);
+			this.read(answer);
 			this.composer.box.focus();
 		} catch (error) {
 			this.composer.problem(error.message);
@@ -267,8 +370,9 @@ class Page {
 		}
 	}
 
-	ended(message) {
+	ended(message, problem) {
 		this.composer.set("send");
+		if (problem) this.composer.problem(problem);
 		this.watchEngine();
 		this.refreshList();
 		this.sayWhoReads();
@@ -285,10 +389,16 @@ class Page {
 	async lookAgain() {
 		this.sayWhoReads();
 		await this.refreshList();
-		const listed = this.side.items.find((item) => item.id === this.conversation?.id);
-		if (!listed || this.thread.running || listed.updated_at === this.conversation.updated_at) return;
-		const mine = ++this.shown;
-		await this.load(listed.id, mine);
+		const mine = this.shown;
+		if (!this.conversation || this.temporary.on || this.thread.running) return;
+		try {
+			const found = await api.conversation(this.conversation.id);
+			if (mine !== this.shown || this.thread.running || document.querySelector(".editing")) return;
+			if (found.conversation.revision === this.conversation.revision) return;
+			if (this.thread.isShowing(found.messages)) this.adopt(found.conversation);
+			else await this.load(found.conversation.id, ++this.shown);
+			$("p-earlier").hidden = !this.earlier;
+		} catch {} // looked at again soon
 	}
 
 	/** Say what the chosen model's engine is doing, until it is ready. */

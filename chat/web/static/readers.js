@@ -31,8 +31,16 @@ export class Readers {
 	}
 
 	/** Say it for a conversation (null: a new one), the model that answers next, and the hosts that read it to answer.
-	 *  `alone`: the sentence that holds where nobody else was agreed to. */
-	async show(conversation, model, { alone, hosts }) {
+	 *  `alone`: the sentence that holds where nobody else was agreed to. `temporary`: what is true of it instead. */
+	async show(conversation, model, { alone, hosts }, temporary = null) {
+		if (temporary) {
+			this.asked++;
+			this.answering = null;
+			$("p-readers").classList.remove("others");
+			$("p-take-back").hidden = true;
+			$("p-readers-say").textContent = [temporary, hosts.length ? `${hosts.join(" and ")} reads it, to answer.` : ""].join(" ").trim();
+			return;
+		}
 		this.conversation = conversation;
 		this.model = model;
 		this.answering = { alone, hosts };

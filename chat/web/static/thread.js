@@ -5,6 +5,7 @@ import { icon } from "./icons.js";
 import { follow } from "./live.js";
 import { Reasoning } from "./reasoning.js";
 import { Tail } from "./tail.js";
+import { readsFrom } from "./versions.js";
 
 const AT_BOTTOM = 48; // pixels
 const POINTED_MS = 2500;
@@ -15,12 +16,16 @@ const SPOKEN = 1500; // characters of a finished answer that are announced
 export class Thread {
 	/**
 	 * `labels(model)` gives a model's name for people; `on.retry(id)`, `on.ended(message)` are called. `actions` are what
-	 * stands under a settled answer: each is called with the message and its element and returns a button, or null.
+	 * stands under a settled answer, and `promptActions` under a prompt: each is called with the message and its element and
+	 * returns a button, or null. `goOn(message)` is a button for an answer that was cut off, or null.
 	 */
-	constructor(labels, on, actions = [copyAnswer]) {
+	constructor(labels, on, actions, promptActions, goOn) {
 		this.labels = labels;
 		this.on = on;
 		this.actions = actions;
+		this.promptActions = promptActions;
+		this.goOn = goOn;
+		this.messages = new Map(); // by id, as they were last told
 		this.list = $("p-thread");
 		this.scroller = $("p-scroll");
 		this.sticks = true;
@@ -36,6 +41,7 @@ export class Thread {
 		this.leave();
 		this.list.replaceChildren();
 		this.answered = new Set();
+		this.messages.clear();
 		this.sticks = true;
 	}
 
@@ -48,6 +54,7 @@ export class Thread {
 	show(messages) {
 		this.clear();
 		this.list.append(...messages.map((message) => this.element(message)));
+		this.markContext();
 		this.toBottom();
 		const running = messages.find((message) => message.state === "running");
 		if (running) this.follow(running);
@@ -58,6 +65,7 @@ export class Thread {
 		const before = this.scroller.scrollHeight - this.scroller.scrollTop;
 		this.sticks = false;
 		this.list.prepend(...messages.map((message) => this.element(message)));
+		this.markContext();
 		this.scroller.scrollTop = this.scroller.scrollHeight - before;
 	}
 
@@ -71,6 +79,43 @@ export class Thread {
 		item.scrollIntoView({ block: item.offsetHeight < this.scroller.clientHeight ? "center" : "start" });
 		item.classList.add("pointed");
 		setTimeout(() => item.classList.remove("pointed"), POINTED_MS);
+	}
+
+	/** Put another version, and what follows it, in the place of message `from` and all below it. What stands above does not
+	 * move. False: it is not on the page, or not among `messages`. */
+	branch(from, id, messages) {
+		const at = messages.findIndex((message) => message.id === id);
+		if (at < 0 || !this.find(from)) return false;
+		this.leave();
+		this.sticks = false;
+		const { scrollTop } = this.scroller;
+		this.cut(from);
+		this.list.append(...messages.slice(at).map((message) => this.element(message)));
+		this.markContext();
+		this.scroller.scrollTop = scrollTop;
+		return true;
+	}
+
+	/** Take message `id` and all below it off the page. */
+	cut(id) {
+		const first = this.find(id);
+		while (first?.nextElementSibling) first.nextElementSibling.remove();
+		first?.remove();
+	}
+
+	/** Whether these are what stands at the end of the page already. */
+	isShowing(messages) {
+		const turns = [...this.list.querySelectorAll(":scope > .turn")].slice(-messages.length);
+		const same = (turn, { id, state, text }) => turn?.dataset.id === id && this.messages.get(id)?.state === state && this.messages.get(id)?.text === text;
+		return messages.every((message, at) => same(turns[at], message));
+	}
+
+	/** The line above which the model of the newest answer did not read, where that message is on the page. */
+	markContext() {
+		this.list.querySelector(".reads-from")?.remove();
+		const answers = [...this.list.querySelectorAll(":scope > .answer")].reverse().map((item) => this.messages.get(item.dataset.id));
+		const omitted = answers.find((message) => message && message.state !== "failed")?.omitted;
+		if (omitted) this.list.querySelector(`:scope > [data-depth="${omitted}"]`)?.before(readsFrom());
 	}
 
 	add(...messages) {
@@ -105,10 +150,11 @@ export class Thread {
 
 	element(message) {
 		const user = message.role === "user";
-		const item = h("li", { class: user ? "turn prompt" : "turn answer", "data-id": message.id, "data-model": message.model });
+		const item = h("li", { class: user ? "turn prompt" : "turn answer", "data-id": message.id, "data-model": message.model, "data-depth": message.depth });
+		this.messages.set(message.id, message);
 		item.append(h("h2", { class: "unseen", text: user ? "You" : this.labels(message.model) }));
 		if (!user) this.answered.add(message.model);
-		if (user) item.append(h("div", { class: "said", dir: "auto", text: message.text }));
+		if (user) item.append(h("div", { class: "said", dir: "auto", text: message.text }), h("div", { class: "foot" }, ...this.promptActions.map((action) => action(message, item)).filter(Boolean)));
 		else if (message.state === "running") item.append(h("div", { class: "md" }), waiting("Waiting for the first word"));
 		else this.settle(item, message);
 		return item;
@@ -116,7 +162,8 @@ export class Thread {
 
 	/** The final form of an answer. `html` was sanitised by the server; nothing else is ever put in as HTML. */
 	settle(item, message, already = null) {
-		item.querySelectorAll(".waiting, .problem, .foot").forEach((element) => element.remove());
+		this.messages.set(message.id, message);
+		item.querySelectorAll(".waiting, .problem, .foot, .made").forEach((element) => element.remove());
 		const body = item.querySelector(".md") ?? item.appendChild(h("div", { class: "md" }));
 		if (message.reasoning) reasoningOf(item).end(message.reasoning_seconds, message.reasoning);
 		const html = message.html ?? "";
@@ -137,16 +184,23 @@ export class Thread {
 			"div",
 			{ class: failed ? "problem failed" : "problem", role: failed ? "alert" : null },
 			h("span", { text: sentence }),
+			this.goOn(message),
 			message.state === "done" ? null : h("button", { class: "again", type: "button", text: "Try again", onclick: again }),
 		);
 	}
 
 	foot(message, item) {
-		const foot = h("div", { class: "foot" }, ...this.actions.map((action) => action(message, item)));
-		const params = Object.entries(message.params ?? {}).filter(([, value]) => value !== null);
-		const how = params.map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`).join(", ");
-		foot.append(h("span", { class: "who", title: how || null, text: this.labels(message.model) }));
-		return foot;
+		return h("div", { class: "foot" }, ...this.actions.map((action) => action(message, item)));
+	}
+
+	/** Read on where a cut-off answer goes on; what stands there stays until the stream has said it again. */
+	resume(message) {
+		const item = this.find(message.id);
+		item.querySelectorAll(".problem, .foot, .made").forEach((element) => element.remove());
+		item.append(waiting("Waiting for the next word"));
+		this.messages.set(message.id, { ...message, omitted: this.messages.get(message.id)?.omitted ?? 0 });
+		this.sticks = true;
+		this.follow(message);
 	}
 
 	follow(message) {
@@ -155,7 +209,7 @@ export class Thread {
 		const running = { id: message.id, abort: new AbortController(), html: "", tail: new Tail() };
 		this.running = running;
 		const body = item.querySelector(".md");
-		body.replaceChildren(running.tail.element);
+		if (!body.hasChildNodes()) body.append(running.tail.element);
 		// Events are shown once per frame; a page in the background catches up when it is looked at.
 		let queue = [];
 		const flush = () => {
@@ -170,18 +224,28 @@ export class Thread {
 				else if (queue.length === 1) requestAnimationFrame(flush);
 			},
 			running.abort.signal,
+			message.continued,
 		);
 	}
 
 	apply(item, running, event) {
 		if (this.running !== running) return;
 		const status = item.querySelector(".waiting");
-		if (event.done) return this.end(event.done);
+		if (event.done) return this.end(event.done, event.problem);
+		if (event.omitted !== undefined) {
+			this.messages.get(running.id).omitted = event.omitted;
+			return this.markContext();
+		}
 		if (event.gone) return this.end({ id: running.id, state: "interrupted", error: event.gone.message, text: "", html: running.html });
 		if (event.lost) status ? setWaiting(status, "The connection was lost. Trying again") : item.append(waiting("The connection was lost. Trying again"));
 		else if (event.status) status ? setWaiting(status, event.status) : item.append(waiting(event.status));
 		else {
-			status?.remove();
+			if (!event.whole || !this.messages.get(running.id)?.text || event.at > 1) status?.remove();
+			if (event.whole) {
+				item.querySelector(".md").replaceChildren(running.tail.element);
+				forgetReasoning(item);
+				running.html = "";
+			}
 			if (event.reasoning) reasoningOf(item).append(event.reasoning);
 			if (event.reasoning_seconds !== undefined) reasoningOf(item).end(event.reasoning_seconds);
 			if (event.html !== undefined) {
@@ -194,7 +258,7 @@ export class Thread {
 	}
 
 	/** The running answer is over, told by the stream or by the answer to Stop, whichever comes first. */
-	end(message) {
+	end(message, problem = null) {
 		const running = this.running;
 		if (!running || running.id !== message.id) return;
 		this.leave();
@@ -202,10 +266,11 @@ export class Thread {
 		if (message.state === "deleted") item?.remove();
 		else if (item) {
 			this.settle(item, message, running);
+			this.markContext();
 			announce(`${this.labels(message.model)}: ${(message.text ?? "").slice(0, SPOKEN)} ${problemOf(message) ?? ""}`);
 		}
 		if (this.sticks) this.toBottom();
-		this.on.ended(message);
+		this.on.ended(message, problem);
 	}
 
 	watchScroll() {
@@ -230,6 +295,11 @@ function reasoningOf(item) {
 		item.querySelector(".md").before(reasoning.element);
 	}
 	return reasonings.get(item);
+}
+
+function forgetReasoning(item) {
+	reasonings.get(item)?.element.remove();
+	reasonings.delete(item);
 }
 
 function problemOf(message) {
