@@ -43,6 +43,13 @@ class Keeping:
         """Whether all that dataset and bucket hold is here: before that it is not known who agreed to what."""
         return self.backup.restored.is_set() and (self.ahead is None or self.ahead.taken_over.is_set())
 
+    async def wait(self) -> None:
+        """Return once `is_set`."""
+        while not self.is_set():
+            await self.backup.restored.wait()
+            if self.ahead:
+                await self.ahead.taken_over.wait()
+
     @property
     def problem(self) -> str | None:
         """What is wrong and what to do; None where all is well."""

@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Protocol
 
 from chat.dataset_repo import DatasetRepo, RepoError, Threads
 from chat.db import Database
@@ -25,6 +26,13 @@ AUDIT_FAILED = (
     " For all of it, run `python -m privacy.audit`."
 )
 AUDIT_UNFINISHED = "The audit of what is shared could not be finished. {}"
+
+
+class Restored(Protocol):
+    """Whether everything that was ever agreed to or taken back has been read."""
+
+    def is_set(self) -> bool: ...
+    async def wait(self) -> object: ...
 
 
 class Sharing:
@@ -54,7 +62,7 @@ class Sharing:
         """Before anybody is served: what is agreed to and taken back counts as not read until `run` sees it restored."""
         await self.db.write(lambda db: open_unread(db, self.clock()))
 
-    async def run(self, restored: asyncio.Event, every: float, report: Callable[[str], None]) -> None:
+    async def run(self, restored: Restored, every: float, report: Callable[[str], None]) -> None:
         """Compare and carry out the difference every `every` seconds and on `hurry`, until cancelled.
 
         `report` hears, once each, the sentences about what is wrong; before `restored` is set nothing is, yet.
@@ -80,7 +88,7 @@ class Sharing:
                 async with asyncio.timeout(every):
                     await self._wake.wait()
 
-    async def _wrong_of_a_turn(self, restored: asyncio.Event) -> set[str]:
+    async def _wrong_of_a_turn(self, restored: Restored) -> set[str]:
         try:
             planned, pushed = await self.turn(restored=restored.is_set)
             return {sentence for sentence in (planned.stopped, *planned.problems, *pushed.problems) if sentence}
