@@ -18,8 +18,8 @@ from .world import REPO, Clock, FailingHub, Operator, Replica, Stop, bytes_below
 
 OPERATIONS = {"users": 62, "sync": 30, "both sync": 3, "crash": 3, "revoke": 1, "rotate": 0.5}
 SAFE = 20  # beside these, with a bucket: only what is new is put there
-MEDDLING = {"crash": 0.03, "users": 0.06, "sync": 0.06}  # shares of the moments of a sync
-LOSES_THE_DISK = 0.3  # of crashes
+MEDDLING = {"crash": 0.06, "users": 0.06, "sync": 0.06}  # shares of the moments of a sync
+LOSES_THE_DISK = 0.5  # of crashes
 KILLS_EVERY = 125  # operations; each is a real process
 ROUNDS = 40  # of four minutes in the end, until nothing is left to do
 QUOTA = 128

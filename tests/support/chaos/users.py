@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sqlite3
 from collections.abc import Callable
@@ -28,6 +29,7 @@ class Users:
         self._note = note
         self._texts = 0
         self._running: list[tuple[str, str]] = []  # answer, conversation
+        self._creating = asyncio.Lock()  # or a new conversation would be deleted with all the others, unsaid
 
     async def act(self, rng: random.Random) -> str:
         """Do one thing that is drawn; returns what it was."""
@@ -65,8 +67,9 @@ class Users:
     async def _turn(self, owner: str, conversation: str | None, ended: bool) -> None:
         await self._machine.owner(owner)
         text = self._text("prompt")
-        found, _, answer = await self._machine.store.begin_turn(owner, conversation, text, AUTHOR, "", "page")
-        self._note("write", text, found.id)
+        async with self._creating:
+            found, _, answer = await self._machine.store.begin_turn(owner, conversation, text, AUTHOR, "", "page")
+            self._note("write", text, found.id)
         if ended:
             await self._end(answer.id, found.id)
         else:
@@ -82,10 +85,11 @@ class Users:
         def ids(db: Any) -> list[str]:
             return [row[0] for row in db.execute("SELECT id FROM conversations WHERE owner = ?", (owner,))]
 
-        doomed = [conversation] if conversation else await self._machine.db.read(ids)
-        for id in doomed:
-            self._note("deleting", "\n".join(await self._machine.db.read(partial(_texts, id))), id)
-        await self._machine.store.delete(owner, conversation)
+        async with self._creating:
+            doomed = [conversation] if conversation else await self._machine.db.read(ids)
+            for id in doomed:
+                self._note("deleting", "\n".join(await self._machine.db.read(partial(_texts, id))), id)
+            await self._machine.store.delete(owner, conversation)
         for id in doomed:
             self._note("delete", "", id)
 
