@@ -77,7 +77,8 @@ ORPHANS = f"""
 @dataclass(slots=True)
 class Comparison:
     """The difference between the outbox and what consent allows. `refill`: rows whose text is to be made again.
-    `unexplained`: rows to retract for no reason that anybody gave. `public`: beside those, how many may be public now.
+    `unexplained`: rows to retract for no reason that anybody gave; where there are any, `public`: how many may be public
+    now.
     `touched`: the conversations of all these. `settled`: conversation -> (basis, until) of those in which there is no
     difference: they need no look before that time, in Unix seconds, unless their basis is another."""
 

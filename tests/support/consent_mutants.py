@@ -20,8 +20,9 @@ TESTS = {
     "privacy/ledger.py": ("test_consent.py", "test_sharing.py"),
     "privacy/segments.py": ("test_segments.py",),
     "chat/hub.py": ("test_sharing_hub.py",),
+    "privacy/audit.py": ("test_audit.py",),
 }
-DEFAULT = ("test_sharing.py", "test_comparison.py", "test_strays.py", "test_unread.py")
+DEFAULT = ("test_sharing.py", "test_comparison.py", "test_strays.py", "test_unread.py", "test_audit.py")
 
 
 @dataclass(frozen=True)
@@ -344,6 +345,40 @@ MUTANTS = (
         "AND owner IN (SELECT value FROM json_each(?))",
         "AND ? IS NOT NULL",
     ),
+    Mutant(
+        "what the audit finds stops new rows",
+        "privacy/sharing.py",
+        "publish = publish and failed is None",
+        "publish = publish",
+    ),
+    Mutant(
+        "the audit runs after every push",
+        "privacy/sharing.py",
+        "found = await self._audit(bool(pushed.commits))",
+        "found = []",
+    ),
+    Mutant(
+        "the history is audited", "privacy/audit.py", "return wrong + self._of_history(head, files)", "return wrong"
+    ),
+    Mutant(
+        "a card's hash of the ledger is one that was told",
+        "privacy/audit.py",
+        "return [] if found[1] in heads else",
+        "return [] if True else",
+    ),
+    Mutant(
+        "a row that no consent covers is named",
+        "privacy/audit.py",
+        "if not turns or not all(covered):",
+        "if not turns:",
+    ),
+    Mutant(
+        "nobody may read but whom the operator named",
+        "privacy/audit.py",
+        "strangers = (self.repo.readers() or set()) - set(expected.readers)",
+        "strangers = set()",
+    ),
+    Mutant("a day of withdrawals is announced", "privacy/push.py", "        await _announce(tools, problems)\n", ""),
 )
 
 
