@@ -21,7 +21,7 @@ def defaults(tmp_path):
     database = Database.open(tmp_path)
     for owner in (OWNER, OTHER):
         sql = "INSERT INTO owners VALUES (?, 'anonymous', 1.0, 1.0)"
-        database.submit(lambda db, id=owner: db.execute(sql, (id,))).result()
+        database.submit(lambda db, sql=sql, id=owner: db.execute(sql, (id,))).result()
     yield OwnDefaults(database, TickingClock())
     database.close()
 

@@ -238,7 +238,14 @@ def test_random_sizes_of_pieces_make_no_difference() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["これは**重要。**次に", "他说**“你好”**然后走了", "**「強調」**です", "이것은 **중요(필수)**입니다", "価格は**100%**です", "*（注）*の"],
+    [
+        "これは**重要。**次に",
+        "他说**“你好”**然后走了",
+        "**「強調」**です",
+        "이것은 **중요(필수)**입니다",
+        "価格は**100%**です",
+        "*（注）*の",
+    ],
 )
 def test_emphasis_beside_scripts_without_spaces_is_emphasis(text: str) -> None:
     html = render(text)
