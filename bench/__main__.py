@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("engine_read", "page_path", "browser", "redaction")
+BENCHMARKS = ("engine_read", "page_path", "long_conversation", "conversations", "browser", "redaction")
 
 
 def main() -> None:
