@@ -5,7 +5,11 @@ from __future__ import annotations
 import importlib
 import sys
 
+<<<<<<< HEAD
 BENCHMARKS = ("engine_read", "page_path", "browser", "redaction", "restore", "sync", "sharing")
+=======
+BENCHMARKS = ("engine_read", "page_path", "long_conversation", "conversations", "browser", "redaction")
+>>>>>>> talk
 
 
 def main() -> None:

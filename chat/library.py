@@ -23,8 +23,6 @@ MOST_AT_ONCE = 1000  # conversations that one request may name
 UNDO_SECONDS = 10.0
 TICK_SECONDS = 0.5
 SWEEP_SECONDS = 3600.0
-# Merging reads and writes the whole index: what was deleted meanwhile is erased by one pass.
-ERASE_AFTER_SECONDS = 600.0
 
 
 class Library:
@@ -47,7 +45,6 @@ class Library:
         self._db = store.db
         self._report = report
         self._swept_at = float("-inf")
-        self._erased_at = store.clock()
 
     # -- what an owner does -----------------------------------------------------------------------------------------
 
@@ -134,7 +131,7 @@ class Library:
             await asyncio.sleep(TICK_SECONDS)
 
     async def tidy(self) -> None:
-        """Finish deletions, delete what is too old, index what was said, erase what was deleted: each as far as it is due."""
+        """Finish deletions, delete what is too old, index what was said: each as far as it is due."""
         while await self.store.finish_deletions():
             pass
         now = self.store.clock()
@@ -145,19 +142,6 @@ class Library:
             # Turns that arrive meanwhile take their place between two of these writes.
             while await self._db.write(search.index_some):
                 pass
-        if now - self._erased_at >= ERASE_AFTER_SECONDS:
-            self._erased_at = now
-            await self.erase()
-
-    async def erase(self) -> None:
-        """Leave no word of what was deleted in the files of the index."""
-        marks = await self._db.read(search.to_erase)
-        if marks is None:
-            return
-        first = True
-        while await self._db.write(lambda db, first=first: search.merge_some(db, first)):
-            first = False
-        await self._db.write(lambda db: search.erased(db, marks))
 
     async def _delete_expired(self, now: float) -> None:
         while ids := await self._db.read(lambda db: retention.expired(db, self.retention_days, now, limit=100)):

@@ -26,6 +26,7 @@ ROUNDS = 100_000  # of one index: more than any needs
 PATIENCE = 0.2  # seconds for which the log waits for its readers before it is tried again later
 APART = 60.0  # seconds between two times that the file is written anew, at least
 SHARE = 1000  # times as long as it took the last time
+MERGE_SHARE = 20  # the same for merging the indexes, which reads and writes all of them: a deletion on its own is quick
 
 
 async def scrub(db: Database) -> bool:
@@ -55,10 +56,13 @@ async def rewrite(db: Database) -> bool:
 async def scrub_forever(db: Database, tick: float = 1.0, elapsed: Callable[[], float] = time.monotonic) -> None:
     """Scrub within seconds of a deletion, and write the file anew now and then, until cancelled."""
     rewritten, soonest = 1, elapsed() + APART  # before anything is deleted there is one mark
+    took = 0.0
     while True:
-        await asyncio.sleep(tick)
+        await asyncio.sleep(max(tick, MERGE_SHARE * took))
         try:
+            began = elapsed()
             scrubbed = await scrub(db)
+            took = elapsed() - began
             marks = await db.read(lambda c: c.execute("SELECT marks FROM scrubbing").fetchone()[0])
             if scrubbed and marks != rewritten and elapsed() >= soonest:
                 began = elapsed()

@@ -15,7 +15,6 @@ PAGE_OF_HITS = 30
 # Of one write: enough to be quick about a restored store, little enough for a turn to wait for.
 MOST_INDEXED = 64
 MOST_CHARACTERS = 200_000
-PAGES_MERGED = 250  # of 4 kB, in one write
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,25 +96,3 @@ def _add(db: sqlite3.Connection, at: float, owner: str, text: str) -> int:
         entry += 1
     db.execute("INSERT INTO search (rowid, words) VALUES (?, ?)", (entry, tokens(owner, text)))
     return entry
-
-
-# -- erasing ------------------------------------------------------------------------------------------------------------
-# SQLite 3.40 leaves the words of what was deleted in the index's file until its parts have been merged into one.
-
-
-def to_erase(db: sqlite3.Connection) -> int | None:
-    """What to call `erased` with once the index has been merged; None where nothing was taken out since."""
-    row = db.execute("SELECT marks, seen FROM search_erasing").fetchone()
-    return row["marks"] if row["marks"] > row["seen"] else None
-
-
-def merge_some(db: sqlite3.Connection, first: bool) -> bool:
-    """Go on merging the index into one part; `first`: begin with all of it. False when that is done."""
-    before = db.execute("SELECT total_changes()").fetchone()[0]
-    pages = -PAGES_MERGED if first else PAGES_MERGED
-    db.execute("INSERT INTO search (search, rank) VALUES ('merge', ?)", (pages,))
-    return db.execute("SELECT total_changes()").fetchone()[0] - before >= 2
-
-
-def erased(db: sqlite3.Connection, marks: int) -> None:
-    db.execute("UPDATE search_erasing SET seen = max(seen, ?)", (marks,))

@@ -85,21 +85,6 @@ async def test_a_restart_completes_a_deletion(app):
     assert await app.store.db.read(lambda db: db.execute("SELECT conversation FROM tombstones").fetchall())
 
 
-async def test_what_is_deleted_leaves_no_word_in_the_index_after_a_while(app):
-    id = await turn(app.store, "one")
-    await app.library.tidy()
-    await app.store.delete(OWNER, id)
-    await app.library.tidy()
-    assert await pending(app), "merging the index for each deletion would cost too much"
-    app.store.clock.now += 601
-    await app.library.tidy()
-    assert not await pending(app)
-
-
-async def pending(app) -> bool:
-    return await app.store.db.read(lambda db: db.execute("SELECT marks > seen FROM search_erasing").fetchone()[0])
-
-
 async def test_the_operators_days_hold_for_everyone(app):
     old = await turn(app.store, "old")
     pinned = await turn(app.store, "old and pinned")
@@ -175,7 +160,7 @@ async def test_too_many_at_once_are_refused(app):
 
 
 async def test_what_fails_in_the_background_is_told_once_and_tried_again(app):
-    await app.store.db.write(lambda db: db.execute("ALTER TABLE search_erasing RENAME TO elsewhere"))
+    await app.store.db.write(lambda db: db.execute("ALTER TABLE search RENAME TO elsewhere"))
     app.store.clock.now += 700
     task = asyncio.create_task(app.library.run())
     while not app.reports:

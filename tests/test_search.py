@@ -6,6 +6,7 @@ import pytest
 
 from chat import search
 from chat.conversation import Written
+from chat.scrub import scrub
 from chat.words import parse
 from tests.support.listing import AUTHOR, OTHER, OWNER, store_in, turn
 
@@ -157,13 +158,7 @@ async def test_after_the_erasing_no_word_of_what_was_deleted_is_in_the_files(tmp
     gone = await turn(store, "prompt", "xylographically speaking")
     await index(store)
     await store.delete(OWNER, gone)
-    marks = await store.db.read(search.to_erase)
-    assert marks
-    first = True
-    while await store.db.write(lambda db, first=first: search.merge_some(db, first)):
-        first = False
-    await store.db.write(lambda db: search.erased(db, marks))
-    assert await store.db.read(search.to_erase) is None
+    assert await scrub(store.db)
     assert await found(store, "keepsake"), kept
     store.db.close()
     for file in tmp_path.iterdir():

@@ -35,10 +35,7 @@ CREATE INDEX messages_to_find ON messages (created_at)
 WHERE search_entry IS NULL AND content <> '' AND coalesce(state, '') <> 'running';
 CREATE INDEX titles_to_find ON conversations (updated_at) WHERE title_entry IS NULL;
 
--- What left the index is still in its file until its parts have been merged: `seen` of `marks` were.
-CREATE TABLE search_erasing (one INTEGER PRIMARY KEY CHECK (one = 1), marks INTEGER NOT NULL, seen INTEGER NOT NULL) STRICT;
-INSERT INTO search_erasing VALUES (1, 0, 0);
-
+-- What leaves the index is still in its file until its parts have been merged: `chat/scrub.py`.
 CREATE TRIGGER conversation_unfound BEFORE DELETE ON conversations
 BEGIN
     INSERT INTO search (search, rowid, words)
@@ -46,7 +43,7 @@ BEGIN
     FROM messages WHERE conversation = old.id AND search_entry IS NOT NULL
     UNION ALL
     SELECT 'delete', old.title_entry, search_words(old.owner, old.title) WHERE old.title_entry IS NOT NULL;
-    UPDATE search_erasing SET marks = marks + 1;
+    UPDATE scrubbing SET marks = marks + 1;
 END;
 
 -- Of a message alone: where its conversation goes as well, the trigger above has taken it out.
@@ -54,7 +51,7 @@ CREATE TRIGGER message_unfound BEFORE DELETE ON messages WHEN old.search_entry I
 BEGIN
     INSERT INTO search (search, rowid, words)
     SELECT 'delete', old.search_entry, search_words(owner, old.content) FROM conversations WHERE id = old.conversation;
-    UPDATE search_erasing SET marks = marks + 1;
+    UPDATE scrubbing SET marks = marks + 1;
 END;
 
 CREATE TRIGGER message_changed AFTER UPDATE OF content ON messages
@@ -63,7 +60,7 @@ BEGIN
     INSERT INTO search (search, rowid, words)
     SELECT 'delete', old.search_entry, search_words(owner, old.content) FROM conversations WHERE id = old.conversation;
     UPDATE messages SET search_entry = NULL WHERE id = new.id;
-    UPDATE search_erasing SET marks = marks + 1;
+    UPDATE scrubbing SET marks = marks + 1;
 END;
 
 CREATE TRIGGER title_changed AFTER UPDATE OF title, owner ON conversations
@@ -71,7 +68,7 @@ WHEN old.title_entry IS NOT NULL AND (old.title <> new.title OR old.owner <> new
 BEGIN
     INSERT INTO search (search, rowid, words) VALUES ('delete', old.title_entry, search_words(old.owner, old.title));
     UPDATE conversations SET title_entry = NULL WHERE id = new.id;
-    UPDATE search_erasing SET marks = marks + 1;
+    UPDATE scrubbing SET marks = marks + 1 WHERE new.title_by <> 'model';  -- that one replaces words of the prompt, which stay
 END;
 
 CREATE TRIGGER words_moved AFTER UPDATE OF owner ON conversations WHEN old.owner <> new.owner
@@ -80,7 +77,7 @@ BEGIN
     SELECT 'delete', search_entry, search_words(old.owner, content)
     FROM messages WHERE conversation = new.id AND search_entry IS NOT NULL;
     UPDATE messages SET search_entry = NULL WHERE conversation = new.id AND search_entry IS NOT NULL;
-    UPDATE search_erasing SET marks = marks + 1;
+    UPDATE scrubbing SET marks = marks + 1;
 END;
 
 -- As before, but that a deletion which can still be undone counts as a change: nothing new leaves meanwhile, and what is

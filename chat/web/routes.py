@@ -161,7 +161,7 @@ def router(
     @routes.get("/conversations/{id}")
     async def conversation(
         request: Request, id: str, before: str | None = None, until: str | None = None
-    ) -> dict[str, Any]:
+    ) -> JSONResponse:
         owner, limit = owner_of(request), PAGE_OF_MESSAGES
         if before is not None and until is not None:
             # As far up as a message that was searched for, with the one above it.
@@ -170,19 +170,24 @@ def router(
         return await page_of(owner, *await service.store.branch(owner, id, before, limit))
 
     @routes.post("/messages/{id}/choose")
-    async def choose(request: Request, id: str) -> dict[str, Any]:
+    async def choose(request: Request, id: str) -> JSONResponse:
         owner = owner_of(request)
         return await page_of(owner, *await service.store.choose(owner, id))
 
     async def page_of(
         owner: str, found: StoredConversation, messages: list[StoredMessage], earlier: str | None
-    ) -> dict[str, Any]:
+    ) -> JSONResponse:
         given = await book.of(owner, (message.id for message in messages))
         # A few milliseconds an answer, so in a thread: a long conversation that is opened holds up nobody's stream.
         shown = await asyncio.to_thread(
             lambda: [message_as_json(message, given.get(message.id)) for message in messages]
         )
+<<<<<<< HEAD
         return {"conversation": as_json(found), "messages": shown, "earlier": earlier}
+=======
+        # As it is: FastAPI would look at every value of it first.
+        return JSONResponse({"conversation": conversation_as_json(found), "messages": shown, "earlier": earlier})
+>>>>>>> talk
 
     return routes
 

@@ -278,8 +278,10 @@ def test_sent_again_by_hand_and_after_a_reload_it_still_stands_once(wide: Visito
     reloaded(page)
     expect(page.get_by_label("Message", exact=True)).to_have_value("/say Two.")
     assert shown(page) == ["/say One.", "One.", "/say Two.", "Two."]
-    page.locator("#p-send").click()
+    with page.expect_response("**/api/turns"):
+        page.locator("#p-send").click()
     expect(page.get_by_label("Message", exact=True)).to_have_value("")
+    expect(page.locator(".said")).to_have_count(2)
     assert shown(page) == ["/say One.", "One.", "/say Two.", "Two."]
 
 

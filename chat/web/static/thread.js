@@ -8,6 +8,7 @@ import { Tail } from "./tail.js";
 import { readsFrom } from "./versions.js";
 
 const AT_BOTTOM = 48; // pixels
+const AT_ONCE = 10; // messages: more than a screen
 const POINTED_MS = 2500;
 const MOST = 80; // messages on the page when a turn is sent; of more, the newest KEPT stay
 const KEPT = 40;
@@ -26,6 +27,7 @@ export class Thread {
 		this.promptActions = promptActions;
 		this.goOn = goOn;
 		this.messages = new Map(); // by id, as they were last told
+		this.rest = []; // what is about to stand above what is shown
 		this.list = $("p-thread");
 		this.scroller = $("p-scroll");
 		this.sticks = true;
@@ -42,6 +44,7 @@ export class Thread {
 		this.list.replaceChildren();
 		this.answered = new Set();
 		this.messages.clear();
+		this.rest = [];
 		this.sticks = true;
 	}
 
@@ -51,17 +54,34 @@ export class Thread {
 		this.running = null;
 	}
 
+	/** The newest messages are on the screen at once; what stands above them follows when they are painted, or needed. */
 	show(messages) {
 		this.clear();
-		this.list.append(...messages.map((message) => this.element(message)));
+		this.rest = messages.slice(0, -AT_ONCE);
+		for (const { role, model } of this.rest) if (role === "assistant") this.answered.add(model);
+		this.list.append(...messages.slice(-AT_ONCE).map((message) => this.element(message)));
 		this.markContext();
 		this.toBottom();
+		const { rest } = this;
+		const later = () => rest === this.rest && this.complete();
+		requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(later)));
 		const running = messages.find((message) => message.state === "running");
 		if (running) this.follow(running);
 	}
 
+	/** Put what `show` left for later in its place. */
+	complete() {
+		const { rest, sticks } = this;
+		this.rest = [];
+		if (!rest.length) return;
+		this.prepend(rest);
+		this.sticks = sticks;
+		if (sticks) this.toBottom();
+	}
+
 	/** Put earlier messages on top without moving what is being read. */
 	prepend(messages) {
+		this.complete();
 		const before = this.scroller.scrollHeight - this.scroller.scrollTop;
 		this.sticks = false;
 		this.list.prepend(...messages.map((message) => this.element(message)));
@@ -105,6 +125,7 @@ export class Thread {
 
 	/** Whether these are what stands at the end of the page already. */
 	isShowing(messages) {
+		this.complete();
 		const turns = [...this.list.querySelectorAll(":scope > .turn")].slice(-messages.length);
 		const same = (turn, { id, state, text }) => turn?.dataset.id === id && this.messages.get(id)?.state === state && this.messages.get(id)?.text === text;
 		return messages.every((message, at) => same(turns[at], message));
@@ -129,6 +150,7 @@ export class Thread {
 	 * that stays, or null where all do.
 	 */
 	trim() {
+		this.complete();
 		const turns = [...this.list.querySelectorAll(":scope > .turn")];
 		if (turns.length <= MOST) return null;
 		for (const turn of turns.slice(0, -KEPT)) turn.remove();
@@ -141,6 +163,7 @@ export class Thread {
 	}
 
 	find(id) {
+		if (this.rest.some((message) => message.id === id)) this.complete();
 		return this.list.querySelector(`[data-id="${CSS.escape(id)}"]`);
 	}
 
