@@ -5,11 +5,10 @@ from __future__ import annotations
 import importlib
 import sys
 
-<<<<<<< HEAD
-BENCHMARKS = ("engine_read", "page_path", "browser", "redaction", "restore", "sync", "sharing")
-=======
-BENCHMARKS = ("engine_read", "page_path", "long_conversation", "conversations", "browser", "redaction")
->>>>>>> talk
+BENCHMARKS = (
+    *("engine_read", "page_path", "long_conversation", "conversations", "browser"),
+    *("restore", "sync", "sharing", "redaction"),
+)
 
 
 def main() -> None:

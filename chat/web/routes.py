@@ -182,12 +182,8 @@ def router(
         shown = await asyncio.to_thread(
             lambda: [message_as_json(message, given.get(message.id)) for message in messages]
         )
-<<<<<<< HEAD
-        return {"conversation": as_json(found), "messages": shown, "earlier": earlier}
-=======
         # As it is: FastAPI would look at every value of it first.
-        return JSONResponse({"conversation": conversation_as_json(found), "messages": shown, "earlier": earlier})
->>>>>>> talk
+        return JSONResponse({"conversation": as_json(found), "messages": shown, "earlier": earlier})
 
     return routes
 
