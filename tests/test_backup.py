@@ -17,6 +17,7 @@ from huggingface_hub import HfApi
 from chat import backup as backups
 from chat import backup_rows, formats, retention
 from chat.backup import PublicDataset
+from chat.backup_rows import to_purge
 from chat.conversation import SamplingParams, Written
 from chat.dataset_repo import Conflict, Denied, Doubtful, FolderRepo, Unreachable
 from chat.defaults import OwnDefault, OwnDefaults
@@ -313,6 +314,25 @@ async def test_a_tombstone_beats_every_revision_wherever_it_is_read(world):
     assert (await two.everything())["conversations"] == []
     assert not any(CANARY.encode() in content for content in world.head().values())
     assert (await (await restored(world)).everything())["conversations"] == []
+
+
+async def test_what_a_file_may_still_hold_is_not_called_purged(world):
+    """A file that is damaged is left as it is, with what was deleted in it; one that is still to be written anew as well."""
+    machine = world.machine()
+    conversation = await machine.turn(owner_of(1), None, CANARY)
+    await machine.backup.flush()
+    path, repo = formats.user_path(owner_of(1), 0), world.repo()
+    repo.commit({path: world.head()[path] + b"{\n"}, [], repo.head(), "Damage it")
+    await machine.backup.pull()
+    await machine.store.delete(owner_of(1), conversation)
+    await machine.backup.purge()
+    assert world.holds(CANARY)
+    assert await machine.figure("SELECT purged_at FROM tombstones") is None
+    await machine.db.write(lambda db: db.execute("UPDATE tombstones SET saved = 1"))
+    assert await machine.db.read(lambda db: to_purge(db, [path])) == []
+    assert await machine.db.read(lambda db: to_purge(db, [])) == []
+    await machine.db.write(lambda db: db.execute("DELETE FROM stale_parts"))
+    assert await machine.db.read(lambda db: to_purge(db, [])) == [conversation]
 
 
 async def test_a_tombstone_takes_nothing_else_of_the_file_with_it(world):
