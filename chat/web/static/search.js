@@ -16,6 +16,7 @@ export class Search {
 		this.status = $("p-search-status");
 		this.more = $("p-search-more");
 		closable(this.dialog);
+		if (/^Mac|^iP/.test(navigator.platform)) $("p-open-search").querySelector("kbd").textContent = "⌘ K";
 		$("p-open-search").addEventListener("click", () => this.open());
 		document.addEventListener("keydown", (event) => {
 			if (!(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey || event.key.toLowerCase() !== "k") return;
