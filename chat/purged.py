@@ -20,13 +20,15 @@ class Deletion:
 
 
 def recent(db: sqlite3.Connection, owner: str) -> list[Deletion]:
-    """The newest first, also of who became this owner by signing in."""
+    """The newest first, also of who became this owner by signing in, and what can still be taken back."""
     rows = db.execute(
-        "SELECT count(*) AS conversations, deleted_at,"
-        f" CASE WHEN sum({UNPURGED}) = 0 THEN max(purged_at) END AS purged_at FROM tombstones"
+        "WITH gone AS ("
+        f" SELECT deleted_at, purged_at, {UNPURGED} AS unpurged FROM tombstones"
         " WHERE owner = :owner OR owner IN"
         " (SELECT substr(name, 8) FROM backup_state WHERE name LIKE 'became:%' AND value = :owner)"
-        " GROUP BY deleted_at ORDER BY deleted_at DESC LIMIT :most",
+        " UNION ALL SELECT deletes_at, NULL, 1 FROM conversations WHERE owner = :owner AND deletes_at IS NOT NULL)"
+        " SELECT count(*) AS conversations, deleted_at, CASE WHEN sum(unpurged) = 0 THEN max(purged_at) END AS purged_at"
+        " FROM gone GROUP BY deleted_at ORDER BY deleted_at DESC LIMIT :most",
         {"owner": owner, "most": MOST},
     )
     return [Deletion(**dict(row)) for row in rows]
