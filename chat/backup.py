@@ -287,20 +287,24 @@ class Backup:
             self._waiting_since = None
 
     async def _flush(self, urgent: bool) -> None:
+        """Commit what the dataset lacked at one moment, which is after this was called, in as many commits as that needs.
+        What changes meanwhile is left to the next flush, however fast it does."""
         private = looked = False
+        began, rest = self._clock(), None
         while True:
             if not self._in_step:
                 await self._catch_up()
                 private = looked = True
             # Before the files: what changes meanwhile stays stale.
-            began, stale_extras = self._clock(), await self._db.read(rows.stale_extras)
+            now, stale_extras = self._clock(), await self._db.read(rows.stale_extras)
+            began = now if rest is None else began
             extras = {
                 extra.prefix: await extra.files()
                 for extra in self._extras
                 if not any(path.startswith(extra.prefix) for path in self._reader.left)
             }
             batch = await self._db.read(
-                lambda db, extras=extras: next_batch(db, LARGEST_BATCH, extras, self._reader.left)
+                lambda db, extras=extras, rest=rest: next_batch(db, LARGEST_BATCH, extras, self._reader.left, rest)
             )
             batch.stale_extras = [mark for mark in stale_extras if mark[0] in extras]
             if not private:
@@ -311,11 +315,13 @@ class Backup:
             if not self._in_step:
                 continue
             claim = self.lease.claim(await self._wants_lease(), riding=bool(batch.add or batch.delete))
-            if not batch and claim is None:
+            if batch or claim:
+                await self._commit(batch, claim, urgent)
+                looked = True
+            if not batch.rest:
                 self._saved_at, self._clean_at = self._clock(), began
                 return
-            await self._commit(batch, claim, urgent)
-            looked = True
+            rest = batch.rest
 
     async def _somebody_wrote(self) -> bool:
         head = await self._threads.run(self.repo.head)

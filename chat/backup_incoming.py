@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable
+from itertools import chain
 
 from chat import formats, retention
 from chat.backup_rows import conversation, mark_accounts, mark_part, owner_line, set_state, state
@@ -176,7 +177,8 @@ def merge_change(db: sqlite3.Connection, change: SavedConversation, now: float) 
         return None
     local = conversation(db, change.id)
     mine = local.messages if local else ()
-    whole = formats.in_order(formats.furthest((*change.messages, *mine)).values())
+    newest_first = (mine, change.messages) if local and local.revision > change.revision else (change.messages, mine)
+    whole = formats.in_order(formats.furthest(chain(*newest_first)).values())
     if change.leaf is not None and change.leaf not in {message.id for message in whole}:
         raise ValueError("the leaf is no message")
     remote = SavedConversation.model_construct(**{**dict(change), "messages": whole})

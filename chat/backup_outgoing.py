@@ -18,7 +18,8 @@ BATCH_BYTES = 32_000_000  # of files in one commit, or one owner's where that is
 
 @dataclass(slots=True)
 class Batch:
-    """The files of one commit, and what will be true once it is applied."""
+    """The files of one commit, and what will be true once it is applied. `rest`: ids of the owners and the conversations
+    that were to be written too and did not fit; empty: it is the whole of what the dataset lacked at that moment."""
 
     add: dict[str, bytes] = field(default_factory=dict)
     delete: list[str] = field(default_factory=list)
@@ -28,6 +29,7 @@ class Batch:
     stale_extras: list[tuple[str, int]] = field(default_factory=list)  # prefix, marks
     tombstones: list[str] = field(default_factory=list)
     told: list[tuple[str, float | None]] = field(default_factory=list)  # conversation, when it was purged
+    rest: set[str] = field(default_factory=set)
 
     def __bool__(self) -> bool:
         return any(
@@ -45,12 +47,17 @@ class Batch:
 
 
 def next_batch(
-    db: sqlite3.Connection, owners: int, extras: Mapping[str, Mapping[str, bytes]], left: Collection[str]
+    db: sqlite3.Connection,
+    owners: int,
+    extras: Mapping[str, Mapping[str, bytes]],
+    left: Collection[str],
+    rest: Collection[str] | None = None,
 ) -> Batch:
     """What to commit next, of at most so many owners; empty where the dataset lacks nothing.
 
-    `extras`: the files of other parts, by prefix, all of them. `left`: paths that are left as they are. What was deleted
-    goes first, its tombstones in the same commit as the files without it, all of one moment.
+    `extras`: the files of other parts, by prefix, all of them. `left`: paths that are left as they are. `rest`: of an
+    earlier batch, to write what was in it and no conversation that changed later. What was deleted goes first, its
+    tombstones in the same commit as the files without it, all of one moment.
     """
     batch = Batch()
     db.execute("BEGIN")
@@ -62,7 +69,7 @@ def next_batch(
                 _add(batch, path, content, known.get(path))
             batch.delete += [path for path in known if path not in files]
         _add_accounts(db, batch, left)
-        _add_users(db, batch, owners, left)
+        _add_users(db, batch, owners, left, rest)
     finally:
         db.execute("ROLLBACK")
     return batch
@@ -113,15 +120,26 @@ def _add_accounts(db: sqlite3.Connection, batch: Batch, left: Collection[str]) -
         batch.stale_accounts += [tuple(row) for row in stale if row["owner"].startswith(prefix)]
 
 
-def _add_users(db: sqlite3.Connection, batch: Batch, limit: int, left: Collection[str]) -> None:
-    stale = defaultdict(dict)
+def _add_users(
+    db: sqlite3.Connection, batch: Batch, limit: int, left: Collection[str], rest: Collection[str] | None
+) -> None:
+    stale: dict[str, dict[int, int]] = defaultdict(dict)
     for owner, part, marks in db.execute("SELECT owner, part, marks FROM stale_parts"):
         stale[owner][part] = marks
-    dirty = db.execute("SELECT DISTINCT owner FROM conversations WHERE revision > saved_revision")
+    dirty = db.execute("SELECT id, owner FROM conversations WHERE revision > saved_revision").fetchall()
+    # By conversation: one may have moved to an account since the batch that left it out.
+    wanted = dict.fromkeys(
+        [
+            *(owner for owner in stale if rest is None or owner in rest),
+            *(row["owner"] for row in dirty if rest is None or row["id"] in rest),
+        ]
+    )
     size = 0
-    for owner in dict.fromkeys([*stale, *(row["owner"] for row in dirty)]):
+    for owner in list(wanted):
         if limit <= 0 or size > BATCH_BYTES:
+            batch.rest = {*wanted, *(row["id"] for row in dirty if row["owner"] in wanted)}
             return
+        del wanted[owner]
         written = _add_owner(db, batch, owner, stale[owner], left)
         size += written
         limit -= written > 0

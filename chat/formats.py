@@ -16,7 +16,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-# 1: the first. 2: a tombstone says when its conversation was purged. `_upgraded` reads every one before the newest.
+# 1: the first. 2: a tombstone says when its conversation was purged; a message has its rating, what a reasoning model thought,
+# how much was left out and how often it was gone on with; a conversation is pinned or archived, and says who titled it; an
+# owner has defaults and a choice of days. `_upgraded` reads every one before the newest.
 FORMAT = 2
 PART_BYTES = 4_000_000  # a part that is longer starts another one
 _HEX = "[0-9a-f]"
@@ -212,10 +214,6 @@ def merge(one: SavedConversation, other: SavedConversation) -> SavedConversation
     """
     newer, older = sorted((one, other), key=lambda copy: (copy.revision, copy.updated_at, encode([copy])), reverse=True)
     found = furthest((*newer.messages, *older.messages))
-    for message in newer.messages:
-        # Whoever changed a rating last raised the revision with it, whichever copy holds more of the answer.
-        if found[message.id].feedback != message.feedback:
-            found[message.id] = found[message.id].model_copy(update={"feedback": message.feedback})
     ordered = in_order(found.values())
     if ordered == newer.messages and (newer.revision > older.revision or newer == older):
         return newer
@@ -223,12 +221,19 @@ def merge(one: SavedConversation, other: SavedConversation) -> SavedConversation
 
 
 def furthest(messages: Iterable[SavedMessage]) -> dict[str, SavedMessage]:
-    """Of each message, by id, the copy that came furthest; of two that came as far the first."""
+    """Of each message, by id, the copy that came furthest; of two that came as far the first. `messages` are those of the
+    newest copy of the conversation first: whoever changed a rating last raised the revision with it, so its rating counts,
+    whichever copy holds more of the answer."""
     found: dict[str, SavedMessage] = {}
+    rated: dict[str, SavedFeedback | None] = {}
     for message in messages:
+        rated.setdefault(message.id, message.feedback)
         known = found.get(message.id)
         if known is None or _settled(message) > _settled(known):
             found[message.id] = message
+    for id, feedback in rated.items():
+        if found[id].feedback != feedback:
+            found[id] = found[id].model_copy(update={"feedback": feedback})
     return found
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from chat.db import Database
 
@@ -53,12 +53,18 @@ async def rewrite(db: Database) -> bool:
     return await db.alone(_cut_log)
 
 
-async def scrub_forever(db: Database, tick: float = 1.0, elapsed: Callable[[], float] = time.monotonic) -> None:
-    """Scrub within seconds of a deletion, and write the file anew now and then, until cancelled."""
+async def scrub_forever(
+    db: Database,
+    tick: float = 1.0,
+    elapsed: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Scrub within seconds of a deletion, or within `MERGE_SHARE` times as long as it took the last time, and write the file
+    anew now and then, until cancelled."""
     rewritten, soonest = 1, elapsed() + APART  # before anything is deleted there is one mark
     took = 0.0
     while True:
-        await asyncio.sleep(max(tick, MERGE_SHARE * took))
+        await sleep(max(tick, MERGE_SHARE * took))
         try:
             began = elapsed()
             scrubbed = await scrub(db)

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -237,14 +238,65 @@ async def test_saved_is_said_of_what_is_in_the_dataset_and_of_nothing_else(world
         machine.store.rename(owner_of(1), conversation, "Renamed meanwhile"), loop
     ).result()
     await machine.turn(owner_of(1), conversation, "two")
-    machine.repo.hooks["commit"] = lambda: (renaming(), machine.repo.hooks.update(commit=Stop.now))
-    with pytest.raises(Stop):
-        await machine.backup.flush()
+    machine.repo.hooks["commit"] = renaming
+    await machine.backup.flush()
     assert await machine.backup.state(conversation) == "kept here"
-    machine.repo.hooks.clear()
     await machine.backup.flush()
     assert await machine.backup.state(conversation) == "saved"
     assert (await (await restored(world)).store.conversation(owner_of(1), conversation)).title == "Renamed meanwhile"
+
+
+def during_every_commit(machine: Machine, act: Callable[[int], Awaitable], times: int = 12) -> None:
+    """Have `act(number)` awaited while each commit is on its way, so many times at most."""
+    loop, numbers = asyncio.get_running_loop(), iter(range(times))
+
+    def hook() -> None:
+        number = next(numbers, None)
+        if number is not None:
+            asyncio.run_coroutine_threadsafe(act(number), loop).result()
+            machine.repo.hooks["commit"] = hook
+
+    machine.repo.hooks["commit"] = hook
+
+
+async def test_a_flush_ends_though_conversations_change_faster_than_commits_are_made(on_hub):
+    machine = on_hub.machine(extras=[notes := Notes()])
+    notes.kept["consent/a.jsonl"] = b"{}\n"
+    await machine.backup.pull()
+    first = await machine.turn(owner_of(1), None, "one")
+    gone = await machine.turn(owner_of(2), None, CANARY)
+    await machine.store.delete(owner_of(2), gone)
+    during_every_commit(machine, lambda number: machine.turn(owner_of(1), first, f"more {number}"))
+    await machine.backup.flush()
+    assert machine.repo.calls.count("commit") == 1
+    assert {formats.tombstone_path(gone), "consent/a.jsonl"} <= on_hub.head().keys()
+    assert b'"one"' in on_hub.head()[formats.user_path(owner_of(1), 0)]
+    assert await machine.backup.state(first) == "kept here"
+    machine.repo.hooks.clear()
+    await machine.backup.flush()
+    assert await machine.backup.state(first) == "saved"
+
+
+async def test_a_flush_of_many_commits_saves_what_was_there_and_not_what_comes_meanwhile(on_hub, monkeypatch):
+    """Also what moves to an account between two of its commits."""
+    monkeypatch.setattr(backups, "LARGEST_BATCH", 2)
+    machine = on_hub.machine()
+    await machine.backup.pull()
+    there = [await machine.turn(owner_of(number), None, f"there {number}") for number in range(1, 7)]
+    account = await machine.owner("a" * 32, "account")
+    move = "UPDATE conversations SET owner = ?, revision = revision + 1 WHERE id IN (?, ?)"
+
+    async def meanwhile(number: int) -> None:
+        for each in range(3):
+            await machine.turn(owner_of(100 + 3 * number + each), None, "meanwhile")
+        if number == 0:
+            await machine.db.write(lambda db: db.execute(move, (account, *there[-2:])))
+
+    during_every_commit(machine, meanwhile)
+    await machine.backup.flush()
+    assert machine.repo.calls.count("commit") <= 4
+    users = b"".join(content for path, content in on_hub.head().items() if path.startswith("users/"))
+    assert [id for id in there if id.encode() not in users] == []
 
 
 class Stop(BaseException):
@@ -398,6 +450,7 @@ async def test_what_is_deleted_while_a_commit_is_on_its_way_goes_with_the_next(w
 
     machine.repo.hooks["commit"] = lambda: delete((owner_of(1), ids[1]), (owner_of(2), new))
     machine.repo.after["commit"] = lambda: delete((owner_of(1), ids[2]))
+    await machine.backup.flush()
     await machine.backup.flush()
     assert not any(CANARY.encode() in content for content in world.head().values())
     assert await (await restored(world)).everything() == await machine.everything()

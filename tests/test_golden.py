@@ -99,6 +99,30 @@ async def test_the_files_of_the_first_version_come_back(disk):
     await all_is_there(machine)
 
 
+async def test_the_first_version_knew_none_of_the_keys_of_the_second_and_their_defaults_come_in(disk):
+    lines = [
+        json.loads(line)
+        for path, content in FILES.items()
+        if path.startswith(("users/", "accounts/", "tombstones/"))
+        for line in content.splitlines()
+    ]
+    said = {name for line in lines for each in (line, *line.get("messages", ())) for name in each}
+    assert {line["format"] for line in lines} == {1}
+    assert not said & {
+        *("reasoning", "reasoning_seconds", "omitted", "continued", "feedback"),
+        *("pinned", "archived", "title_by", "defaults", "retention", "purged_at"),
+    }
+    machine = disk()
+    await machine.backup.pull()
+    for sql in (
+        "SELECT count(*) FROM messages WHERE reasoning IS NOT NULL OR omitted OR continued",
+        "SELECT count(*) FROM conversations WHERE pinned OR archived OR title_by <> 'words'",
+        "SELECT (SELECT count(*) FROM feedback) + (SELECT count(*) FROM own_defaults) + (SELECT count(*) FROM retention)",
+        "SELECT count(*) FROM tombstones WHERE purged_at IS NOT NULL",
+    ):
+        assert await machine.figure(sql) == 0, sql
+
+
 async def test_reading_them_writes_nothing_but_what_changed_and_what_is_written_then_is_read_again(disk):
     machine = disk()
     await machine.backup.pull()

@@ -204,7 +204,7 @@ async def test_a_history_that_somebody_rewrote_is_read_and_what_it_lacks_written
     await one.backup.purge()
     await replicas.settle()
     assert await one.figure("SELECT purged_at FROM tombstones") is not None
-    replicas.repo.history.clear()
+    replicas.repo.kept.clear()
     replicas.repo._add(old)
     await replicas.settle()
     assert "to be deleted" not in replicas.on_the_hub() and "written since" in replicas.on_the_hub()
@@ -220,7 +220,7 @@ async def test_a_dataset_that_is_deleted_is_made_again_and_the_operator_told_wha
     one, two = replicas.machines
     await one.turn(owner_of(1), None, "question")
     await replicas.settle()
-    replicas.repo.history.clear()
+    replicas.repo.kept.clear()
     for machine in (one, two):
         await machine.backup._turn()
     await replicas.settle()
@@ -228,6 +228,6 @@ async def test_a_dataset_that_is_deleted_is_made_again_and_the_operator_told_wha
     assert "no longer on the Hub" in one.reports[-1] and "delete its DATA_DIR" in one.reports[-1]
     assert (one.backup.problem, two.backup.problem) == (None, None)
     await one.turn(owner_of(1), None, "another")
-    replicas.repo.history.clear()
+    replicas.repo.kept.clear()
     await one.backup.flush()
     assert "another" in replicas.on_the_hub()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chat.scrub import APART, rewrite, scrub, scrub_forever
+from chat.scrub import APART, MERGE_SHARE, rewrite, scrub, scrub_forever
 from tests.support.backing import HookedRepo, Machine, in_folder, owner_of
 from tests.support.memory_repo import MemoryRepo
 
@@ -159,3 +159,44 @@ async def test_the_file_is_written_anew_now_and_then_and_only_after_a_deletion(m
         await asyncio.sleep(0.1)
         assert Path(f"{machine.db.path}-wal").stat().st_size
     running.cancel()
+
+
+class Slow:
+    """A clock on which merging takes `seconds` wherever there is something to merge, and a sleep that is noted and is over
+    at once. After `last` of them it is cancelled."""
+
+    def __init__(self, seconds: float, last: int) -> None:
+        self.seconds, self.last, self.now, self.waits = seconds, last, 0.0, []
+
+    def elapsed(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        if len(self.waits) == self.last:
+            raise asyncio.CancelledError
+        await asyncio.sleep(0)
+
+
+class SlowDatabase:
+    """Hands every call on to `db`, and takes the time of `slow` for each cut of the log."""
+
+    def __init__(self, db, slow: Slow) -> None:
+        self._db, self._slow = db, slow
+
+    def __getattr__(self, name: str):
+        return getattr(self._db, name)
+
+    async def alone(self, fn):
+        self._slow.now += self._slow.seconds
+        return await self._db.alone(fn)
+
+
+async def test_merging_takes_a_small_share_of_the_time_however_long_it_takes(machine, tmp_path):
+    """What was deleted right after a merge that took long waits for its share; where nothing is merged, nothing waits."""
+    await deleted_among_others(machine)
+    slow = Slow(2.0, last=4)
+    with pytest.raises(asyncio.CancelledError):
+        await scrub_forever(SlowDatabase(machine.db, slow), tick=1.0, elapsed=slow.elapsed, sleep=slow.sleep)
+    assert slow.waits == [1.0, 2.0 * MERGE_SHARE, 1.0, 1.0]
+    assert not in_folder(tmp_path, CANARY)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 
 import pytest
 
 from chat.bucket import BucketOfOneSpace
+from chat.conversation import Written
 from chat.dataset_repo import Denied, Doubtful, FolderRepo, Unreachable
+from chat.feedback import Feedback, FeedbackBook
+from chat.formats import SavedMessage
 from chat.keeping import Keeping
 from chat.retrying import LONGEST_WAIT
+from chat.search import index_some
 from chat.write_ahead import LOOK_EVERY, PublicBucket, WriteAhead
 from chat.write_ahead_formats import replica_and_kind
 from tests.support.backing import AUTHOR, HookedRepo, Machine, owner_of
@@ -96,6 +101,83 @@ async def test_dataset_and_bucket_together_hold_all_of_it(world):
     again = await world.restored()
     assert await messages(again, conversation) == ["heron", "An answer.", "two", "An answer."]
     assert await again.everything() == await machine.everything()
+
+
+async def rated(machine: Machine, conversation: str) -> list[tuple]:
+    sql = "SELECT rating, comment FROM feedback JOIN messages AS m ON m.id = answer WHERE conversation = ? ORDER BY m.depth"
+    return await machine.db.read(lambda db: [tuple(row) for row in db.execute(sql, (conversation,))])
+
+
+@pytest.mark.parametrize("saved_before", [True, False])
+async def test_a_rating_that_is_safe_comes_back_on_an_empty_disk_as_it_was_last(world, saved_before):
+    """Given, changed, and taken back; each on its own, when the answer has long been in the bucket or in the dataset."""
+    machine, owner = await world.restored(), owner_of(1)
+    book = FeedbackBook(machine.db, machine.clock)
+    found = await machine.turn(owner, None, "one")
+    await machine.ahead.flush()
+    if saved_before:
+        await machine.backup.flush()
+    _, (_, answer), _ = await machine.store.branch(owner, found)
+    for rating in (Feedback("up", ("clear",), "Good."), Feedback("down", comment="No."), None):
+        await (book.give(owner, answer.id, rating) if rating else book.remove(owner, answer.id))
+        assert await machine.backup.state(found) == "kept here"
+        await machine.ahead.flush()
+        assert await machine.backup.state(found) == "safe"
+        again = await world.restored()
+        assert await rated(again, found) == ([(rating.rating, rating.comment)] if rating else [])
+        assert await again.everything() == await machine.everything()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_whatever_copy_came_furthest_the_rating_is_the_newest_one(world, first):
+    """One machine has more of the answer; the other, which rated it, more changes. Whichever hears of the other first."""
+    machine, owner = await world.restored(), owner_of(1)
+    await machine.owner(owner)
+    found, _, running = await machine.store.begin_turn(owner, None, "one", AUTHOR, "", "page")
+    await machine.store.checkpoint({running.id: Written("half an ans")})
+    await machine.backup.flush()
+    other = await world.restored()
+    book = FeedbackBook(other.db, other.clock)
+    for rating in ("up", "up", "down"):
+        await book.give(owner, running.id, Feedback(rating))
+    await machine.store.finish_turn(running.id, "half an answer and the rest", "done", "stop")
+    for each in (world.machines[first], world.machines[1 - first], world.machines[first], await world.restored()):
+        await each.look()
+    for each in world.machines:
+        assert await messages(each, found.id) == ["one", "half an answer and the rest"]
+        assert await rated(each, found.id) == [("down", "")]
+
+
+async def test_what_does_not_travel_makes_no_message_unsafe_again(world):
+    """That it was put into the index of the search, or left the kept branch; everything else of a message does."""
+    machine, owner = await world.restored(), owner_of(1)
+    found = await machine.turn(owner, None, "one")
+    await machine.ahead.flush()
+    while await machine.db.write(index_some):
+        pass
+    _, (_, answer), _ = await machine.store.branch(owner, found)
+    _, _, other = await machine.store.begin_retry(owner, answer.id, AUTHOR)
+    assert await machine.figure("SELECT group_concat(message) FROM unsafe_messages") == other.id
+    sql = await machine.figure("SELECT sql FROM sqlite_master WHERE name = 'unsafe_message_changed'")
+    named = set(
+        re.search(r"UPDATE OF (.*?) ON messages", sql, re.DOTALL)[1].replace("\n", " ").replace(",", " ").split()
+    )
+    assert named == SavedMessage.model_fields.keys() - {"id", "feedback"}
+
+
+async def test_the_list_says_of_each_where_it_is(world):
+    machine, owner = await world.restored(), owner_of(1)
+    saved, archived = [await machine.turn(owner, None, text) for text in ("one", "two")]
+    await machine.store.arrange(owner, archived, archived=True)
+    await machine.backup.flush()
+    safe = await machine.turn(owner, None, "three")
+    await machine.store.rename(owner, archived, "Another title")
+    await machine.ahead.flush()
+    here = await machine.turn(owner, None, "four")
+    listed, _ = await machine.store.conversations(owner)
+    assert {one.id: one.where for one in listed} == {saved: "saved", safe: "safe", here: "kept here"}
+    listed, _ = await machine.store.conversations(owner, archived=True)
+    assert [(one.id, one.where) for one in listed] == [(archived, "safe")]
 
 
 async def test_an_object_is_as_large_as_what_changed_and_not_as_the_conversation(world):

@@ -24,10 +24,30 @@ BEGIN
     ON CONFLICT DO UPDATE SET marks = marks + 1;
 END;
 
--- What a running answer has so far is not acknowledged; `kept` follows from the leaf.
-CREATE TRIGGER unsafe_message_changed AFTER UPDATE ON messages WHEN new.state IS NOT 'running' AND new.kept = old.kept
+-- Of the columns that travel: those of SavedMessage in chat/formats.py. What a running answer has so far is not acknowledged.
+CREATE TRIGGER unsafe_message_changed
+AFTER UPDATE OF parent, role, content, created_at, surface, model, model_revision, params, state, finish_reason, error,
+    settled_at, reasoning, reasoning_seconds, omitted, continued ON messages
+WHEN new.state IS NOT 'running'
 BEGIN
     INSERT INTO unsafe_messages (conversation, message) VALUES (new.conversation, new.id)
+    ON CONFLICT DO UPDATE SET marks = marks + 1;
+END;
+
+-- A rating travels in its answer's message. Where that is gone, so is the rating.
+CREATE TRIGGER unsafe_rating_added AFTER INSERT ON feedback
+BEGIN
+    INSERT INTO unsafe_messages (conversation, message) SELECT conversation, id FROM messages WHERE id = new.answer
+    ON CONFLICT DO UPDATE SET marks = marks + 1;
+END;
+CREATE TRIGGER unsafe_rating_changed AFTER UPDATE ON feedback
+BEGIN
+    INSERT INTO unsafe_messages (conversation, message) SELECT conversation, id FROM messages WHERE id = new.answer
+    ON CONFLICT DO UPDATE SET marks = marks + 1;
+END;
+CREATE TRIGGER unsafe_rating_gone AFTER DELETE ON feedback
+BEGIN
+    INSERT INTO unsafe_messages (conversation, message) SELECT conversation, id FROM messages WHERE id = old.answer
     ON CONFLICT DO UPDATE SET marks = marks + 1;
 END;
 
