@@ -147,7 +147,7 @@ class HubRepo:
             )
 
     def history(self) -> list[str]:
-        with self._translated():
+        with self._errors.translated():
             refs = self._api.list_repo_refs(self.id, repo_type="dataset", include_pull_requests=True)
             named = (*refs.branches, *refs.tags, *refs.converts, *(refs.pull_requests or ()))
             found: dict[str, None] = {}
@@ -157,7 +157,7 @@ class HubRepo:
             return list(found)
 
     def readers(self) -> set[str] | None:
-        with self._translated():
+        with self._errors.translated():
             info = self._info()
             if info is None or not info.gated:
                 return None
@@ -166,7 +166,7 @@ class HubRepo:
             }
 
     def announce(self, title: str, text: str) -> None:
-        with self._translated(writing=True):
+        with self._errors.translated(writing=True):
             found = self._api.get_repo_discussions(self.id, repo_type="dataset", discussion_type="discussion")
             if not any(discussion.title == title for discussion in found):
                 self._api.create_discussion(self.id, title, description=text, repo_type="dataset")

@@ -48,6 +48,15 @@ class Repo:
     def purge(self) -> None:
         self._repo.purge()
 
+    def history(self) -> list[str]:
+        return self._repo.history()
+
+    def readers(self) -> set[str] | None:
+        return self._repo.readers()
+
+    def announce(self, title: str, text: str) -> None:
+        self._repo.announce(title, text)
+
 
 class Counted(Repo):
     """Takes each commit, whatever came of it, from `slots`. Whoever calls asks `slots` beforehand whether it may wait."""

@@ -50,7 +50,7 @@ def audit_id(db: sqlite3.Connection, rules: Rules) -> str | None:
 
 def told_head(db: sqlite3.Connection) -> str:
     """The hash of the ledger's heads that was told last, for the cards: it stands in the audit repository."""
-    row = db.execute("SELECT hash FROM told_heads ORDER BY number DESC LIMIT 1").fetchone()
+    row = db.execute("SELECT hash FROM told_heads ORDER BY at DESC, hash LIMIT 1").fetchone()
     return row["hash"] if row else heads_hash(db)
 
 
@@ -77,7 +77,7 @@ def evidence(db: sqlite3.Connection, there: Mapping[str, str], now: float) -> Ev
             path for path, name in every.items() if path in marks or there.get(name, "") not in known.get(name, ())
         }
         head = heads_hash(db)
-        small = _small(db)
+        small = _small(db, head)
         is_new = not db.execute("SELECT 1 FROM told_heads WHERE hash = ?", (head,)).fetchone()
         if is_new:
             small[HEADS] += _lines([{"at": now, "hash": head}])
@@ -113,7 +113,7 @@ def _all(db: sqlite3.Connection) -> list[str]:
     return [f"{LEDGER}{digit}" for (digit,) in ledger] + [f"{ROWS}{dataset}/{digit}" for dataset, digit in rows]
 
 
-def _small(db: sqlite3.Connection) -> dict[str, bytes]:
+def _small(db: sqlite3.Connection, head: str) -> dict[str, bytes]:
     people = db.execute(
         "SELECT s.subject, (SELECT min(subject) FROM subjects WHERE owner = s.owner) AS person,"
         " coalesce((SELECT standing FROM owner_standing WHERE owner = s.owner), 'anonymous') AS standing"
@@ -128,7 +128,10 @@ def _small(db: sqlite3.Connection) -> dict[str, bytes]:
         UNREAD: _lines(dict(row) for row in db.execute("SELECT * FROM unread ORDER BY begun_at, replica")),
         PAUSES: _lines(dict(row) for row in db.execute("SELECT * FROM pauses ORDER BY subject, begun_at")),
         HIDDEN: _lines({"answer": answer} for answer in sorted(hidden(db))),
-        HEADS: _lines(dict(row) for row in db.execute("SELECT at, hash FROM told_heads ORDER BY number")),
+        # The ledger as it is now stands last, whatever the clock of another replica says of the others.
+        HEADS: _lines(
+            dict(row) for row in db.execute("SELECT at, hash FROM told_heads ORDER BY hash = ?, at, hash", (head,))
+        ),
     }
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from chat.db import Database
 from chat.formats import BadFile
 from privacy import saved
+from privacy.squashing import to_squash
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,4 +40,5 @@ def saved_parts(db: Database) -> tuple[SavedPart, ...]:
 
 def waits_to_leave(db: sqlite3.Connection) -> bool:
     """Whether a push has anything to do."""
-    return bool(db.execute("SELECT EXISTS (SELECT 1 FROM outbox WHERE state IN ('publish', 'retract'))").fetchone()[0])
+    rows = db.execute("SELECT EXISTS (SELECT 1 FROM outbox WHERE state IN ('publish', 'retract'))").fetchone()[0]
+    return bool(rows) or bool(to_squash(db))

@@ -28,6 +28,7 @@ from privacy.notes import note, set_note
 from privacy.rows import Rules
 from privacy.shards import CARD
 from privacy.snapshot import EVERY_SHARD, Snapshot, ids_of, snapshot_of
+from privacy.squashing import must_squash, squashed, to_squash
 
 TRIES = 5  # commits that lose a race, or whose answer is lost, before this push gives up
 
@@ -174,11 +175,10 @@ def _intend(db: sqlite3.Connection, publish: bool) -> list[str]:
 
 def _different(db: sqlite3.Connection, publish: bool) -> list[str]:
     rows = db.execute(
-        "SELECT DISTINCT dataset FROM outbox WHERE (state = 'retract' OR (? AND state = 'publish')) AND shard IS NOT NULL"
-        " UNION SELECT dataset FROM unsquashed ORDER BY 1",
+        "SELECT DISTINCT dataset FROM outbox WHERE (state = 'retract' OR (? AND state = 'publish')) AND shard IS NOT NULL",
         (publish,),
     )
-    return [row["dataset"] for row in rows]
+    return sorted({row["dataset"] for row in rows} | to_squash(db))
 
 
 async def _push_one(tools: Tools, dataset: str, publish: bool, problems: list[str]) -> str:
@@ -257,9 +257,10 @@ def _make_equal(repo: DatasetRepo, head: Head, strange: Strange, snapshot: Snaps
 
 
 def _note_strays(db: sqlite3.Connection, dataset: str, strange: Strange, now: float) -> None:
-    db.execute("INSERT OR IGNORE INTO unsquashed VALUES (?)", (dataset,))
+    must_squash(db, dataset, now)
+    # One that came back keeps the time when it first went: replicas would not agree on another.
     db.executemany(
-        "INSERT INTO strays VALUES (?, ?, ?, NULL) ON CONFLICT DO UPDATE SET gone_at = NULL",
+        "INSERT OR IGNORE INTO strays VALUES (?, ?, ?, NULL)",
         [(dataset, row_id, now) for row_id in sorted(strange.rows)],
     )
 
@@ -277,7 +278,7 @@ def _settle(db: sqlite3.Connection, snapshot: Snapshot, head: str, now: float) -
         [(now, head, row_id) for row_id in snapshot.gone],
     )
     if snapshot.squash:
-        db.execute("DELETE FROM unsquashed WHERE dataset = ?", (snapshot.dataset,))
+        squashed(db, snapshot.dataset)
         db.execute("UPDATE strays SET gone_at = ? WHERE dataset = ? AND gone_at IS NULL", (now, snapshot.dataset))
     for path, content in snapshot.files.items():
         db.execute("DELETE FROM pushed_files WHERE dataset = ? AND path = ?", (snapshot.dataset, path))

@@ -30,7 +30,7 @@ def files(db: sqlite3.Connection) -> dict[str, bytes]:
     found[ERASED] = [dict(row) for row in db.execute("SELECT * FROM erased_subjects ORDER BY subject")]
     found[PAUSES] = [dict(row) for row in db.execute("SELECT * FROM pauses ORDER BY subject, begun_at")]
     found[UNREAD] = [dict(row) for row in db.execute("SELECT * FROM unread ORDER BY begun_at, replica")]
-    found[HEADS] = [dict(row) for row in db.execute("SELECT at, hash FROM told_heads ORDER BY number")]
+    found[HEADS] = [dict(row) for row in db.execute("SELECT at, hash FROM told_heads ORDER BY at, hash")]
     found[STRAYS] = [dict(row) for row in db.execute("SELECT * FROM strays ORDER BY dataset, row_id")]
     found[UNSQUASHED] = [dict(row) for row in db.execute("SELECT * FROM unsquashed ORDER BY dataset")]
     found[DATASETS] = [dict(row) for row in db.execute("SELECT * FROM sharing_datasets ORDER BY id")]
@@ -41,8 +41,8 @@ def files(db: sqlite3.Connection) -> dict[str, bytes]:
 
 
 def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
-    """Take in the files of `files`, of this replica or another, in any order and as often as one likes. Raises `BadFile`
-    for what a newer version wrote.
+    """Take in the files of `files`, of this replica or another, in any order and as often as one likes: whoever took in the
+    same files has the same, and what is known already changes nothing. Raises `BadFile` for what a newer version wrote.
 
     Rows come back without their text. Plans make it anew from the conversations; no push writes before.
     """
@@ -82,26 +82,47 @@ def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
     for row in _rows(found, UNREAD):
         db.execute(_INTO_UNREAD, row)
     for row in _rows(found, HEADS):
-        db.execute("INSERT OR IGNORE INTO told_heads (at, hash) VALUES (:at, :hash)", row)
+        db.execute(_INTO_HEADS, row)
     for row in _rows(found, STRAYS):
-        db.execute("INSERT OR IGNORE INTO strays VALUES (:dataset, :row_id, :found_at, :gone_at)", row)
+        db.execute(_INTO_STRAYS, row)
     for row in _rows(found, UNSQUASHED):
-        db.execute("INSERT OR IGNORE INTO unsquashed VALUES (:dataset)", row)
+        db.execute(_INTO_UNSQUASHED, row)
 
 
+# Of two times the first, of one the one; rows are touched only where that is another, for what is touched is saved again.
 _INTO_PAUSES = """
     INSERT INTO pauses VALUES (:subject, :begun_at, :ended_at)
-    ON CONFLICT (subject, begun_at) DO UPDATE SET ended_at = excluded.ended_at WHERE pauses.ended_at IS NULL
+    ON CONFLICT (subject, begun_at) DO UPDATE SET ended_at = excluded.ended_at
+    WHERE excluded.ended_at < coalesce(pauses.ended_at, 9e999)
+"""
+_INTO_HEADS = """
+    INSERT INTO told_heads (at, hash) VALUES (:at, :hash)
+    ON CONFLICT (hash) DO UPDATE SET at = excluded.at WHERE excluded.at < told_heads.at
+"""
+_INTO_STRAYS = """
+    INSERT INTO strays VALUES (:dataset, :row_id, :found_at, :gone_at)
+    ON CONFLICT (dataset, row_id) DO UPDATE SET found_at = min(strays.found_at, excluded.found_at),
+        gone_at = nullif(min(coalesce(strays.gone_at, 9e999), coalesce(excluded.gone_at, 9e999)), 9e999)
+    WHERE excluded.found_at < strays.found_at OR excluded.gone_at < coalesce(strays.gone_at, 9e999)
+"""
+_INTO_UNSQUASHED = """
+    INSERT INTO unsquashed VALUES (:dataset, :found_at, :done_to)
+    ON CONFLICT (dataset) DO UPDATE SET found_at = max(unsquashed.found_at, excluded.found_at),
+        done_to = nullif(max(coalesce(unsquashed.done_to, -9e999), coalesce(excluded.done_to, -9e999)), -9e999)
+    WHERE excluded.found_at > unsquashed.found_at OR excluded.done_to > coalesce(unsquashed.done_to, -9e999)
 """
 _INTO_REPORTS = """
     INSERT INTO reports VALUES
         (:id, :at, :about, :reason, :contact, :row_id, :conversation, :answers, :state, :decided_at)
     ON CONFLICT (id) DO UPDATE SET state = excluded.state, decided_at = excluded.decided_at
-    WHERE reports.state = 'open' AND excluded.state <> 'open'
+    WHERE (reports.state = 'open' AND excluded.state <> 'open')
+        OR (reports.state = 'rejected' AND excluded.state = 'upheld')
+        OR (reports.state = excluded.state AND excluded.decided_at < reports.decided_at)
 """
 _INTO_UNREAD = """
     INSERT INTO unread VALUES (:replica, :begun_at, :ended_at)
-    ON CONFLICT (replica, begun_at) DO UPDATE SET ended_at = excluded.ended_at WHERE unread.ended_at IS NULL
+    ON CONFLICT (replica, begun_at) DO UPDATE SET ended_at = excluded.ended_at
+    WHERE excluded.ended_at < coalesce(unread.ended_at, 9e999)
 """
 _INTO_OUTBOX = """
     INSERT INTO outbox (row_id, dataset, recipient, subject, event, conversation, answers, segment_hash, row_hash,
@@ -132,7 +153,7 @@ def _advance(db: sqlite3.Connection, theirs: Mapping[str, Any]) -> None:
     both |= {"state": further["state"], "shard": further["shard"] if one["shard"] is None else one["shard"]}
     if both != one:
         if both["state"] in ("retract", "retracted"):
-            both["row"] = None
+            both |= {"row": None, "feedback": None}
         pairs = ", ".join(f"{name} = :{name}" for name in both)
         db.execute(f"UPDATE outbox SET {pairs} WHERE row_id = :row_id", {**both, "row_id": theirs["row_id"]})
 

@@ -17,6 +17,7 @@ from privacy.notes import AUDITED, BATCH, FAILED, note, set_note
 from privacy.outbox import Plan, plan
 from privacy.push import Pushed, Tools, push
 from privacy.rows import HOUR, Rules
+from privacy.squashing import must_squash
 from privacy.unread import close_unread, open_unread
 
 AGAIN = 600.0  # seconds between two audits while the last one found something and nothing is pushed
@@ -160,9 +161,9 @@ class Sharing:
             set_note(db, FAILED, told)
             set_note(db, AUDITED, repr(now))
             if failed is None:
-                datasets = "SELECT id FROM sharing_datasets WHERE id IN (SELECT value FROM json_each(?))"
-                names = json.dumps(sorted({finding.repo for finding in wrong}))
-                db.execute(f"INSERT OR IGNORE INTO unsquashed {datasets}", (names,))
+                known = {row["id"] for row in db.execute("SELECT id FROM sharing_datasets")}
+                for dataset in sorted(known & {finding.repo for finding in wrong}):
+                    must_squash(db, dataset, now)
 
         await self.db.write(write)
         return [AUDIT_FAILED.format("; ".join(json.loads(told)))] if told else []

@@ -25,6 +25,7 @@ from privacy.shards import (
     shard_path,
     tombstone_bytes,
 )
+from privacy.squashing import to_squash
 
 CHANGES = 30  # days that a card lists
 EVERY_SHARD = tuple(shard_path(shard) for shard in range(SHARDS))
@@ -96,7 +97,7 @@ def snapshot_of(
     files[FEEDBACK] = feedback_bytes(said) if said else None
     files |= {path: text.encode() for path, text in rules.texts.items()}
     files[CARD] = _card(db, dataset, rules, live, (dataset, *states), len(removed), bool(said))
-    squash = db.execute("SELECT 1 FROM unsquashed WHERE dataset = ?", (dataset,)).fetchone() is not None
+    squash = dataset in to_squash(db)
     return Snapshot(
         dataset,
         files,

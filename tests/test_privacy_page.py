@@ -439,3 +439,37 @@ def test_without_an_account_the_page_says_why_and_offers_to_sign_in(browser: Bro
     expect(page.locator("#reason a")).to_have_attribute("href", "/login?next=%2Fprivacy")
     for switch in page.get_by_role("switch").all():
         expect(switch).to_be_disabled()
+
+
+UNDO = {
+    "en": ("Undo", "They are back."),
+    "fr": ("Annuler", "Elles sont de retour."),
+    "pl": ("Cofnij", "Są z powrotem."),
+}
+
+
+def test_deleting_everything_can_be_undone_and_asks_anew(browser: Browser, waiting: SharingStage):
+    page = signed_in(browser, waiting, "una", DESKTOP)
+    with waiting.visitor("una") as una:
+        una.say("keep me")
+        for language, (undo, back) in UNDO.items():
+            say = words(language)
+            page.goto(f"{waiting.url}/privacy?lang={language}")
+            page.wait_for_selector("html[data-privacy=ready]")
+            page.get_by_role("button", name=say("delete_all")).click()
+            page.get_by_role("button", name=say("delete_sure")).click()
+            expect(page.locator("#deleted")).to_contain_text(say("deleted", 1))
+            assert una.client.get("/api/conversations").json()["items"] == []
+            page.get_by_role("button", name=undo).click()
+            expect(page.locator("#deleted")).to_have_text(back)
+            assert len(una.client.get("/api/conversations").json()["items"]) == 1
+            expect(page.get_by_role("button", name=say("delete_all"))).to_be_enabled()
+    assert page.complaints == []
+
+
+@pytest.mark.parametrize("language", UNDO)
+def test_no_text_says_that_deleting_conversations_cannot_be_undone_at_all(language: str):
+    said = words(language)
+    seconds = {"en": "ten seconds", "fr": "dix secondes", "pl": "dziesięć sekund"}[language]
+    assert seconds in said("yours_lead")
+    assert not re.search("for good|définitiv|na zawsze", said("delete_sure"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 
-from chat.dataset_repo import Conflict, Denied
-from chat.repo_guards import SPACE_FILE, OfOneSpace
+from chat.dataset_repo import Conflict, DatasetRepo, Denied
+from chat.repo_guards import SPACE_FILE, OfOneSpace, Repo
 from tests.support.memory_repo import MemoryRepo
 
 
@@ -61,3 +63,18 @@ def test_a_damaged_mark_is_nobodys_permission(content):
     repo.commit({SPACE_FILE: content}, [], repo.head(), "Damage it")
     with pytest.raises(Denied, match="belongs to the Space of another app"):
         OfOneSpace(repo, "ada/parley").head()
+
+
+@pytest.mark.parametrize("name", sorted(name for name in vars(DatasetRepo) if not name.startswith("_")))
+def test_every_method_of_a_repository_is_handed_on(name):
+    asked = []
+
+    class Asked:
+        id = "ada/kept"
+
+        def __getattr__(self, name):
+            return lambda *arguments: asked.append((name, *arguments))
+
+    parameters = list(inspect.signature(getattr(DatasetRepo, name)).parameters)[1:]
+    getattr(Repo(Asked()), name)(*parameters)
+    assert asked == [(name, *parameters)]

@@ -12,12 +12,17 @@ BEGIN INSERT INTO stale_extras (prefix) VALUES ('sharing/') ON CONFLICT DO UPDAT
 CREATE TRIGGER stray_gone_to_save AFTER UPDATE ON strays
 BEGIN INSERT INTO stale_extras (prefix) VALUES ('sharing/') ON CONFLICT DO UPDATE SET marks = marks + 1; END;
 
--- Datasets whose history holds what must not be there, until it is squashed and purged.
-CREATE TABLE unsquashed (dataset TEXT PRIMARY KEY REFERENCES sharing_datasets (id)) STRICT, WITHOUT ROWID;
+-- Datasets whose history held what must not be there: all that was found by `done_to` is squashed and purged. Both only
+-- rise, so that replicas agree on them. What was found later waits.
+CREATE TABLE unsquashed (
+    dataset  TEXT PRIMARY KEY REFERENCES sharing_datasets (id),
+    found_at REAL NOT NULL,
+    done_to  REAL
+) STRICT, WITHOUT ROWID;
 
 CREATE TRIGGER unsquashed_to_save AFTER INSERT ON unsquashed
 BEGIN INSERT INTO stale_extras (prefix) VALUES ('sharing/') ON CONFLICT DO UPDATE SET marks = marks + 1; END;
-CREATE TRIGGER squashed_to_save AFTER DELETE ON unsquashed
+CREATE TRIGGER squashed_to_save AFTER UPDATE ON unsquashed
 BEGIN INSERT INTO stale_extras (prefix) VALUES ('sharing/') ON CONFLICT DO UPDATE SET marks = marks + 1; END;
 
 -- Git's ids of the files as this database last wrote them: what differs was written by another hand, or from another disk.

@@ -17,7 +17,10 @@ CREATE TABLE reports (
 
 CREATE INDEX reports_open ON reports (at) WHERE state = 'open';
 
-CREATE TRIGGER reports_are_decided_once BEFORE UPDATE ON reports WHEN OLD.state <> 'open'
+-- Where two replicas decided, the one that upheld counts, and then the first: the same on both.
+CREATE TRIGGER reports_are_decided_once BEFORE UPDATE ON reports
+WHEN OLD.state <> 'open' AND NOT (NEW.state = 'upheld' AND OLD.state = 'rejected')
+    AND NOT (NEW.state = OLD.state AND NEW.decided_at < OLD.decided_at)
 BEGIN SELECT RAISE(ABORT, 'This report was decided before.'); END;
 CREATE TRIGGER report_to_save AFTER INSERT ON reports
 BEGIN INSERT INTO stale_extras (prefix) VALUES ('consent/') ON CONFLICT DO UPDATE SET marks = marks + 1; END;

@@ -4,10 +4,12 @@ CREATE TABLE stale_evidence (path TEXT PRIMARY KEY, marks INTEGER NOT NULL DEFAU
 -- Git's ids of its files as this database last wrote them.
 CREATE TABLE evidence_files (path TEXT NOT NULL, content TEXT NOT NULL, PRIMARY KEY (path, content)) STRICT, WITHOUT ROWID;
 
--- Every hash of the ledger's heads that was told, in this order.
+-- Every hash of the ledger's heads that was told, and when first.
 CREATE TABLE told_heads (number INTEGER PRIMARY KEY, at REAL NOT NULL, hash TEXT NOT NULL UNIQUE) STRICT;
 
 CREATE TRIGGER told_head_to_save AFTER INSERT ON told_heads
+BEGIN INSERT INTO stale_extras (prefix) VALUES ('consent/') ON CONFLICT DO UPDATE SET marks = marks + 1; END;
+CREATE TRIGGER earlier_head_to_save AFTER UPDATE ON told_heads
 BEGIN INSERT INTO stale_extras (prefix) VALUES ('consent/') ON CONFLICT DO UPDATE SET marks = marks + 1; END;
 
 CREATE TRIGGER event_as_evidence AFTER INSERT ON consent_events

@@ -221,7 +221,7 @@ MUTANTS = (
     Mutant(
         "what no outbox explains is squashed",
         "privacy/push.py",
-        '    db.execute("INSERT OR IGNORE INTO unsquashed VALUES (?)", (dataset,))\n',
+        "    must_squash(db, dataset, now)\n",
         "",
     ),
     Mutant(

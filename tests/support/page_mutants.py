@@ -129,7 +129,7 @@ PAGE_MUTANTS = (
     Mutant(
         "a copy from before does not open a report again",
         "privacy/saved.py",
-        "    WHERE reports.state = 'open' AND excluded.state <> 'open'",
+        "    WHERE (reports.state = 'open' AND excluded.state <> 'open')",
         "    WHERE true",
     ),
     Mutant(
@@ -146,7 +146,7 @@ PAGE_MUTANTS = (
     ),
     Mutant(
         "no copy brings back whose number it was",
-        "privacy/migrations/0006_reports.sql",
+        "privacy/migrations/0007_reports.sql",
         "BEGIN SELECT RAISE(IGNORE); END;",
         "BEGIN SELECT 1; END;",
     ),

@@ -37,6 +37,7 @@ export const privacy = {
 	remove: (row) => change("remove", { row }),
 	close: () => change("close", { close: true }),
 	conversations: () => json("GET", "/api/conversations"),
+	changed: told,
 	async removeAll() {
 		const answer = await json("DELETE", "/api/conversations");
 		told();

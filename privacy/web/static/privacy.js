@@ -2,6 +2,7 @@
 // agreed to; it goes off at once.
 
 import { $, h } from "chat/dom.js";
+import { offerUndo } from "chat/keeping.js";
 import { privacy, sinceChange } from "./api.js";
 import { ask, unframed } from "./ask.js";
 import { drawRows, said } from "./rows.js";
@@ -163,7 +164,9 @@ function share(row, texts) {
 
 // What is the visitor's own: deleting all of it, closing the account. Each is asked once more on its own button.
 
+/** Returns what makes the button ask anew. */
 function twice(id, question, act) {
+	const label = $(id).textContent;
 	let sure = false;
 	$(id).addEventListener("click", async () => {
 		if (!sure) {
@@ -173,19 +176,28 @@ function twice(id, question, act) {
 		}
 		$(id).disabled = true;
 		try {
-			$("deleted").textContent = await act();
+			await act();
 			$(id).hidden = true;
 		} catch (error) {
 			$("deleted").textContent = error.message;
 			$(id).disabled = false;
 		}
 	});
+	return () => {
+		sure = $(id).hidden = $(id).disabled = false;
+		$(id).textContent = label;
+	};
 }
 
-twice("delete-all", t("delete_sure"), async () => {
-	const { deleted } = await privacy.removeAll();
+const askAnew = twice("delete-all", t("delete_sure"), async () => {
+	const { deleted, undo } = await privacy.removeAll();
+	$("deleted").textContent = deleted ? t("deleted", {}, deleted) : t("nothing_kept");
+	offerUndo(undo, $("deleted"), () => {
+		askAnew();
+		privacy.changed();
+		load();
+	});
 	await load();
-	return deleted ? t("deleted", {}, deleted) : t("nothing_kept");
 });
 
 twice("close-account", t("close_sure"), async () => {
@@ -193,7 +205,7 @@ twice("close-account", t("close_sure"), async () => {
 	$("delete-all").hidden = true;
 	await load();
 	$("close-account").hidden = true;
-	return t("closed");
+	$("deleted").textContent = t("closed");
 });
 
 $("pause").addEventListener("click", () =>
