@@ -160,7 +160,7 @@ async def test_too_many_at_once_are_refused(app):
 
 
 async def test_what_fails_in_the_background_is_told_once_and_tried_again(app):
-    await app.store.db.write(lambda db: db.execute("ALTER TABLE search RENAME TO elsewhere"))
+    await app.store.db.write(lambda db: db.execute("ALTER TABLE retention RENAME TO elsewhere"))
     app.store.clock.now += 700
     task = asyncio.create_task(app.library.run())
     while not app.reports:
