@@ -183,7 +183,7 @@ def _body(place: Place, say: Words, prose: str) -> str:
 <h2 id="yours">{said("yours_heading")}</h2>
 <p>{said("yours_lead")}</p>
 <p class="actions start"><a id="download" class="button" href="/api/privacy/everything.zip?lang={say.language}" download>{said("download")}</a>
-<button id="delete-all" type="button" class="danger">{said("delete_all")}</button>
+<button id="delete-all" type="button" class="danger" disabled>{said("delete_all")}</button>
 <button id="close-account" type="button" class="danger" hidden>{said("close_account")}</button></p>
 <p id="deleted" role="status"></p>
 

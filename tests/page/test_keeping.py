@@ -47,7 +47,7 @@ def test_deleting_everything_can_be_undone_for_some_seconds(visitor: Talker) -> 
     visitor.turn("/say two")
     page = privacy_page(visitor)
     page.get_by_role("button", name="Delete all conversations").click()
-    page.get_by_role("button", name="Yes, delete all of them for good").click()
+    page.get_by_role("button", name="Yes, delete all of them").click()
     expect(page.locator("#deleted")).to_contain_text("2 conversations were deleted.")
     listed = f"{visitor.url}/api/conversations"
     assert visitor.context.request.get(listed).json()["items"] == []

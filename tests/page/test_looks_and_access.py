@@ -252,7 +252,7 @@ def test_the_privacy_page_deletes_everything_after_asking(visit: Callable[..., V
     page.goto(visitor.url + "/privacy")
     page.get_by_role("button", name="Delete all conversations").click()
     assert len(backend.conversations) == 2
-    page.get_by_role("button", name="Yes, delete all of them for good").click()
+    page.get_by_role("button", name="Yes, delete all of them").click()
     expect(page.get_by_role("status")).to_contain_text("2 conversations were deleted.")
     assert backend.conversations == {}
 
@@ -265,6 +265,6 @@ def test_the_privacy_page_of_a_tab_that_has_no_conversations_says_what_it_cannot
     page.goto(visitor.url + "/privacy")
     expect(page.get_by_role("status")).to_contain_text("cannot be seen from another tab")
     page.get_by_role("button", name="Delete all conversations").click()
-    page.get_by_role("button", name="Yes, delete all of them for good").click()
+    page.get_by_role("button", name="Yes, delete all of them").click()
     expect(page.get_by_role("button")).to_have_count(0)
     expect(page.get_by_role("status")).to_contain_text("cannot be seen from another tab")

@@ -1,7 +1,6 @@
 // "Delete all conversations": asked once, then done, with a way back for some seconds.
 
 import { api } from "./api.js";
-import "./deletions.js";
 import { $ } from "./dom.js";
 import { offerUndo } from "./keeping.js";
 
@@ -15,7 +14,7 @@ let sure = false;
 button.addEventListener("click", async () => {
 	if (!sure) {
 		sure = true;
-		button.textContent = "Yes, delete all of them for good";
+		button.textContent = "Yes, delete all of them";
 		return;
 	}
 	button.disabled = true;

@@ -183,6 +183,7 @@ function twice(id, question, act) {
 			$(id).disabled = false;
 		}
 	});
+	$(id).disabled = false; // a click before this would be lost
 	return () => {
 		sure = $(id).hidden = $(id).disabled = false;
 		$(id).textContent = label;
@@ -192,7 +193,9 @@ function twice(id, question, act) {
 const askAnew = twice("delete-all", t("delete_sure"), async () => {
 	const { deleted, undo } = await privacy.removeAll();
 	$("deleted").textContent = deleted ? t("deleted", {}, deleted) : t("nothing_kept");
+	document.dispatchEvent(new Event("parley:deleted"));
 	offerUndo(undo, $("deleted"), () => {
+		document.dispatchEvent(new Event("parley:deleted"));
 		askAnew();
 		privacy.changed();
 		load();
