@@ -29,9 +29,9 @@ def test_the_check_sees_what_is_lost(tmp_path: Path):
     """Guards the figure: a message, an answer, a title and a deletion that the disk lacks are each found."""
     database = sqlite3.connect(tmp_path / "parley.db")
     database.execute("CREATE TABLE messages (id, content, state)")
-    database.execute("CREATE TABLE conversations (id, title)")
+    database.execute("CREATE TABLE conversations (id, title, deletes_at)")
     database.executemany("INSERT INTO messages VALUES (?, ?, ?)", [("p1", "text", None), ("a1", "half", "interrupted")])
-    database.executemany("INSERT INTO conversations VALUES (?, ?)", [("c1", "old"), ("c2", "deleted")])
+    database.executemany("INSERT INTO conversations (id, title) VALUES (?, ?)", [("c1", "old"), ("c2", "deleted")])
     database.commit()
     database.close()
     kept = Kept(
