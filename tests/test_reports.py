@@ -56,7 +56,7 @@ async def test_a_reported_row_leaves_head_and_history_and_what_is_not_there_is_o
     assert not in_history(world, "told")
     assert await world.states() == ["retracted"]
     found = await world.db.read(open_reports)
-    assert [entry.row_id for entry in found] == [None, row]
+    assert {entry.row_id for entry in found} == {None, row}
 
 
 async def test_rejected_it_is_shared_again_in_a_new_row_and_upheld_never(world: World):
