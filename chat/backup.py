@@ -11,7 +11,6 @@ noted as saved is only ever what a commit holds. Nobody who sends a message wait
 from __future__ import annotations
 
 import asyncio
-import math
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -21,12 +20,12 @@ from chat import backup_rows as rows
 from chat import formats
 from chat.backup_outgoing import Batch, next_batch, record
 from chat.backup_reader import READS_AT_ONCE, Extra, Reader
-from chat.dataset_repo import Conflict, DatasetRepo, Denied, Doubtful, RepoError, Threads, TooMany, blob_id
+from chat.dataset_repo import Conflict, DatasetRepo, Denied, Doubtful, RepoError, Threads, blob_id
 from chat.lease import PATH as LEASE
 from chat.lease import Claim, Lease
 from chat.purging import PURGE_AFTER, Purging
 from chat.retrying import Retrying
-from chat.slots import Slots
+from chat.slots import NoSlot, Slots
 from chat.store import Store
 from chat.stored import Where
 
@@ -41,10 +40,6 @@ GONE = (
     "purpose, stop the app and delete its DATA_DIR before the dataset."
 )
 MEANWHILE = "Conversations are kept on this machine meanwhile."
-USED_UP = (
-    "The Hub's quota of commits for this hour is used up; saving goes on by itself within {} minutes. If it happens often, "
-    "raise SYNC_SECONDS or give the app an account of its own."
-)
 
 
 class PublicDataset(Exception):
@@ -65,13 +60,6 @@ class Figures:
     saved_at: float | None
     commits_left: int | None
     failures: Mapping[str, int]
-
-
-class NoSlot(TooMany):
-    """The quota leaves no room for this commit now. Nothing was sent."""
-
-    def __init__(self, wait: float) -> None:
-        super().__init__(USED_UP.format(max(1, math.ceil(wait / 60))), wait)
 
 
 class Backup:
@@ -99,7 +87,7 @@ class Backup:
         head_start: float = 0.0,
     ) -> None:
         self.repo = repo
-        self._db = store.db
+        self.db = store.db
         self._clock = clock
         self._every = every
         self._extras = tuple(extras)
@@ -141,7 +129,7 @@ class Backup:
 
     async def run(self) -> None:
         """Pull, flush and purge when it is time, until cancelled."""
-        self._slots.restore(await self._db.read(lambda db: rows.state(db, "slots")))
+        self._slots.restore(await self.db.read(lambda db: rows.state(db, "slots")))
         while True:
             await self._turn()
             with suppress(TimeoutError):
@@ -196,11 +184,11 @@ class Backup:
             "SELECT CASE WHEN saved_revision >= revision THEN 'saved' WHEN safe_revision >= revision THEN 'safe'"
             " ELSE 'kept here' END FROM conversations WHERE id = ?"
         )
-        row = await self._db.read(lambda db: db.execute(sql, (conversation,)).fetchone())
+        row = await self.db.read(lambda db: db.execute(sql, (conversation,)).fetchone())
         return row[0] if row else "kept here"
 
     async def figures(self) -> Figures:
-        waiting, now = await self._db.read(rows.waiting), self._clock()
+        waiting, now = await self.db.read(rows.waiting), self._clock()
         oldest = self._clean_at if self._clean_at is not None else waiting.oldest
         return Figures(
             waiting.backlog,
@@ -218,7 +206,7 @@ class Backup:
         """Do what is due. Whatever goes wrong is noted and tried again later."""
         now = self._clock()
         try:
-            waiting = await self._db.read(rows.waiting)
+            waiting = await self.db.read(rows.waiting)
             if not waiting:
                 self._clean_at = now
             urgent = self._hurried or waiting.deletions > 0
@@ -228,8 +216,8 @@ class Backup:
             if self.lease.held() and await self._purging.is_due():
                 await self.purge()
             elif self._due(waiting, now) or self.lease.would(wants_lease):
-                if waiting and self._in_step and (wait := self._slots.wait(urgent)):
-                    raise NoSlot(wait)
+                if waiting and self._in_step:
+                    self._slots.check(urgent)
                 await self._flush_now(now, urgent)
             else:
                 return
@@ -296,14 +284,14 @@ class Backup:
                 await self._catch_up()
                 private = looked = True
             # Before the files: what changes meanwhile stays stale.
-            now, stale_extras = self._clock(), await self._db.read(rows.stale_extras)
+            now, stale_extras = self._clock(), await self.db.read(rows.stale_extras)
             began = now if rest is None else began
             extras = {
                 extra.prefix: await extra.files()
                 for extra in self._extras
                 if not any(path.startswith(extra.prefix) for path in self._reader.left)
             }
-            batch = await self._db.read(
+            batch = await self.db.read(
                 lambda db, extras=extras, rest=rest: next_batch(db, LARGEST_BATCH, extras, self._reader.left, rest)
             )
             batch.stale_extras = [mark for mark in stale_extras if mark[0] in extras]
@@ -325,14 +313,13 @@ class Backup:
 
     async def _somebody_wrote(self) -> bool:
         head = await self._threads.run(self.repo.head)
-        return head != await self._db.read(lambda db: rows.state(db, "head"))
+        return head != await self.db.read(lambda db: rows.state(db, "head"))
 
     async def _commit(self, batch: Batch, claim: Claim | None, urgent: bool) -> None:
-        head = await self._db.read(lambda db: rows.state(db, "head"))
+        head = await self.db.read(lambda db: rows.state(db, "head"))
         add = {**batch.add, LEASE: claim.content} if claim else batch.add
         if add or batch.delete:
-            if wait := self._slots.wait(urgent):
-                raise NoSlot(wait)
+            self._slots.check(urgent)
             message = f"Save {len(batch.add)} files, remove {len(batch.delete)}"
             head = await self._threads.run(self.repo.commit, add, batch.delete, head, message)
 
@@ -344,7 +331,7 @@ class Backup:
                 rows.set_state(db, "lease", blob_id(claim.content))
             rows.set_state(db, "slots", self._slots.saved())
 
-        await self._db.write(write)
+        await self.db.write(write)
         if claim:
             self.lease.applied(claim)
 
@@ -360,7 +347,7 @@ class Backup:
 
     async def _catch_up(self) -> None:
         if not await self._be_private():
-            if await self._db.read(lambda db: rows.state(db, "head")):
+            if await self.db.read(lambda db: rows.state(db, "head")):
                 self._report(GONE.format(self.repo.id))
             await self._threads.run(self.repo.create, formats.card())
         await self._reader.catch_up(self.repo)

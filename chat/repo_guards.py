@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from chat.dataset_repo import DatasetRepo, Denied, TooMany, Visibility
 from chat.slots import Slots
@@ -66,20 +67,25 @@ class Counted(Repo):
         self._slots = slots
 
     def commit(self, add: Mapping[str, bytes], delete: Sequence[str], parent: str | None, message: str) -> str:
+        with self._slot():
+            return super().commit(add, delete, parent, message)
+
+    def create(self, card: str, private: bool = True) -> str:
+        with self._slot():
+            return super().create(card, private)
+
+    def squash(self, message: str) -> str:
+        with self._slot():
+            return super().squash(message)
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
         self._slots.spend()
         try:
-            return super().commit(add, delete, parent, message)
+            yield
         except TooMany as error:
             self._slots.refused(error.after)
             raise
-
-    def create(self, card: str, private: bool = True) -> str:
-        self._slots.spend()
-        return super().create(card, private)
-
-    def squash(self, message: str) -> str:
-        self._slots.spend()
-        return super().squash(message)
 
 
 class OfOneSpace(Repo):

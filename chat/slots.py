@@ -6,10 +6,23 @@ import math
 import threading
 from collections.abc import Callable
 
+from chat.dataset_repo import TooMany
+
 QUOTA = 128  # commits in any hour, of one account
 AT_ONCE = 40  # of them that may follow each other without a pause; the others come evenly over the hour
 KEPT = 20  # of those, kept for what somebody takes back
 UNTOLD = 60.0  # seconds to pause after a refusal that names no time
+USED_UP = (
+    "The Hub's quota of commits for this hour is used up; saving and sharing go on by themselves within {} minutes. If it "
+    "happens often, raise SYNC_SECONDS or give the app an account of its own."
+)
+
+
+class NoSlot(TooMany):
+    """The quota leaves no room for this commit now. Nothing was sent."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__(USED_UP.format(max(1, math.ceil(wait / 60))), wait)
 
 
 class Slots:
@@ -43,6 +56,11 @@ class Slots:
                 return 0.0
             lacking = 1 + (0 if urgent else self._kept) - self._level
             return max(0.0, self._refused_until - now, lacking / self._per_second)
+
+    def check(self, urgent: bool = False) -> None:
+        """Raise `NoSlot` where a commit would have to wait."""
+        if wait := self.wait(urgent):
+            raise NoSlot(wait)
 
     def spend(self) -> None:
         """A commit was sent, whatever came of it."""

@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 
 from chat.dataset_repo import Conflict, DatasetRepo, Doubtful, RepoError, Threads
 from chat.db import Database
+from chat.slots import NoSlot, Slots
 from privacy.evidence import Evidence, audit_id, evidence, tell_head, told
 from privacy.head import Head, Strange, look, read, strange_in, written
 from privacy.notes import note, set_note
@@ -55,16 +56,19 @@ UNSETTLED = "The sharing dataset {} did not settle: it is tried again later."
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """`commits`: dataset -> its head now. `problems`: sentences for the operator; what they concern is tried again."""
+    """`commits`: dataset -> its head now. `problems`: sentences for the operator; what they concern is tried again.
+    `finished`: False where the lease was lost before all of it was done."""
 
     commits: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    finished: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What a push works with. `before_public()` returns once outbox and ledger are in the private dataset; what it raises
-    is raised by the push, and nothing more was sent. `look_again()` plans, and says whether new rows may leave."""
+    is raised by the push, and nothing more was sent. `look_again()` plans, and says whether new rows may leave. `slots`:
+    the quota that every commit is made inside, which `open_repo`'s datasets count."""
 
     db: Database
     open_repo: Callable[[str], DatasetRepo]
@@ -74,33 +78,42 @@ class Tools:
     look_again: Callable[[], Awaitable[bool]]
     holds_lease: Callable[[], bool]
     threads: Threads
+    slots: Slots
 
 
 async def push(tools: Tools, *, publish: bool = True) -> Pushed:
     """Carry out what `plan()` wrote to the outbox, over every sharing dataset ever written. A dataset that fails holds up
-    no other. `publish` False: rows leave, and none is added."""
+    no other. `publish` False: rows leave, and none is added; so it is, too, where the quota of commits has only left
+    what is kept for taking back. Raises `NoSlot` where it has not even that."""
     if not tools.holds_lease():
-        return Pushed()
-    datasets = await tools.db.write(lambda db: _intend(db, publish))
-    if not datasets:
-        return Pushed()
-    await tools.before_public()
+        return Pushed(finished=False)
     commits: dict[str, str] = {}
     problems: list[str] = []
+    if publish and (wait := tools.slots.wait()):
+        publish = False
+        problems.append(str(NoSlot(wait)))
+    datasets = await tools.db.write(lambda db: _intend(db, publish))
+    if not datasets:
+        return Pushed(problems=tuple(problems))
+    tools.slots.check(urgent=True)
+    await tools.before_public()
     # What may be public is in the audit repository before it is public; without that nothing new is.
     if publish and not await _tell(tools, problems):
         publish, datasets = False, await tools.db.read(lambda db: _different(db, False))
+    finished = True
     for dataset in datasets:
         if not tools.holds_lease():
+            finished = False
             break
         try:
+            tools.slots.check(urgent=dataset in await tools.db.read(lambda db: _different(db, False)))
             commits[dataset] = await _push_one(tools, dataset, publish, problems)
         except RepoError as error:
             problems.append(str(error))
     if commits:
         await _tell(tools, problems)
         await _announce(tools, problems)
-    return Pushed(commits, tuple(dict.fromkeys(problems)))
+    return Pushed(commits, tuple(dict.fromkeys(problems)), finished)
 
 
 async def _tell(tools: Tools, problems: list[str]) -> bool:

@@ -6,11 +6,12 @@ import asyncio
 
 import pytest
 
-from chat.backup import SOONEST_DELETION, USED_UP
+from chat.backup import SOONEST_DELETION
 from chat.dataset_repo import Denied, Doubtful, FolderRepo, Unreachable
+from chat.keeping import Keeping
 from chat.repo_guards import Counted
 from chat.retrying import LONGEST_URGENT_WAIT, LONGEST_WAIT
-from chat.slots import Slots
+from chat.slots import USED_UP, NoSlot, Slots
 from tests.support.backing import HookedRepo, Machine, owner_of
 
 pytestmark = pytest.mark.anyio
@@ -167,6 +168,16 @@ async def test_commits_that_were_spent_are_remembered_over_a_restart(tmp_path, m
     running.cancel()
     assert left < 20
     machine.db = other.db
+
+
+async def test_what_must_be_saved_before_anything_is_made_public_may_take_the_kept_slots(machine):
+    await machine.turn(owner_of(1), None, "one")
+    while machine.slots.wait() == 0:
+        machine.slots.spend()
+    with pytest.raises(NoSlot):
+        await machine.backup.flush()
+    await Keeping(machine.backup, None, outlives=True).exchange()
+    assert (await machine.backup.figures()).backlog == 0
 
 
 def test_deletions_wait_for_each_other_less_than_five_seconds():

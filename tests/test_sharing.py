@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from chat.dataset_repo import Conflict, Doubtful, Unreachable
+from chat.slots import KEPT, NoSlot, Slots
 from privacy.confirm import main as confirm
 from privacy.consent import Terms
 from privacy.ledger import Choice, record
@@ -539,6 +540,50 @@ async def test_only_the_holder_of_the_lease_pushes(world):
     await world.sharing(holds_lease=lambda: False).turn(restored=lambda: True)
     assert not world.repos
     assert (await world.outbox())[0]["shard"] is None
+
+
+async def test_a_batch_that_loses_the_lease_goes_on_within_its_hour(world):
+    world.use(hours=tuple(range(24)))
+    owner = await agreed(world, "acme", "globex")
+    await world.say(owner, "one")
+    await world.say(owner, "two", BETA)
+    world.clock.now += QUIET
+    held = iter([True, True])  # at the start, before the first dataset; no longer before the second
+    await world.sharing(holds_lease=lambda: next(held, False)).turn(restored=lambda: True)
+    assert await world.states() == ["publish", "published"]
+    await world.turn(0)
+    assert await world.states() == ["published", "published"]
+
+
+def drained(world, left):
+    """A quota of which so many commits are left now."""
+    slots = Slots(world.clock)
+    while slots.left > left:
+        slots.spend()
+    return slots
+
+
+async def test_the_slots_kept_for_taking_back_are_spent_on_nothing_else(world):
+    owner, (taken, *_) = await published(world, "canary-1", "canary-2")
+    await world.say(owner, "canary-3")
+    await world.choose(owner, "deny", None, taken)
+    world.clock.now += QUIET
+    _, pushed = await world.sharing(slots=drained(world, KEPT)).turn(restored=lambda: True)
+    assert "quota of commits" in pushed.problems[0]
+    assert not dug_up(world, "canary-1") and not dug_up(world, "canary-3") and "canary-2" in texts(world)
+    assert await world.states() == ["publish", "published", "retracted"]
+    _, pushed = await world.sharing(slots=drained(world, KEPT + 1)).turn(restored=lambda: True)
+    assert "canary-3" in texts(world) and not pushed.problems
+
+
+async def test_without_any_slot_nothing_is_sent_and_it_says_when_it_goes_on(world):
+    owner, _ = await published(world, "canary-1")
+    await world.choose(owner, "withdraw")
+    with pytest.raises(NoSlot, match="within 1 minute"):
+        await world.sharing(slots=drained(world, 0)).turn(restored=lambda: True)
+    assert "canary-1" in texts(world) and world.backups == 1, "nothing was sent, the backup included"
+    await world.turn(0)
+    assert not dug_up(world, "canary-1")
 
 
 async def test_a_row_that_may_be_public_cannot_be_forgotten_and_goes_one_way(world):

@@ -83,8 +83,9 @@ def test_a_clock_that_is_set_back_gives_nothing_away():
     assert slots.wait(urgent=True) <= 3600 / (QUOTA - AT_ONCE)
 
 
+@pytest.mark.parametrize(("call", "arguments"), [("commit", ({}, [], None, "")), ("create", ("",)), ("squash", ("",))])
 @pytest.mark.parametrize(("after", "pause"), [(300.0, 300.0), (None, 60.0), (1e9, 3600.0)])
-def test_a_refusal_by_the_hub_is_believed(after, pause):
+def test_a_refusal_by_the_hub_is_believed(after, pause, call, arguments):
     clock = Clock()
     slots = Slots(clock)
 
@@ -92,8 +93,10 @@ def test_a_refusal_by_the_hub_is_believed(after, pause):
         def commit(self, *arguments):
             raise TooMany("Not now.", after)
 
+        create = squash = commit
+
     with pytest.raises(TooMany):
-        Counted(Refusing("a/b"), slots).commit({}, [], None, "")
+        getattr(Counted(Refusing("a/b"), slots), call)(*arguments)
     assert slots.left == 0
     assert slots.wait(urgent=True) == pause
     clock.now += pause

@@ -13,6 +13,7 @@ import privacy
 from chat.conversation import SamplingParams
 from chat.dataset_repo import DatasetRepo, Threads
 from chat.db import MIGRATIONS, Database
+from chat.slots import Slots
 from chat.store import Author, Store, new_id
 from privacy.audit import Expected, audit
 from privacy.consent import Terms
@@ -149,7 +150,12 @@ class World:
         _, messages, _ = await self.store.branch(owner, conversation, limit=1000)
         return tuple(m.id for m in messages if m.role == "assistant")
 
-    def sharing(self, before_public: Callable | None = None, holds_lease: Callable[[], bool] = lambda: True) -> Sharing:
+    def sharing(
+        self,
+        before_public: Callable | None = None,
+        holds_lease: Callable[[], bool] = lambda: True,
+        slots: Slots | None = None,
+    ) -> Sharing:
         async def back_up() -> None:
             self.backups += 1
 
@@ -160,6 +166,7 @@ class World:
             clock=self.clock,
             before_public=before_public or back_up,
             holds_lease=holds_lease,
+            slots=slots,
         )
 
     async def turn(self, after: float = QUIET, restored: bool = True) -> tuple[Plan, Pushed]:
@@ -176,8 +183,9 @@ class World:
         async def look() -> bool:
             return True
 
-        threads = Threads(1)
-        return await push(Tools(self.db, self.open_repo, self.rules, self.clock, back_up, look, lambda: True, threads))
+        slots = Slots.unlimited(self.clock)
+        tools = Tools(self.db, self.open_repo, self.rules, self.clock, back_up, look, lambda: True, Threads(1), slots)
+        return await push(tools)
 
     async def elsewhere(self, folder: Path, saved: Mapping[str, bytes]) -> World:
         """The same people and their conversations on an empty disk; of ledger and outbox only what was `saved`."""
