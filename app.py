@@ -118,18 +118,14 @@ def build(
     keeping.check()
     rules = sharing_rules(settings, catalog)
 
-    async def before_public() -> None:
-        # What another machine wrote into ledger and outbox is read before anything is decided about it.
-        await backup.pull()
-        await backup.flush()
-
     sharing = Sharing(
         db,
         rules,
         lambda id: sharing_repo(settings, id, slots),
         clock=clock,
-        before_public=before_public,
+        before_public=keeping.exchange,
         holds_lease=lease.held,
+        slots=slots,
         expected=Expected(rules.terms, rules.blocked, settings.share_readers),
     )
     lease.taken = sharing.hurry
@@ -138,6 +134,9 @@ def build(
     async def close(owner: str) -> None:
         await service.delete(owner)
         await sessions.close(owner)
+
+    async def figures() -> dict[str, Any]:
+        return {**await keeping.figures(), "shared": await sharing.figures()}
 
     desk = desk_of(settings, catalog, store, clock, rules, keeping, sharing, close, access)
     returning = Returning(backup.owners_back, backup.arrivals, time.monotonic)
@@ -152,7 +151,7 @@ def build(
             asyncio.create_task(keeping.run()),
             asyncio.create_task(sharing.run(keeping, every, tell_operator)),
             asyncio.create_task(access.run()),
-            asyncio.create_task(expire_forever(sessions, service, clock)),
+            asyncio.create_task(expire_forever(keeping, sessions, service, clock)),
             asyncio.create_task(scrub_forever(db)),
             asyncio.create_task(temporary.run()),
             asyncio.create_task(library.run()),
@@ -180,13 +179,13 @@ def build(
         routes.router(service, LiveAnswers(generations), book, outlives=keeping.outlives),
         feedback.feedback_routes(book),
         defaults.defaults_routes(OwnDefaults(db, clock), service),
-        lists.list_routes(library, keeping.outlives),
+        lists.list_routes(library, keeping.outlives, keeping.is_whole),
         deletions.router(db),
     ):
         app.include_router(of_an_owner, dependencies=[Depends(returning.theirs)])
     app.include_router(routes.catalogue_router(service))
     app.include_router(temporary_router(temporary))
-    app.include_router(operator.router(keeping.figures, [name.lower() for name in settings.operators]))
+    app.include_router(operator.router(figures, [name.lower() for name in settings.operators]))
     app.include_router(privacy_routes.router(desk))
     app.include_router(privacy_reports.router(desk, tell_operator, settings.on_space))
     app.include_router(everything.router(desk, lambda owner: conversations_of(db, owner)))
@@ -366,17 +365,23 @@ def desk_of(
         labels={entry.name: entry.label for entry in catalog.entries},
         model_of=model_of,
         saving=lambda: saving_of(keeping, settings),
+        problems=lambda: sharing.problems,
         wake=wake,
         restored=keeping.is_set,
         unframed=Unframed(clock, (settings.hf_endpoint, *settings.allowed_origins)),
         close=close,
+        is_whole=keeping.is_whole,
         minimum_age=settings.minimum_age,
         nobody_in=access.nobody_in,
     )
 
 
-async def expire_forever(sessions: Sessions, service: ChatService, clock: Callable[[], float]) -> None:
+async def expire_forever(
+    keeping: Keeping, sessions: Sessions, service: ChatService, clock: Callable[[], float]
+) -> None:
     """Once an hour, delete what anonymous owners left behind 30 days ago. An hour that fails does not end the next one."""
+    if not await keeping.is_whole():
+        await keeping.wait()  # what came back later would not go
     while True:
         try:
             for owner in await sessions.expire(clock()):

@@ -9,11 +9,13 @@ from dataclasses import asdict
 from typing import Any
 
 from chat.backup import Backup
+from chat.backup_rows import set_state, state
 from chat.dataset_repo import RepoError
 from chat.write_ahead import WriteAhead
 
 LAST_SAVE_SECONDS = 8.0  # of a stop: what is neither safe nor saved by then is kept here
 LAST_PUT_SECONDS = 3.0  # of those
+WHOLE = "whole"  # the note that this disk has had everything
 
 
 class Keeping:
@@ -22,6 +24,7 @@ class Keeping:
 
     def __init__(self, backup: Backup, ahead: WriteAhead | None, outlives: bool) -> None:
         self.backup, self.ahead, self.outlives = backup, ahead, outlives
+        self._db = backup.db
         if ahead:
             # Another disk's objects may hold it still, long after the dataset took over.
             backup.look_before_purging(ahead.look)
@@ -36,6 +39,7 @@ class Keeping:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.backup.run())
+            tasks.create_task(self._note_whole())
             if self.ahead:
                 tasks.create_task(self.ahead.run())
 
@@ -50,10 +54,25 @@ class Keeping:
             if self.ahead:
                 await self.ahead.taken_over.wait()
 
+    async def is_whole(self) -> bool:
+        """Whether what anybody has here is all they have: everything is back, or this disk has had it once. Its Hub may be
+        away for long."""
+        return self.is_set() or await self._db.read(lambda db: state(db, WHOLE)) is not None
+
+    async def _note_whole(self) -> None:
+        await self.wait()
+        await self._db.write(lambda db: set_state(db, WHOLE, "yes"))
+
     @property
     def problem(self) -> str | None:
         """What is wrong and what to do; None where all is well."""
         return self.backup.problem or (self.ahead.problem if self.ahead else None)
+
+    async def exchange(self) -> None:
+        """What another machine wrote is here, and what is here is in the dataset: before anything is made public. It may
+        take the slots kept for taking back. Raises `RepoError`."""
+        await self.backup.pull()
+        await self.backup.flush(urgent=True)
 
     async def last_save(self) -> None:
         """Within `LAST_SAVE_SECONDS`: first to the bucket, which is quick, then one commit, then what that frees there."""

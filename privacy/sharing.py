@@ -7,10 +7,11 @@ import json
 import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 from chat.dataset_repo import DatasetRepo, RepoError, Threads
 from chat.db import Database
+from chat.slots import Slots
 from privacy.audit import Expected, audit
 from privacy.evidence import audit_id
 from privacy.notes import AUDITED, BATCH, FAILED, note, set_note
@@ -21,6 +22,7 @@ from privacy.squashing import must_squash
 from privacy.unread import close_unread, open_unread
 
 AGAIN = 600.0  # seconds between two audits while the last one found something and nothing is pushed
+STATES = ("quarantined", "publish", "published", "retract", "retracted")  # of a row, in the order of its life
 MOST_TOLD = 5  # of an audit's findings
 AUDIT_FAILED = (
     "The audit of what is shared found: {} Until it finds nothing, nothing new is shared; what is taken back still leaves."
@@ -49,12 +51,15 @@ class Sharing:
         clock: Callable[[], float],
         before_public: Callable[[], Awaitable[None]],
         holds_lease: Callable[[], bool] = lambda: True,
+        slots: Slots | None = None,
         expected: Expected | None = None,
     ) -> None:
-        """`expected`: what the audit after each push goes by."""
+        """`slots`: the quota of commits, None for none. `expected`: what the audit after each push goes by."""
         self.db, self.rules, self.clock = db, rules, clock
         self._open_repo, self._before_public, self._holds_lease = open_repo, before_public, holds_lease
+        self._slots = slots or Slots.unlimited(clock)
         self._expected = expected or Expected(rules.terms, rules.blocked)
+        self.problems: tuple[str, ...] = ()  # of the last turn, sentences with what to do
         self._threads = Threads(1)
         self._one = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -85,6 +90,7 @@ class Sharing:
             for sentence in wrong - told if restored.is_set() else ():
                 report(sentence)
             told = wrong
+            self.problems = tuple(sorted(wrong)) if restored.is_set() else ()
             with suppress(TimeoutError):
                 async with asyncio.timeout(every):
                     await self._wake.wait()
@@ -98,6 +104,17 @@ class Sharing:
         except Exception as error:
             # Not its message: that may quote somebody's text.
             return {f"Sharing met an error of its own ({type(error).__name__}) and will try again."}
+
+    async def figures(self) -> dict[str, Any]:
+        """For the operator: what is wrong, and how many rows of each dataset are in which state."""
+        states = "".join(f", sum(state = '{state}') AS {state}" for state in STATES)
+        datasets = await self.db.read(
+            lambda db: [
+                dict(row)
+                for row in db.execute(f"SELECT dataset AS id{states} FROM outbox GROUP BY dataset ORDER BY id")
+            ]
+        )
+        return {"problems": list(self.problems), "datasets": datasets}
 
     def hurry(self) -> None:
         """Compare at once: somebody took something back."""
@@ -133,12 +150,14 @@ class Sharing:
                 look_again,
                 self._holds_lease,
                 self._threads,
+                self._slots,
             )
+            publish = publish and not planned.held
             try:
-                pushed = await push(tools, publish=publish and not planned.held)
+                pushed = await push(tools, publish=publish)
             except _Stopped:
                 return plans[-1], Pushed()
-            if publish and self._holds_lease() and not pushed.problems:
+            if publish and pushed.finished and not pushed.problems:
                 await self.db.write(lambda db: set_note(db, BATCH, str(hour)))
             late = [sentence for again in plans[1:] for sentence in again.problems]
             found = await self._audit(bool(pushed.commits))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
 import pytest
 from huggingface_hub import HfApi
 
@@ -50,6 +51,49 @@ def test_the_chat_goes_on_without_its_hub_and_the_page_says_what_is_wrong(tmp_pa
         assert "nobody is there" in ada.client.get(f"/api/conversations/{id}").text
 
 
+def test_who_has_everything_here_deletes_all_of_it_though_the_hub_is_away(tmp_path: Path):
+    with sharing_stage(tmp_path / "stage") as stage:
+        with stage.visitor("ada") as ada:
+            ada.say("about herons")
+            ada.wait_for(lambda: saved(ada))
+            cookies = ada.client.cookies
+        stage.app.kill()
+        stage.hub.stop()
+        with AppProcess(stage.app.data_dir, port=stage.app.port, **stage.environ) as app:
+            ada.client = httpx.Client(base_url=app.url, headers={"X-Parley": "1"}, cookies=cookies)
+            with ada.client:
+                assert ada.client.get("/api/privacy/everything.zip").content[:2] == b"PK"
+                assert ada.client.delete("/api/conversations").json()["deleted"] == 1
+                assert ada.client.get("/api/conversations").json()["items"] == []
+
+
+def test_on_a_space_everything_is_marked_as_its_own_and_a_duplicate_touches_none_of_it(tmp_path: Path):
+    """The whole way, with each repository marked: kept, shared, audited, taken back. Then a duplicate with its variables."""
+    on_space = {"SPACE_ID": "host/parley", "HOST": "127.0.0.1", "QUIET_HOURS": "0"}
+    with sharing_stage(tmp_path / "stage", **on_space) as stage:
+        api = HfApi(endpoint=stage.hub.endpoint, token=stage.environ["HF_TOKEN"])
+        with stage.visitor("ada") as ada:
+            ada.grant("acme")
+            ada.say("about herons")
+            ada.wait_for(lambda: [row for row in ada.get("shared")["rows"] if row["state"] == "published"])
+            ada.wait_for(lambda: saved(ada))
+            assert ada.get("state")["problems"] == []
+            for id in ("host/kept", "host/parley-acme__small", "host/parley-audit"):
+                marked = Path(api.hf_hub_download(id, "space.json", repo_type="dataset", local_dir=tmp_path / id))
+                assert "host/parley" in marked.read_text()
+            ada.post("withdraw", {"recipient": None})
+            ada.wait_for(lambda: {row["state"] for row in ada.get("shared")["rows"]} == {"retracted"})
+            assert ada.get("state")["problems"] == []
+        before = {id: api.dataset_info(id).sha for id in ("host/kept", "host/parley-acme__small", "host/parley-audit")}
+        stage.app.kill()
+        with AppProcess(tmp_path / "copy", port=stage.app.port, **stage.environ | {"SPACE_ID": "eve/parley"}) as copy:
+            with SharingStage(copy, stage.hub, stage.environ).visitor("eve") as eve:
+                eve.say("in the duplicate")
+                told = eve.wait_for(lambda: eve.get("state")["saving"].get("problem"))
+                assert "belongs to the Space host/parley" in told and "remove STORE_DATASET" in told
+        assert before == {id: api.dataset_info(id).sha for id in before}
+
+
 def test_a_public_dataset_in_the_name_of_the_private_one_stops_the_app(tmp_path: Path):
     with sharing_stage(tmp_path / "stage") as stage:
         stage.app.terminate()
@@ -93,6 +137,15 @@ def test_until_all_is_back_nobody_is_told_who_reads_and_nobody_can_be_agreed_to(
                 refused = ada.post("grant", said)
                 assert refused.status_code == 503 and "looked up" in refused.json()["error"]["message"]
                 assert ada.post("withdraw", {"recipient": None}).status_code == 200
+                not_yet = [
+                    ada.client.delete("/api/conversations"),
+                    ada.post("close", {"close": True}),
+                    ada.client.get("/api/privacy/everything.zip"),
+                ]
+                assert {answer.status_code for answer in not_yet} == {503}
+                assert all("brought back here yet" in answer.json()["error"]["message"] for answer in not_yet)
+                assert not ada.get("shared")["known"]
+                assert ada.client.delete(f"/api/conversations/{id}").status_code == 200
                 told = ada.wait_for(lambda: "cannot be reached" in (s := ada.get("state")["saving"]["sentence"]) and s)
                 assert told.startswith("Kept here; not saved") and wrong["HF_ENDPOINT"] in told
                 assert "heron" not in app.output() and "Traceback" not in app.output()

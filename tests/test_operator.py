@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 import sqlite3
+from html import escape
 from pathlib import Path
 
 import httpx
+from huggingface_hub import HfApi
 
 from tests.support.app_process import AppProcess
 from tests.support.hub.accounts import Org
@@ -42,6 +44,25 @@ def test_the_operator_sees_counts_and_what_to_do_and_nobody_else_anything(tmp_pa
             assert "does not accept HF_TOKEN" in ada.client.get("/operator").text
 
 
+def test_what_is_wrong_with_sharing_is_told_on_both_pages_and_the_rows_are_counted(tmp_path: Path):
+    variables = {"OPERATORS": "ada", "QUIET_HOURS": "0"}
+    with sharing_stage(tmp_path / "stage", **variables) as stage, stage.visitor("ada") as ada:
+        ada.grant()
+        ada.say("a word about herons")
+        ada.wait_for(lambda: [row for row in ada.get("shared")["rows"] if row["state"] == "published"])
+        HfApi(endpoint=stage.hub.endpoint, token=stage.environ["HF_TOKEN"]).update_repo_settings(
+            "host/parley-acme__small", repo_type="dataset", private=False
+        )
+        ada.say("another word about herons")
+        ada.wait_for(lambda: "small is open to everyone" in "".join(ada.get("state")["problems"]))
+        found = ada.client.get("/api/operator").json()["shared"]
+        problem = next(problem for problem in found["problems"] if "small is open to everyone" in problem)
+        (dataset,) = found["datasets"]
+        assert (dataset["id"], dataset["published"], dataset["publish"]) == ("host/parley-acme__small", 1, 1)
+        page = ada.client.get("/operator").text
+        assert escape(problem) in page and "All is well." not in page and "heron" not in page
+
+
 def test_without_being_named_nobody_is_the_operator(tmp_path: Path):
     with sharing_stage(tmp_path / "stage") as stage, stage.visitor("host") as host:
         assert host.client.get("/api/operator").status_code == 403
@@ -73,7 +94,6 @@ def test_a_conversation_is_kept_here_then_safe_then_saved_and_survives_at_each(t
 
 
 def bucket_objects(stage: SharingStage) -> list[str]:
-    from huggingface_hub import HfApi
 
     api = HfApi(endpoint=stage.hub.endpoint, token=stage.environ["HF_TOKEN"])
     return [item.path for item in api.list_bucket_tree("host/wal", recursive=True) if item.type == "file"]

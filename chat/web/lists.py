@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -14,8 +15,18 @@ from chat.search import Hit
 from chat.service import BadInput
 from chat.stored import StoredConversation
 from chat.visitors.asking import keep_owner
+from chat.visitors.visitor import Refused
 from chat.web.routes import conversation_as_json, owner_of
 from chat.words import Query, marked
+
+NOT_BACK_YET = (
+    "Not all of your conversations have been brought back here yet, so nothing was deleted: the others would come back "
+    "later. Try again in a few minutes, or delete single ones now."
+)
+
+
+class NotBackYet(Refused):
+    status, code = 503, "not_restored"
 
 
 class Body(BaseModel):
@@ -43,8 +54,14 @@ class Days(Body):
     days: int | None
 
 
-def list_routes(library: Library, outlives: bool = True) -> APIRouter:
-    """`outlives`: as in `routes.router`."""
+async def _always() -> bool:
+    return True
+
+
+def list_routes(
+    library: Library, outlives: bool = True, is_whole: Callable[[], Awaitable[bool]] = _always
+) -> APIRouter:
+    """`outlives`: as in `routes.router`. `is_whole()`: whether all that anybody has is here."""
     routes = APIRouter(prefix="/api")
 
     def as_json(conversation: StoredConversation) -> dict[str, Any]:
@@ -76,6 +93,8 @@ def list_routes(library: Library, outlives: bool = True) -> APIRouter:
 
     @routes.delete("/conversations")
     async def delete_all(request: Request) -> dict[str, Any]:
+        if not await is_whole():
+            raise NotBackYet(NOT_BACK_YET)
         return told(await library.delete(owner_of(request), None))
 
     @routes.post("/deletions/{id}/undo")

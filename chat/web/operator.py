@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -22,6 +22,14 @@ FAILURES = {
     "quota": "the quota was used up",
     "denied": "refused; see the problem above",
     "own": "an error of this app",
+}
+
+ROWS = {
+    "quarantined": "held back",
+    "publish": "wait to be shared",
+    "published": "shared",
+    "retract": "being taken back",
+    "retracted": "taken back",
 }
 
 
@@ -54,7 +62,8 @@ def _check(request: Request, operators: Collection[str]) -> None:
 
 def _page(found: Mapping[str, Any]) -> str:
     saved, safe = found["saved"], found["safe"]
-    problems = [text for text in (saved["problem"], safe and safe["problem"]) if text]
+    shared = found["shared"]
+    problems = [text for text in (saved["problem"], safe and safe["problem"], *shared["problems"]) if text]
     told = "".join(f"<p class='reason'>{escape(text)}</p>" for text in problems) or "<p>All is well.</p>"
     place = "the private dataset" if found["outlives_the_machine"] else "a folder of this machine, lost with it"
     rows = [
@@ -78,7 +87,19 @@ def _page(found: Mapping[str, Any]) -> str:
     cells = "".join(
         f"<tr><th scope='row'>{escape(str(name))}</th><td>{escape(str(value))}</td></tr>" for name, value in rows
     )
-    return f"<h2>How conversations are kept</h2>{told}<table class='facts'>{cells}</table>"
+    return f"{told}<h2>How conversations are kept</h2><table class='facts'>{cells}</table>{_shared(shared['datasets'])}"
+
+
+def _shared(datasets: Sequence[Mapping[str, Any]]) -> str:
+    """How many rows are in which state, a line for each sharing dataset."""
+    if not datasets:
+        return "<h2>What is shared</h2><p>Nothing, so far.</p>"
+    head = "".join(f"<th scope='col'>{name}</th>" for name in ("Dataset", *ROWS.values()))
+    lines = "".join(
+        f"<tr><th scope='row'>{escape(dataset['id'])}</th>{''.join(f'<td>{dataset[state]}</td>' for state in ROWS)}</tr>"
+        for dataset in datasets
+    )
+    return f"<h2>What is shared</h2><table class='facts'><tr>{head}</tr>{lines}</table>"
 
 
 def _failures(failures: Mapping[str, int], what: str) -> list[tuple[str, str]]:

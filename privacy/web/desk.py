@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,9 +60,10 @@ class Desk:
     """What the routes work with.
 
     `labels`: model -> what people call it. `model_of(owner, conversation)`: its model; raises where it is not the owner's.
-    `saving()`: how far everything is saved, and who can read that, as the page shows it. `wake()`: something is to be
+    `saving()`: how far everything is saved, and who can read that, as the page shows it. `problems()`: what is wrong with sharing. `wake()`: something is to be
     taken back, do not wait for the next round. `restored()`: whether all that was kept is here; before that it is not known
-    who can read what. `close(owner)`: delete what the account has and is. `nobody_in()`: authors none of whom can read what was shared with them yet.
+    who can read what. `close(owner)`: delete what the account has and is. `is_whole()`: whether all that anybody has is here.
+    `nobody_in()`: authors none of whom can read what was shared with them yet.
     """
 
     db: Database
@@ -72,10 +73,12 @@ class Desk:
     labels: Mapping[str, str]
     model_of: Callable[[str, str], Awaitable[str]]
     saving: Callable[[], Awaitable[Mapping[str, Any]]]
+    problems: Callable[[], Sequence[str]]
     wake: Callable[[], None]
     restored: Callable[[], bool]
     unframed: Unframed
     close: Callable[[str], Awaitable[None]]
+    is_whole: Callable[[], Awaitable[bool]]
     minimum_age: int = 18
     nobody_in: Callable[[], Awaitable[Collection[str]]] = field(default=_nobody)
 
@@ -121,6 +124,11 @@ class Desk:
         return Shown(
             text.version, text.sha256, text.language, "page", tuple(sorted(policy.PURPOSES)), age_affirmed=True
         )
+
+    async def check_whole(self, say: Words) -> None:
+        """Raise `NotRestored` where some of what somebody has may not be here yet."""
+        if not await self.is_whole():
+            raise NotRestored(say("not_back_yet"))
 
     async def record(self, owner: str, choice: Choice, shown: Shown) -> None:
         try:

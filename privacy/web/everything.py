@@ -32,6 +32,7 @@ def router(desk: Desk, conversations: Conversations) -> APIRouter:
     async def everything(request: Request) -> StreamingResponse:
         """A ZIP file of all that is kept of whoever asks, and of nobody else."""
         visitor, say = visitor_of(request), spoken(request)
+        await desk.check_whole(say)
         files = _files(desk, conversations, visitor, say)
         headers = {"Content-Disposition": 'attachment; filename="parley.zip"', "Cache-Control": "no-store"}
         return StreamingResponse(zipped(files, desk.clock()), media_type="application/zip", headers=headers)

@@ -89,6 +89,7 @@ def router(desk: Desk) -> APIRouter:
         return {
             "signed_in": visitor.account is not None,
             "known": known,
+            "whole": await desk.is_whole(),
             "can_share": reason is None,
             "reason": reason,
             "paused": await desk.consent.is_paused(visitor.owner),
@@ -98,6 +99,7 @@ def router(desk: Desk) -> APIRouter:
             "purposes": list(policy.PURPOSES),
             "recipients": [_recipient(desk, name, state if known else "unknown", say) for name, state in found.items()],
             "saving": await desk.saving(),
+            "problems": list(desk.problems()),
         }
 
     @routes.post("/grant")
@@ -154,6 +156,7 @@ def router(desk: Desk) -> APIRouter:
         rows = await desk.db.read(lambda db: shared_rows(db, owner))
         waiting = await waiting_rows(desk.db, owner, desk.rules, now)
         return {
+            "known": desk.restored(),
             "rows": [_shared_row(row) for row in rows],
             "waiting": [_waiting_row(row) for row in waiting],
         }
@@ -192,6 +195,7 @@ def router(desk: Desk) -> APIRouter:
         owner = person_here(request).owner
         if said.close is not True:
             raise NotAgreed(spoken(request)("close_sure"))
+        await desk.check_whole(spoken(request))
         # The ledger first: whatever fails after it, nothing is shared any more.
         await desk.record(owner, Choice("delete"), desk.without_text())
         rows = await _public_rows(desk, owner, None)

@@ -46,6 +46,8 @@ function drawSummary(rows) {
 	$("summary").textContent = parts.join(" ");
 	const { saving } = state;
 	$("saving").textContent = saving.problem ? `${t("saving_problem")} ${saving.problem}` : t(`saving_${saving.state.replace(" ", "_")}`);
+	$("problems").hidden = !state.problems.length;
+	$("problems").textContent = [t("sharing_problem"), ...state.problems].join(" ");
 	$("pause").hidden = !(state.known && (shared.length || state.paused));
 	$("pause").textContent = t(state.paused ? "go_on" : "pause");
 	$("take-back").hidden = !shared.length && !out.some((row) => row.state !== "retract");
@@ -219,6 +221,12 @@ $("pause").addEventListener("click", () =>
 		return privacy.resume(token);
 	}, state.paused ? t("gone_on") : t("paused")),
 );
+
+$("download").addEventListener("click", (event) => {
+	if (state?.whole !== false) return;
+	event.preventDefault();
+	$("deleted").textContent = t("not_back_yet");
+});
 
 $("take-back").addEventListener("click", () => withdraw(null));
 
