@@ -55,10 +55,13 @@ def test_what_is_wrong_with_sharing_is_told_on_both_pages_and_the_rows_are_count
         )
         ada.say("another word about herons")
         ada.wait_for(lambda: "small is open to everyone" in "".join(ada.get("state")["problems"]))
-        found = ada.client.get("/api/operator").json()["shared"]
-        problem = next(problem for problem in found["problems"] if "small is open to everyone" in problem)
-        (dataset,) = found["datasets"]
-        assert (dataset["id"], dataset["published"], dataset["publish"]) == ("host/parley-acme__small", 1, 1)
+
+        def shared() -> dict:
+            return ada.client.get("/api/operator").json()["shared"]
+
+        problem = next(problem for problem in shared()["problems"] if "small is open to everyone" in problem)
+        (dataset,) = shared()["datasets"]
+        assert (dataset["id"], dataset["published"]) == ("host/parley-acme__small", 1)
         page = ada.client.get("/operator").text
         assert escape(problem) in page and "All is well." not in page and "heron" not in page
 
