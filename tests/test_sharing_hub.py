@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import httpx
 import pytest
@@ -20,6 +21,7 @@ from tests.test_hub_loopback_clients import run_client
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings(UPLOAD_WARNING)]
 
 DATASET, OTHER_DATASET = "ada/parley-acme__alpha", "ada/parley-globex__beta"
+STARTER = str(Path(__file__).resolve().parents[1] / "starter" / "model")
 
 
 @pytest.fixture
@@ -87,6 +89,39 @@ print(load_dataset({DATASET!r}, "tombstones", split="train").num_rows)
         assert ada.dataset_info(dataset).private
         assert nobody_sees(hub, dataset)
         assert not dug_up(hub, dataset, "of one who said nothing") and not dug_up(hub, dataset, "home.example")
+
+
+async def test_trl_trains_on_what_was_shared_as_conversations_also_streamed(world, hub, ada, tmp_path):
+    owner = await agreed(world, "acme")
+    chat = await world.say(owner, "what is a heron? tell me@home.example", answer="A bird that waits.")
+    await world.say(owner, "and a second thing?", conversation=chat, answer="It waits on.")
+    await world.turn()
+    code = f"""
+import sys
+hosts = set()
+sys.addaudithook(lambda event, about: hosts.add(str(about[0])) if event == "socket.getaddrinfo" else
+    hosts.add(str(about[1][0])) if event == "socket.connect" else None)
+from datasets import load_dataset
+from transformers import AutoTokenizer
+from trl import SFTConfig, SFTTrainer
+from trl.data_utils import is_conversational
+tokenizer = AutoTokenizer.from_pretrained({STARTER!r})
+settings = SFTConfig({str(tmp_path / "out")!r}, max_steps=1, use_cpu=True, bf16=False, report_to="none", save_strategy="no")
+for streaming in (False, True):
+    shared = load_dataset({DATASET!r}, split="train", streaming=streaming)
+    trainer = SFTTrainer({STARTER!r}, settings, train_dataset=shared, processing_class=tokenizer)
+    (row,) = trainer.train_dataset
+    print(is_conversational(next(iter(shared))), tokenizer.decode(row["input_ids"]))
+    print(row["labels"] == row["input_ids"], trainer.train().training_loss > 0)
+print({{host for host in hosts if not host.endswith("127.0.0.1")}})
+"""
+    shown = run_client(hub, str(ada.token), tmp_path / "home", code).splitlines()
+    text = (
+        "<|begin|><|user|> what is a heron? tell [email_1]<|end|><|assistant|>A bird that waits.<|end|>"
+        "<|user|> and a second thing?<|end|><|assistant|>It waits on.<|end|>"
+    )
+    trained = [line for line in shown if not line.startswith("{'train")]
+    assert trained == [f"True {text}", "True True"] * 2 + ["set()"]
 
 
 @pytest.mark.parametrize("way", ["withdraw", "delete", "private", "retry"])
