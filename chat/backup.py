@@ -115,17 +115,18 @@ class Backup:
 
     # -- what the app calls -----------------------------------------------------------------------------------------
 
-    def check(self) -> None:
-        """Raise `PublicDataset` where the dataset is the operator's own and others may read it. Blocks; call it before
-        serving. A Hub that does not answer is no reason to stop: it goes on, and `problem` says so."""
-        try:
-            if self.repo.visibility() in ("public", "gated") and self.repo.owned():
-                raise PublicDataset(
-                    f"The dataset {self.repo.id} would keep private conversations, but it is public. Make it private in "
-                    "its settings, or set STORE_DATASET to another name."
-                )
-        except RepoError as error:
-            self._retrying.failed(error)
+    def refuse_public(self) -> None:
+        """Raise `PublicDataset` where the dataset is the operator's own and others may read it, and `RepoError` where the
+        Hub does not say. Blocks."""
+        if self.repo.visibility() in ("public", "gated") and self.repo.owned():
+            raise PublicDataset(
+                f"The dataset {self.repo.id} would keep private conversations, but it is public. Make it private in its "
+                "settings, or set STORE_DATASET to another name."
+            )
+
+    def failed(self, error: RepoError) -> None:
+        """Note what went wrong: `problem` says it, and it is tried again."""
+        self._retrying.failed(error)
 
     async def run(self) -> None:
         """Pull, flush and purge when it is time, until cancelled."""

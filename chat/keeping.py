@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import queue
+import threading
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict
@@ -10,9 +13,10 @@ from typing import Any
 
 from chat.backup import Backup
 from chat.backup_rows import set_state, state
-from chat.dataset_repo import RepoError
+from chat.dataset_repo import RepoError, Unreachable
 from chat.write_ahead import WriteAhead
 
+FIRST_LOOK_SECONDS = 3.0  # of the start, for a Hub that does not answer
 LAST_SAVE_SECONDS = 8.0  # of a stop: what is neither safe nor saved by then is kept here
 LAST_PUT_SECONDS = 3.0  # of those
 WHOLE = "whole"  # the note that this disk has had everything
@@ -29,11 +33,28 @@ class Keeping:
             # Another disk's objects may hold it still, long after the dataset took over.
             backup.look_before_purging(ahead.look)
 
-    def check(self) -> None:
-        """Raise `PublicDataset` where conversations would be kept in public. Blocks; call it before serving."""
-        self.backup.check()
+    def check(self, seconds: float = FIRST_LOOK_SECONDS) -> None:
+        """Raise `PublicDataset` where conversations would be kept in public. Blocks for so long at most; call it before
+        serving. A Hub that does not answer is no reason to stop: `problem` says so, and whatever it calls public later
+        gets nothing, since it is asked again before anything is written."""
+        asked: dict[Backup | WriteAhead, str] = {self.backup: self.backup.repo.id}
         if self.ahead:
-            self.ahead.check()
+            asked[self.ahead] = self.ahead.bucket.id
+        answers: queue.SimpleQueue[tuple[Backup | WriteAhead, Exception | None]] = queue.SimpleQueue()
+        for part in asked:
+            # Daemons: the end of the process waits for none of them.
+            threading.Thread(target=lambda part=part: answers.put((part, _refusal(part))), daemon=True).start()
+        until = time.monotonic() + seconds
+        with suppress(queue.Empty):
+            while asked:
+                part, error = answers.get(timeout=max(0.0, until - time.monotonic()))
+                del asked[part]
+                if isinstance(error, RepoError):
+                    part.failed(error)
+                elif error:
+                    raise error
+        for part, id in asked.items():
+            part.failed(Unreachable(f"{id} has not answered yet; it is asked again."))
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -92,6 +113,14 @@ class Keeping:
             "saved": asdict(await self.backup.figures()),
             "safe": asdict(await self.ahead.figures()) if self.ahead else None,
         }
+
+
+def _refusal(part: Backup | WriteAhead) -> Exception | None:
+    try:
+        part.refuse_public()
+    except Exception as error:
+        return error
+    return None
 
 
 async def _within(seconds: float, save: Callable[[], Awaitable[None]]) -> None:

@@ -89,17 +89,18 @@ class WriteAhead:
 
     # -- what the app calls -----------------------------------------------------------------------------------------
 
-    def check(self) -> None:
-        """Raise `PublicBucket` where the bucket is the operator's own and others may read it. Blocks; call it before
-        serving. A Hub that does not answer is no reason to stop."""
-        try:
-            if self.bucket.visibility() == "public" and self.bucket.owned():
-                raise PublicBucket(
-                    f"The bucket {self.bucket.id} would keep private conversations, but it is public. Make it private in its "
-                    "settings, or set WAL_BUCKET to another name."
-                )
-        except RepoError as error:
-            self._retrying.failed(error)
+    def refuse_public(self) -> None:
+        """Raise `PublicBucket` where the bucket is the operator's own and others may read it, and `RepoError` where the Hub
+        does not say. Blocks."""
+        if self.bucket.visibility() == "public" and self.bucket.owned():
+            raise PublicBucket(
+                f"The bucket {self.bucket.id} would keep private conversations, but it is public. Make it private in its "
+                "settings, or set WAL_BUCKET to another name."
+            )
+
+    def failed(self, error: RepoError) -> None:
+        """Note what went wrong: `problem` says it, and it is tried again."""
+        self._retrying.failed(error)
 
     async def run(self) -> None:
         """Look and put when it is time, until cancelled."""

@@ -24,6 +24,7 @@ from chat.dataset_repo import Conflict, Denied, Doubtful, FolderRepo, Unreachabl
 from chat.defaults import OwnDefault, OwnDefaults
 from chat.feedback import Feedback, FeedbackBook
 from chat.hub import HubRepo
+from chat.keeping import Keeping
 from chat.retrying import LONGEST_WAIT
 from tests.support.backing import AUTHOR, HookedRepo, Machine, in_folder, in_git, owner_of
 from tests.support.hub.testing import CANARY, REPO, UPLOAD_WARNING, clean_hub, git, running_hub  # noqa: F401
@@ -973,7 +974,7 @@ async def test_a_public_dataset_of_the_operators_own_stops_the_app(on_hub):
     for gated in (False, "manual"):
         api.update_repo_settings(REPO, repo_type="dataset", gated=gated)
         with pytest.raises(PublicDataset, match=r"ada/chats .* is public. Make it private"):
-            machine.backup.check()
+            machine.backup.refuse_public()
 
 
 async def test_a_dataset_that_becomes_public_gets_no_more_text(on_hub):
@@ -1040,7 +1041,7 @@ async def test_somebody_elses_public_dataset_is_never_written_to_and_the_chat_go
     HfApi(endpoint=on_hub.hub.endpoint, token=on_hub.token).create_repo(REPO, repo_type="dataset", private=False)
     on_hub.token = on_hub.hub.add_user("mallory")
     machine = on_hub.machine(every=0.0)
-    machine.backup.check()
+    machine.backup.refuse_public()
     conversation = await machine.turn(owner_of(1), None, CANARY)
     await machine.backup._turn()
     assert "set STORE_DATASET to a name of your own" in machine.backup.problem
@@ -1051,11 +1052,11 @@ async def test_somebody_elses_public_dataset_is_never_written_to_and_the_chat_go
 async def test_a_token_without_rights_and_a_hub_that_is_down_are_named(on_hub):
     on_hub.token = on_hub.hub.add_token("ada", role="read")
     machine = on_hub.machine()
-    machine.backup.check()
+    machine.backup.refuse_public()
     await machine.backup._turn()
     assert "HF_TOKEN may not write to ada/chats" in machine.backup.problem
     machine.backup.repo = HubRepo("http://127.0.0.1:9", "hf_x", REPO)
-    machine.backup.check()
+    Keeping(machine.backup, None, outlives=True).check()
     assert "http://127.0.0.1:9 cannot be reached. Check the network and HF_ENDPOINT." in machine.backup.problem
 
 

@@ -502,9 +502,9 @@ async def test_a_public_bucket_gets_nothing_and_stops_the_app_where_it_is_ones_o
         await machine.look()
     assert world.bucket.objects == {}
     with pytest.raises(PublicBucket, match="ada/wal would keep private conversations, but it is public"):
-        machine.ahead.check()
+        machine.ahead.refuse_public()
     world.bucket.mine = False
-    machine.ahead.check()
+    machine.ahead.refuse_public()
     world.bucket.seen_by = "private"
     await machine.look()
     assert world.bucket.holds(CANARY)
