@@ -58,7 +58,7 @@ from privacy.access import Access
 from privacy.audit import Expected
 from privacy.closing import erase_closed
 from privacy.consent import Consent, Terms
-from privacy.extra import saved_parts, waits_to_leave
+from privacy.extra import saved_parts, takes_back, waits_to_leave
 from privacy.rows import Redaction, Rules
 from privacy.sharing import Sharing
 from privacy.web import everything
@@ -112,6 +112,7 @@ def build(
         report=tell_operator,
         lease=lease,
         wants_lease=lambda: db.read(waits_to_leave),
+        takes_back=lambda: db.read(takes_back),
         head_start=HEAD_START_SECONDS,
     )
     keeping = Keeping(backup, write_ahead_of(settings, db, clock, parts, backup), outlives=slots is not None)
@@ -258,7 +259,7 @@ def hours_of(settings: Settings) -> tuple[int, ...]:
 
 def slots_of(settings: Settings, clock: Callable[[], float]) -> Slots | None:
     """The Hub's quota of commits, for all that commit with this app's token; None where nothing goes to the Hub."""
-    return Slots(clock) if settings.hf_token and settings.store_dataset else None
+    return Slots(clock, settings.commits_per_hour) if settings.hf_token and settings.store_dataset else None
 
 
 def private_repo(settings: Settings, slots: Slots | None) -> DatasetRepo:

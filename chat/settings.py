@@ -269,6 +269,13 @@ VARIABLES: tuple[Variable, ...] = (
         _number(1, 3600),
     ),
     Variable(
+        "COMMITS_PER_HOUR",
+        "128",
+        "How many commits the Hub allows HF_TOKEN's account in an hour; fewer where others use the account, too.",
+        "Use a whole number from 12 to 1000000.",
+        _whole(12, 1_000_000),
+    ),
+    Variable(
         "MINIMUM_AGE",
         "18",
         "Years a visitor must have reached, and say so, before anything is shared.",
@@ -349,6 +356,7 @@ class Settings:
     share_blocked: tuple[str, ...] = field(default=(), repr=False)
     share_readers: tuple[str, ...] = ()
     sync_seconds: float = 60.0
+    commits_per_hour: int = 128
     minimum_age: int = 18
     contact: str | None = None
     operators: tuple[str, ...] = ()

@@ -128,6 +128,7 @@ def sharing_stage(folder: Path, **variables: str) -> Iterator[SharingStage]:
             "STORE_DATASET": "host/kept",
             "SHARE_NAMESPACE": "host",
             "SYNC_SECONDS": "1",
+            "COMMITS_PER_HOUR": "100000",  # a visitor a second, not a minute
             "SHARE_HOURS": ",".join(map(str, range(24))) if variables.get("QUIET_HOURS") != "0" else "",
             "OAUTH_CLIENT_ID": "parley",
             "OAUTH_CLIENT_SECRET": "secret",
