@@ -66,8 +66,9 @@ class Backup:
     """Keeps `store` and `repo` alike. `every`: seconds between commits. `report` gets each new problem, once.
 
     `slots`: the quota that commits are made inside, which `repo` itself counts; None: there is none.
-    `wants_lease`: whether another part has something to do that only the holder of `lease` may. `head_start`: seconds that
-    the page has on an empty disk before conversations are brought back that nobody waits for.
+    `wants_lease`: whether another part has something to do that only the holder of `lease` may; `takes_back`: whether that
+    is to take something back, which may use what of the quota is kept for it. `head_start`: seconds that the page has on an
+    empty disk before conversations are brought back that nobody waits for.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Backup:
         slots: Slots | None = None,
         lease: Lease | None = None,
         wants_lease: Callable[[], Awaitable[bool]] | None = None,
+        takes_back: Callable[[], Awaitable[bool]] | None = None,
         head_start: float = 0.0,
     ) -> None:
         self.repo = repo
@@ -95,7 +97,7 @@ class Backup:
         self._tick = tick
         self._threads = Threads(READS_AT_ONCE)
         self.lease = lease or Lease(clock)
-        self._wanted_elsewhere = wants_lease
+        self._wanted_elsewhere, self._taken_back_elsewhere = wants_lease, takes_back
         self._reader = Reader(store.db, clock, self._threads, self._extras, report, self.lease, head_start)
         self._purging = Purging(store.db, clock, self._threads, self._reader, self.lease, purge_after, every)
         self.owners_back = self._reader.owners_back
@@ -210,13 +212,13 @@ class Backup:
             waiting = await self.db.read(rows.waiting)
             if not waiting:
                 self._clean_at = now
-            urgent = self._hurried or waiting.deletions > 0
+            takes_lease = self.lease.would(await self._wants_lease())
+            urgent = self._hurried or waiting.deletions > 0 or (takes_lease and await self._takes_back())
             if self._retrying.wait(now, urgent) > 0:
                 return
-            wants_lease = await self._wants_lease()
             if self.lease.held() and await self._purging.is_due():
                 await self.purge()
-            elif self._due(waiting, now) or self.lease.would(wants_lease):
+            elif self._due(waiting, now) or takes_lease:
                 if waiting and self._in_step:
                     self._slots.check(urgent)
                 await self._flush_now(now, urgent)
@@ -233,9 +235,13 @@ class Backup:
 
     async def _wants_lease(self) -> bool:
         """Whether there is a history to rewrite, or something that another part does."""
-        if await self._purging.is_due():
-            return True
-        return self._wanted_elsewhere is not None and await self._wanted_elsewhere()
+        return await self._purging.is_due() or (self._wanted_elsewhere is not None and await self._wanted_elsewhere())
+
+    async def _takes_back(self) -> bool:
+        """Whether it is to take something back."""
+        return await self._purging.is_due() or (
+            self._taken_back_elsewhere is not None and await self._taken_back_elsewhere()
+        )
 
     async def _flush_now(self, now: float, urgent: bool) -> None:
         self._last, hurried, self._hurried = now, self._hurried, False

@@ -40,5 +40,11 @@ def saved_parts(db: Database) -> tuple[SavedPart, ...]:
 
 def waits_to_leave(db: sqlite3.Connection) -> bool:
     """Whether a push has anything to do."""
-    rows = db.execute("SELECT EXISTS (SELECT 1 FROM outbox WHERE state IN ('publish', 'retract'))").fetchone()[0]
+    rows = db.execute("SELECT EXISTS (SELECT 1 FROM outbox WHERE state = 'publish')").fetchone()[0]
+    return bool(rows) or takes_back(db)
+
+
+def takes_back(db: sqlite3.Connection) -> bool:
+    """Whether a push has anything to take out of a dataset or of its history."""
+    rows = db.execute("SELECT EXISTS (SELECT 1 FROM outbox WHERE state = 'retract')").fetchone()[0]
     return bool(rows) or bool(to_squash(db))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,13 +36,24 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def machine(tmp_path, clock):
-    slots = Slots(clock)
-    repo = HookedRepo(Counted(FolderRepo(tmp_path / "dataset"), slots))
-    machine = Machine(tmp_path / "disk", repo, clock, {"slots": slots, "every": 60.0})
-    machine.slots = slots
+    machine = machine_in(tmp_path, clock)
     await machine.backup._turn()
     yield machine
     machine.close()
+
+
+def machine_in(folder: Path, clock: Clock, **options: Any) -> Machine:
+    slots = Slots(clock)
+    repo = HookedRepo(Counted(FolderRepo(folder / "dataset"), slots))
+    machine = Machine(folder / "disk", repo, clock, {"slots": slots, "every": 60.0, **options})
+    machine.slots = slots
+    return machine
+
+
+def use_up(slots: Slots) -> None:
+    """All but what is kept for what people take back."""
+    while slots.wait() == 0:
+        slots.spend()
 
 
 async def seconds(machine: Machine, clock: Clock, count: int) -> list[int]:
@@ -69,8 +82,7 @@ async def test_what_is_taken_back_is_saved_within_five_seconds_though_the_hour_i
     """The quota has some left that ordinary commits do not touch."""
     conversation = await machine.turn(owner_of(1), None, "one")
     await seconds(machine, clock, 70)
-    while machine.slots.wait() == 0:
-        machine.slots.spend()
+    use_up(machine.slots)
     for number in range(10):
         await machine.turn(owner_of(1), None, f"one of ten {number}")
         clock.now += 1
@@ -82,10 +94,35 @@ async def test_what_is_taken_back_is_saved_within_five_seconds_though_the_hour_i
     assert min(await seconds(machine, clock, 10)) < 5
 
 
+@pytest.mark.parametrize("takes_back", [True, False])
+async def test_what_another_part_takes_back_gets_the_lease_though_the_hour_is_used_up(tmp_path, clock, takes_back):
+    """What it would publish waits for it, as for all ordinary commits."""
+
+    async def wanted() -> bool:
+        return True
+
+    async def taken_back() -> bool:
+        return takes_back
+
+    machine = machine_in(tmp_path, clock, wants_lease=wanted, takes_back=taken_back)
+    use_up(machine.slots)
+    await seconds(machine, clock, 5)
+    assert machine.backup.lease.held() is takes_back
+    machine.close()
+
+
+async def test_a_history_is_rewritten_though_the_hour_is_used_up(machine, clock):
+    conversation = await machine.turn(owner_of(1), None, "one")
+    await seconds(machine, clock, 70)
+    await machine.store.delete(owner_of(1), conversation)
+    use_up(machine.slots)
+    await seconds(machine, clock, 70)
+    assert await machine.figure("SELECT purged_at FROM tombstones") is not None
+
+
 async def test_ordinary_saving_waits_for_room_and_says_so(machine, clock):
     conversation = await machine.turn(owner_of(1), None, "one")
-    while machine.slots.wait() == 0:
-        machine.slots.spend()
+    use_up(machine.slots)
     for _ in range(5):
         machine.slots.spend()
     assert await seconds(machine, clock, 70) == []
@@ -172,8 +209,7 @@ async def test_commits_that_were_spent_are_remembered_over_a_restart(tmp_path, m
 
 async def test_what_must_be_saved_before_anything_is_made_public_may_take_the_kept_slots(machine):
     await machine.turn(owner_of(1), None, "one")
-    while machine.slots.wait() == 0:
-        machine.slots.spend()
+    use_up(machine.slots)
     with pytest.raises(NoSlot):
         await machine.backup.flush()
     await Keeping(machine.backup, None, outlives=True).exchange()

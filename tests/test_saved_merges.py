@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import privacy
 from chat.db import MIGRATIONS, Database
-from privacy.extra import waits_to_leave
+from privacy.extra import takes_back, waits_to_leave
 from privacy.saved import files, restore
 from privacy.squashing import must_squash, squashed, to_squash
 
@@ -111,6 +111,7 @@ def test_a_squash_that_is_due_waits_to_leave(empty, waiting):
     known = {"sharing_datasets": [(DATASET, "acme/alpha", "acme", 1.0)]}
     with closing(opened(empty, known | waiting)) as due, closing(opened(empty, known)) as quiet:
         assert waits_to_leave(due) and not waits_to_leave(quiet)
+        assert takes_back(due) and not takes_back(quiet)
 
 
 def test_what_another_replica_took_back_loses_its_feedback_with_its_text(empty):
