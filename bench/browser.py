@@ -206,7 +206,7 @@ def main() -> Table:
     )
     scenario = f"/say over={SECONDS} {answer(TOKENS)}"
     with tempfile.TemporaryDirectory() as folder, engine_process("--scenario", scenario) as engine_url:
-        with AppProcess(Path(folder) / "data", ENGINE_URL=engine_url) as app:
+        with AppProcess(Path(folder) / "data", forked=False, ENGINE_URL=engine_url) as app:
             measure(table, app.url)
     return table
 

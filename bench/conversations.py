@@ -248,7 +248,7 @@ def measure(folder: Path, engine: str, own: int, language: Language) -> tuple[di
     variables = {"ENGINE_URL": engine, "SYNC_SECONDS": "3600"}
     store = made(folder, variables, own, language)
     with (
-        AppProcess(folder / "data", port=store.port, **variables) as app,
+        AppProcess(folder / "data", port=store.port, forked=False, **variables) as app,
         client_of(app, store.cookies) as client,
     ):
         if len(client.get("/api/conversations").json()["items"]) < min(PAGE, own + 1):

@@ -137,7 +137,7 @@ def main() -> Table:
         ("what", f"{SHORT} messages", f"{LONG:,} messages", "note", "ratio"),
     )
     with tempfile.TemporaryDirectory() as folder, engine_process("--owned-by", "vllm") as engine_url:
-        with AppProcess(Path(folder) / "data", ENGINE_URL=engine_url) as app:
+        with AppProcess(Path(folder) / "data", forked=False, ENGINE_URL=engine_url) as app:
             asyncio.run(measure(table, engine_url, app.url))
     return table
 

@@ -142,7 +142,7 @@ async def measure(table: Table, engine_url: str, app: AppProcess) -> None:
 def main() -> Table:
     table = Table("The page's path against the bare engine", ("what", "baseline", "Parley", "note", "ratio"))
     with tempfile.TemporaryDirectory() as folder, engine_process() as engine_url:
-        with AppProcess(Path(folder) / "data", ENGINE_URL=engine_url) as app:
+        with AppProcess(Path(folder) / "data", forked=False, ENGINE_URL=engine_url) as app:
             asyncio.run(measure(table, engine_url, app))
     return table
 

@@ -122,6 +122,7 @@ def started(folder: Path, hub: LoopbackHub, token: str, name: str, engine: str) 
     with AppProcess(
         folder,
         wait=False,
+        forked=False,
         ENGINE_URL=engine,
         HF_ENDPOINT=hub.endpoint,
         HF_TOKEN=token,

@@ -70,7 +70,7 @@ def app_with_engine() -> Iterator[tuple[AppProcess, ScriptedEngine]]:
     with tempfile.TemporaryDirectory() as folder, ScriptedEngine() as engine:
         models = Path(folder) / "models.yaml"
         models.write_text(MODELS.format(url=engine.url), encoding="utf-8")
-        with AppProcess(Path(folder) / "data", MODELS_FILE=str(models)) as app:
+        with AppProcess(Path(folder) / "data", forked=False, MODELS_FILE=str(models)) as app:
             yield app, engine
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from tests.support.app_process import engine_process
-from tests.support.forking_app import ForkingApp
+from tests.support.app_process import AppProcess, engine_process
 from tests.support.killed_app import Kept, kill_again_and_again, lost
 
 KILLS = 20
@@ -14,15 +13,16 @@ SEED = 4
 
 
 def test_nothing_that_was_called_kept_here_is_gone_after_twenty_kills(tmp_path: Path):
-    with engine_process() as engine, ForkingApp(tmp_path / "log", ENGINE_URL=engine, SYNC_SECONDS="1") as apps:
-        outcome = kill_again_and_again(apps, tmp_path / "data", KILLS, SEED)
+    with engine_process() as engine:
+        app = AppProcess(tmp_path / "data", ENGINE_URL=engine, SYNC_SECONDS="1")
+        outcome = kill_again_and_again(app, KILLS, SEED)
         assert outcome.lost == []
         assert outcome.kills == KILLS and outcome.acknowledged > 5 * KILLS
         assert 0 < outcome.while_starting < KILLS
         # And it still comes up, says what it says, and saves all of it.
-        apps.start(tmp_path / "data")
-        apps.wait_until_up()
-    assert "Traceback" not in (tmp_path / "log").read_text()
+        with app:
+            pass
+    assert "Traceback" not in app.output()
 
 
 def test_the_check_sees_what_is_lost(tmp_path: Path):

@@ -9,8 +9,7 @@ import json
 import os
 import re
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -18,7 +17,7 @@ import pytest
 from gradio_client import Client
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.app_process import AppProcess
+from tests.support.app_process import AppProcess, wait_until
 from tests.support.browser import DESKTOP, PHONE, chromium
 from tests.support.scripted_engine import ScriptedEngine
 
@@ -34,7 +33,7 @@ def data_dir(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def app(data_dir: Path) -> Iterator[AppProcess]:
-    with AppProcess(data_dir) as app:
+    with AppProcess(data_dir, forked=False) as app:
         yield app
 
 
@@ -56,13 +55,6 @@ def page(browser: Browser, app: AppProcess) -> Page:
 def status(app: AppProcess) -> str:
     with urlopen(f"{app.url}/api/status", timeout=10) as answer:
         return json.load(answer)["stage"]
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
 
 
 def processes_of(app: AppProcess, marker: str) -> dict[int, str]:

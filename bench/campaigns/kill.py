@@ -6,8 +6,7 @@ import tempfile
 from pathlib import Path
 
 from bench.report import Table
-from tests.support.app_process import engine_process
-from tests.support.forking_app import ForkingApp
+from tests.support.app_process import AppProcess, engine_process
 from tests.support.killed_app import VISITORS, kill_again_and_again
 
 KILLS = 200
@@ -22,8 +21,8 @@ def run() -> Table:
     total = [0, 0, 0, 0]
     for seed in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder, engine_process() as engine:
-            with ForkingApp(Path(folder) / "log", ENGINE_URL=engine, SYNC_SECONDS="1") as apps:
-                found = kill_again_and_again(apps, Path(folder) / "data", KILLS // ROUNDS, seed)
+            app = AppProcess(Path(folder) / "data", ENGINE_URL=engine, SYNC_SECONDS="1")
+            found = kill_again_and_again(app, KILLS // ROUNDS, seed)
         figures = (found.kills, found.while_starting, found.acknowledged, len(found.lost))
         total = [sum(pair) for pair in zip(total, figures, strict=True)]
         table.add(seed, *figures, f"{found.seconds:.0f}")

@@ -118,7 +118,7 @@ def ending(table: Table, how: str, number: signal.Signals, moment: Moment, of_gu
     """
     with tempfile.TemporaryDirectory() as folder:
         data_dir, began = Path(folder) / "data", time.monotonic()
-        with AppProcess(data_dir, wait=False) as app:
+        with AppProcess(data_dir, wait=False, forked=False) as app:
             visitor = Visitor(app.url)
             visitor.start()
             if moment.in_answer and not visitor.answering.wait(START):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.support.forking_app import ForkingApp
+from tests.support.app_process import AppProcess
 
 VISITORS = 4
 LONGEST_RUN = 1.5  # seconds under load before the kill
@@ -127,15 +127,15 @@ class Outcome:
     seconds: float = 0.0
 
 
-def kill_again_and_again(apps: ForkingApp, data_dir: Path, kills: int, seed: int) -> Outcome:
+def kill_again_and_again(app: AppProcess, kills: int, seed: int) -> Outcome:
     """`kills` starts on one disk, each ended with -9; after each, everything that was ever acknowledged is looked up."""
     draw, kept, outcome, began = random.Random(seed), Kept(), Outcome(), time.monotonic()
     for number in range(kills):
-        apps.start(data_dir)
+        app.start()
         starting = draw.random() < STARTING
         if not starting:
-            apps.wait_until_up()
-        visitors = [Visitor(apps.url, f"{seed}.{number}.{who}", kept) for who in range(VISITORS)]
+            app.wait_until_up()
+        visitors = [Visitor(app.url, f"{seed}.{number}.{who}", kept) for who in range(VISITORS)]
         for visitor in visitors:
             visitor.start()
         before, until = len(kept), time.monotonic() + 30
@@ -143,11 +143,11 @@ def kill_again_and_again(apps: ForkingApp, data_dir: Path, kills: int, seed: int
         while not starting and len(kept) < before + VISITORS and time.monotonic() < until:
             time.sleep(0.005)
         time.sleep(draw.uniform(0, LONGEST_RUN))
-        apps.kill()
+        app.kill()
         for visitor in visitors:
             visitor.end()
         outcome.kills += 1
         outcome.while_starting += starting
-        outcome.lost += [f"after kill {number}: {what}" for what in lost(data_dir, kept)]
+        outcome.lost += [f"after kill {number}: {what}" for what in lost(app.data_dir, kept)]
     outcome.acknowledged, outcome.seconds = len(kept), time.monotonic() - began
     return outcome
