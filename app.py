@@ -54,6 +54,7 @@ from chat.web.temporary import temporary_router
 from chat.write_ahead import WriteAhead
 from privacy import MIGRATIONS as PRIVACY_MIGRATIONS
 from privacy import policy, redaction
+from privacy.access import EVERY as ACCESS_EVERY
 from privacy.access import Access
 from privacy.audit import Expected
 from privacy.closing import erase_closed
@@ -130,14 +131,14 @@ def build(
         expected=Expected(rules.terms, rules.blocked, settings.share_readers),
     )
     lease.taken = sharing.hurry
-    access = Access(db, lambda id: sharing_repo(settings, id, slots), clock)
+    access = Access(db, lambda id: sharing_repo(settings, id, slots), clock, settings.share_readers)
 
     async def close(owner: str) -> None:
         await service.delete(owner)
         await sessions.close(owner)
 
     async def figures() -> dict[str, Any]:
-        return {**await keeping.figures(), "shared": await sharing.figures()}
+        return {**await keeping.figures(), "shared": await sharing.figures(), "access": access.figures()}
 
     desk = desk_of(settings, catalog, store, clock, rules, keeping, sharing, close, access)
     returning = Returning(backup.owners_back, backup.arrivals, time.monotonic)
@@ -151,7 +152,7 @@ def build(
         tasks = [
             asyncio.create_task(keeping.run()),
             asyncio.create_task(sharing.run(keeping, every, tell_operator)),
-            asyncio.create_task(access.run()),
+            asyncio.create_task(access.run(min(ACCESS_EVERY, every))),
             asyncio.create_task(expire_forever(keeping, sessions, service, clock)),
             asyncio.create_task(scrub_forever(db)),
             asyncio.create_task(temporary.run()),
@@ -270,7 +271,7 @@ def private_repo(settings: Settings, slots: Slots | None) -> DatasetRepo:
 
 
 def sharing_repo(settings: Settings, id: str, slots: Slots | None) -> DatasetRepo:
-    """A sharing dataset; `push()` alone gets it. Raises `Denied`."""
+    """A sharing dataset: `push()` alone writes to it, and `Access` lets in who may read it. Raises `Denied`."""
     if not settings.hf_token:
         raise Denied(f"The sharing dataset {id} cannot be written without a token. Set HF_TOKEN again.")
     return _of_this_space(settings, id, slots)

@@ -18,7 +18,7 @@ import os
 import secrets
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Literal, ParamSpec, Protocol, TypeVar
@@ -102,6 +102,9 @@ class DatasetRepo(Protocol):
 
     def readers(self) -> set[str] | None:
         """Who was let in through its gate, by name; None where it has none."""
+
+    def accept(self, names: Collection[str]) -> None:
+        """Let those of `names` (in lower case) in who ask at its gate, and nobody else. Raises `Denied` without a gate."""
 
     def announce(self, title: str, text: str) -> None:
         """Open a discussion, unless there is one with this title."""
@@ -224,6 +227,9 @@ class FolderRepo:
 
     def readers(self) -> set[str] | None:
         return None
+
+    def accept(self, names: Collection[str]) -> None:
+        raise Denied(f"The folder {self.id} has no gate.")
 
     def announce(self, title: str, text: str) -> None:
         """Nobody reads a folder's discussions."""

@@ -5,7 +5,7 @@ Errors of `huggingface_hub` stop here; out comes the family of `RepoError`, with
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from urllib.parse import quote
 
 from huggingface_hub import (
@@ -164,6 +164,16 @@ class HubRepo:
             return {
                 request.username for request in self._api.list_accepted_access_requests(self.id, repo_type="dataset")
             }
+
+    def accept(self, names: Collection[str]) -> None:
+        with self._errors.translated(writing=True):
+            for request in list(self._api.list_pending_access_requests(self.id, repo_type="dataset")):
+                if request.username.lower() in names:
+                    try:
+                        self._api.accept_access_request(self.id, request.username, repo_type="dataset")
+                    except HfHubHTTPError as error:
+                        if status_of(error) != 404:  # answered by somebody else, or taken back
+                            raise
 
     def announce(self, title: str, text: str) -> None:
         with self._errors.translated(writing=True):

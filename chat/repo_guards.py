@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from chat.dataset_repo import DatasetRepo, Denied, TooMany, Visibility
@@ -54,6 +54,9 @@ class Repo:
 
     def readers(self) -> set[str] | None:
         return self._repo.readers()
+
+    def accept(self, names: Collection[str]) -> None:
+        self._repo.accept(names)
 
     def announce(self, title: str, text: str) -> None:
         self._repo.announce(title, text)
@@ -120,6 +123,10 @@ class OfOneSpace(Repo):
         self.head()
         created = super().create(card, private)
         return created if self._marked else self.commit({}, (), created, "Say whose this is")
+
+    def accept(self, names: Collection[str]) -> None:
+        self.head()
+        super().accept(names)
 
     def _look(self, head: str) -> None:
         try:

@@ -18,6 +18,7 @@ HUB = "https://huggingface.co"
 
 _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_READER = re.compile(rf"({_NAMESPACE.pattern}:)?{_NAMESPACE.pattern}")
 _PHRASE = re.compile(r"[^,]{4,200}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?(@[A-Za-z0-9][A-Za-z0-9._/-]*)?")
 _HOST = re.compile(r"[A-Za-z0-9_.:-]+")
@@ -257,9 +258,11 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "SHARE_READERS",
         "none",
-        "Hub users who may have been let into the sharing datasets, with commas between them; the audit names all others.",
-        "Use names of Hub users with commas between them.",
-        _list_of(_NAMESPACE),
+        "Who may read the sharing datasets, with commas between them. author:user is a Hub user who is let in when they ask "
+        "for that author's datasets, where you gated these by hand; a user alone is one whom you may have let in anywhere. "
+        "The audit names all others.",
+        "Use author:user, or names of Hub users, with commas between them.",
+        _list_of(_READER),
     ),
     Variable(
         "SYNC_SECONDS",

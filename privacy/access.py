@@ -1,65 +1,115 @@
-"""Who has been let into a sharing dataset, looked at every few minutes: so that the page can say that nobody has, yet."""
+"""Who has been let into a sharing dataset, looked at every few minutes: whoever was named for it and asks is let in, and
+the page can say that nobody has been, yet."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+import sqlite3
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, NamedTuple
 
 from chat.dataset_repo import DatasetRepo, RepoError, Threads
 from chat.db import Database
+from privacy.notes import FAILED, note
 
 EVERY = 120.0  # seconds between two looks
 FRESH = 300.0  # seconds for which one is believed
+OWN_ERROR = "Who may read {} could not be looked at: an error of this app ({}). It is tried again."
+
+
+def invited(readers: Collection[str], recipient: str) -> frozenset[str]:
+    """Of `readers` ("author:user", or a user for all) those named for this author's datasets, in lower case."""
+    named = (reader.lower().partition(":") for reader in readers)
+    return frozenset(user for author, colon, user in named if colon and author == recipient.lower())
+
+
+def may_read(readers: Collection[str], recipient: str) -> frozenset[str]:
+    """These, and those who may have been let in by hand anywhere."""
+    return invited(readers, recipient) | {reader.lower() for reader in readers if ":" not in reader}
+
+
+class Seen(NamedTuple):
+    """A dataset at a look. `let_in`: through its gate, None where that is not known."""
+
+    recipient: str
+    is_read: bool
+    let_in: frozenset[str] | None
+    at: float
 
 
 class Access:
-    """`open_repo(id)` gives a dataset, which is only looked at. `clock`: Unix seconds."""
+    """`open_repo(id)` gives a dataset, of which nothing is changed but who may read it. `clock`: Unix seconds.
+    `readers`: as in `invited`; while an audit finds something wrong, nobody is let in."""
 
-    def __init__(self, db: Database, open_repo: Callable[[str], DatasetRepo], clock: Callable[[], float]) -> None:
-        self._db, self._open_repo, self._clock = db, open_repo, clock
+    def __init__(
+        self,
+        db: Database,
+        open_repo: Callable[[str], DatasetRepo],
+        clock: Callable[[], float],
+        readers: Collection[str] = (),
+    ) -> None:
+        self._db, self._open_repo, self._clock, self._readers = db, open_repo, clock, readers
         self._threads = Threads(1)
-        self._seen: dict[str, tuple[str, bool, float]] = {}  # dataset -> its authors, whether anybody is in, when
+        self._seen: dict[str, Seen] = {}
+        self._problems: list[str] = []  # of the last look, sentences for the operator
 
-    async def run(self) -> None:
+    async def run(self, every: float = EVERY) -> None:
         """Look, again and again, until cancelled."""
         while True:
-            await self.look()
-            await asyncio.sleep(EVERY)
+            try:
+                await self.look()
+            except Exception as error:
+                self._problems = [OWN_ERROR.format("what is shared", type(error).__name__)]
+            await asyncio.sleep(every)
 
     async def look(self) -> None:
-        """Look at every dataset that has rows. One that cannot be looked at counts as read."""
-        datasets = await self._db.read(
-            lambda db: [
-                (row["id"], row["recipient"])
-                for row in db.execute(
-                    "SELECT id, recipient FROM sharing_datasets WHERE id IN (SELECT dataset FROM outbox WHERE state = 'published')"
-                )
-            ]
-        )
+        """Look at every dataset that has rows, and let in who may. One that cannot be looked at counts as read."""
+        datasets, failed = await self._db.read(lambda db: (_with_rows(db), note(db, FAILED)))
+        seen, problems = {}, []
         for id, recipient in datasets:
+            names = frozenset() if failed else invited(self._readers, recipient)
+            is_read, let_in = True, None
             try:
-                is_read = await self._threads.run(_is_read, self._open_repo(id), recipient)
-            except (RepoError, OSError):
-                is_read = True
-            self._seen[id] = (recipient, is_read, self._clock())
+                is_read, let_in = await self._threads.run(_look_at, self._open_repo(id), recipient, names)
+            except RepoError as error:
+                problems.append(str(error))
+            except Exception as error:
+                problems.append(OWN_ERROR.format(id, type(error).__name__))
+            seen[id] = Seen(recipient, is_read, let_in, self._clock())
+        self._seen, self._problems = seen, problems
 
     async def nobody_in(self) -> frozenset[str]:
         """Authors none of whose datasets anybody was let into, as of the last minutes. Who is not known is not among them."""
         now = self._clock()
         return frozenset(
-            _only_false((recipient, is_read or now - at > FRESH) for recipient, is_read, at in self._seen.values())
+            _only_false((one.recipient, one.is_read or now - one.at > FRESH) for one in self._seen.values())
         )
 
+    def figures(self) -> dict[str, Any]:
+        """For the operator: what is wrong, and who was let into which dataset, as of the last look."""
+        return {
+            "problems": list(self._problems),
+            "readers": {id: None if one.let_in is None else sorted(one.let_in) for id, one in self._seen.items()},
+        }
 
-def _is_read(repo: DatasetRepo, recipient: str) -> bool:
-    """Whether somebody but those who keep the dataset can read it."""
+
+def _with_rows(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    rows = db.execute(
+        "SELECT id, recipient FROM sharing_datasets WHERE id IN (SELECT dataset FROM outbox WHERE state = 'published')"
+    )
+    return [(row["id"], row["recipient"]) for row in rows]
+
+
+def _look_at(repo: DatasetRepo, recipient: str, names: frozenset[str]) -> tuple[bool, frozenset[str] | None]:
+    """Whether somebody but those who keep the dataset can read it, and who was let in, once `names` are."""
     seen_by = repo.visibility()
-    if seen_by is None:
-        return False
-    if seen_by == "private":
-        return repo.id.partition("/")[0] == recipient
-    readers = repo.readers()
-    return readers is None or bool(readers)
+    if seen_by == "gated":
+        if names:
+            repo.accept(names)
+        readers = repo.readers()
+        return readers is None or bool(readers), None if readers is None else frozenset(readers)
+    is_read = seen_by == "public" or (seen_by == "private" and repo.id.partition("/")[0] == recipient)
+    return is_read, frozenset()
 
 
 def _only_false(found: Iterable[tuple[str, bool]]) -> set[str]:

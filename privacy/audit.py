@@ -21,6 +21,7 @@ from chat.dataset_repo import DatasetRepo, RepoError
 from chat.hub import HubRepo
 from chat.repo_guards import SPACE_FILE
 from privacy import policy
+from privacy.access import may_read
 from privacy.consent import Standpoint, Terms
 from privacy.evidence import DATASETS, HEADS, HIDDEN, LEDGER, PAUSES, PEOPLE, ROWS, STRAYS, UNREAD
 from privacy.head import as_text
@@ -61,7 +62,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What an audit goes by. `blocked`: phrases that must not be there; `readers`: who may have been let in, by name."""
+    """What an audit goes by. `blocked`: phrases that must not be there; `readers`: who may have been let in, as
+    in `privacy.access.invited`."""
 
     terms: Terms
     blocked: Collection[str] = ()
@@ -98,7 +100,9 @@ def audit(open_repo: Callable[[str], DatasetRepo], id: str, expected: Expected, 
     uncovered = _uncovered(evidence, expected.terms, now)
     for dataset in evidence.datasets:
         name = dataset["id"]
-        one = _Dataset(open_repo(name), evidence.rows.get(name, {}), evidence.strays.get(name, set()), uncovered)
+        readers = may_read(expected.readers, dataset["recipient"])
+        rows, strays = evidence.rows.get(name, {}), evidence.strays.get(name, set())
+        one = _Dataset(open_repo(name), rows, strays, uncovered, readers)
         wrong += [Finding(name, sentence) for sentence in one.faults(expected, evidence.heads)]
     return wrong
 
@@ -156,19 +160,20 @@ def _uncovered(evidence: Evidence, terms: Terms, now: float) -> set[str]:
 
 @dataclass(slots=True)
 class _Dataset:
-    """A sharing dataset, its part of the row map, and which rows nothing covers."""
+    """A sharing dataset, its part of the row map, which rows nothing covers, and who may read it, in lower case."""
 
     repo: DatasetRepo
     known: Mapping[str, Mapping[str, Any]]
     strays: Collection[str]
     uncovered: Collection[str]
+    may_read: Collection[str]
 
     def faults(self, expected: Expected, heads: Collection[str]) -> list[str]:
         head = self.repo.head()
         if head is None:
             return [f"row {id} counts as published and is not there." for id in self._published()]
         wrong = ["it is open to everyone."] if self.repo.visibility() == "public" else []
-        strangers = (self.repo.readers() or set()) - set(expected.readers)
+        strangers = {name for name in self.repo.readers() or () if name.lower() not in self.may_read}
         wrong += [f"{reader} can read it, and is nobody whom the operator named." for reader in sorted(strangers)]
         files = self.repo.files("", head)
         rows, removed = {}, set()

@@ -1,7 +1,9 @@
-"""The page says that nobody has access yet where that is so, and never where it is not known."""
+"""The page says that nobody has access yet where that is so, and never where it is not known; who was named for an author's
+datasets is let into those, and nobody else into any."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,10 +11,11 @@ import pytest
 from chat.dataset_repo import Unreachable
 from privacy.access import FRESH, Access
 from privacy.mine import outlook
+from privacy.notes import FAILED, set_note
 from privacy.policy.words import words
 from privacy.web.chip import chip
 from tests.support.memory_repo import Faulty, MemoryRepo
-from tests.support.sharing_world import ALPHA, World
+from tests.support.sharing_world import ALPHA, BETA, World
 
 pytestmark = pytest.mark.anyio
 
@@ -70,3 +73,83 @@ async def test_a_dataset_that_cannot_be_looked_at_counts_as_read(world: World):
     access = Access(world.db, lambda id: Faulty(dataset(world), strike), world.clock)
     await access.look()
     assert await access.nobody_in() == frozenset()
+
+
+READERS = ("acme:carol", "globex:dora", "eve")
+
+
+async def test_who_was_named_for_an_author_and_asks_is_let_into_that_authors_datasets_and_nobody_else(world: World):
+    await world.choose(world.owner, "grant", "globex")
+    await world.say(world.owner, "for the other one", BETA)
+    await world.turn()
+    acme, globex = (world.repos[f"ada/parley-{name}"] for name in ("acme__alpha", "globex__beta"))
+    for repo in (acme, globex):
+        repo.seen_by, repo.asking = "gated", {"Carol", "dora", "eve", "mallory"}
+    access = Access(world.db, world.open_repo, world.clock, READERS)
+    await access.look()
+    assert (acme.let_in, globex.let_in) == ({"Carol"}, {"dora"})
+    assert access.figures() == {"problems": [], "readers": {acme.id: ["Carol"], globex.id: ["dora"]}}
+    assert await access.nobody_in() == frozenset()
+
+
+@pytest.mark.parametrize("why", ["nobody is named", "it is private", "it is open to everyone", "an audit failed"])
+async def test_nobody_is_let_in_where(world: World, why: str):
+    repo = dataset(world)
+    repo.seen_by = {"it is private": "private", "it is open to everyone": "public"}.get(why, "gated")
+    repo.asking, repo.let_in = {"carol"}, set()
+    if why == "an audit failed":
+        await world.db.write(lambda db: set_note(db, FAILED, '["something"]'))
+    access = Access(world.db, world.open_repo, world.clock, () if why == "nobody is named" else READERS)
+    await access.look()
+    assert (repo.let_in, repo.asking) == (set(), {"carol"})
+    assert access.figures() == {"problems": [], "readers": {repo.id: []}}
+
+
+async def test_whatever_goes_wrong_the_next_look_comes_and_the_operator_is_told_without_a_word_of_anybody(world: World):
+    errors = iter([ValueError("a private word"), KeyError("a private word"), None])
+    error = next(errors)
+
+    def open_repo(id: str) -> MemoryRepo:
+        if error:
+            raise error
+        return dataset(world)
+
+    access = Access(world.db, open_repo, world.clock)
+    looking = asyncio.create_task(access.run(0.0))
+    try:
+        async with asyncio.timeout(60):
+            for kind in ("ValueError", "KeyError"):
+                while kind not in "".join(access.figures()["problems"]):
+                    await asyncio.sleep(0)
+                found = access.figures()
+                assert found["readers"] == {dataset(world).id: None} and "word" not in str(found)
+                assert await access.nobody_in() == frozenset()
+                error = next(errors)
+            while access.figures()["problems"]:
+                await asyncio.sleep(0)
+        assert await access.nobody_in() == {"acme"}
+    finally:
+        looking.cancel()
+
+
+async def test_a_database_that_cannot_be_read_does_not_end_it_either(world: World, monkeypatch):
+    access = Access(world.db, world.open_repo, world.clock)
+    read, failing = world.db.read, True
+
+    async def fails(fn):
+        if failing:
+            raise OSError("the disk")
+        return await read(fn)
+
+    monkeypatch.setattr(world.db, "read", fails)
+    looking = asyncio.create_task(access.run(0.0))
+    try:
+        async with asyncio.timeout(60):
+            while not access.figures()["problems"]:
+                await asyncio.sleep(0)
+            failing = False
+            while access.figures()["problems"]:
+                await asyncio.sleep(0)
+        assert await access.nobody_in() == {"acme"}
+    finally:
+        looking.cancel()

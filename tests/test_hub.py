@@ -6,6 +6,7 @@ import inspect
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import httpx2
 import huggingface_hub.errors
 import pytest
@@ -116,6 +117,32 @@ def test_a_dataset_is_seen_as_its_readers_see_it(hub, repo):
     assert (other.visibility(), other.owned()) == ("gated", False)
 
 
+def test_of_those_who_ask_for_a_gated_dataset_the_named_ones_are_let_in(hub, repo):
+    api(hub, repo).update_repo_settings(REPO, repo_type="dataset", private=False, gated="manual")
+    for name in ("Grace", "heidi", "mallory"):
+        headers = {"authorization": f"Bearer {hub.add_user(name)}"}
+        assert httpx.post(f"{hub.endpoint}/datasets/{REPO}/ask-access", headers=headers).status_code == 200
+    repo.accept({"grace", "heidi", "nobody"})
+    repo.accept({"grace", "heidi", "nobody"})
+    assert repo.readers() == {"Grace", "heidi"}
+    assert [one.username for one in api(hub, repo).list_pending_access_requests(REPO, repo_type="dataset")] == [
+        "mallory"
+    ]
+    assert answered(hub, "/user-access-request/handle") == [200, 200]
+
+
+def test_a_request_that_somebody_else_accepts_meanwhile_is_no_error(hub, repo):
+    settings = api(hub, repo)
+    settings.update_repo_settings(REPO, repo_type="dataset", private=False, gated="manual")
+    headers = {"authorization": f"Bearer {hub.add_user('grace')}"}
+    httpx.post(f"{hub.endpoint}/datasets/{REPO}/ask-access", headers=headers)
+    hub.faults.add(
+        "/user-access-request/handle", do=lambda: settings.accept_access_request(REPO, "grace", repo_type="dataset")
+    )
+    repo.accept({"grace"})
+    assert repo.readers() == {"grace"}
+
+
 def test_a_dataset_of_an_organisation_is_its_members_own(hub):
     assert HubRepo(hub.endpoint, hub.add_user("lin", orgs=["acme"]), "acme/chats").owned()
 
@@ -136,9 +163,15 @@ def test_a_token_that_is_none_is_denied(hub, token):
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "http://no-such-host.invalid", "nonsense", "http://[bad"])
 def test_a_wrong_endpoint_is_named(endpoint):
     repo = HubRepo(endpoint, "hf_x", REPO)
-    for ask in (repo.head, repo.owned, lambda: repo.commit({"a": b"1"}, [], "0" * 40, "Write")):
+    for ask in (repo.head, repo.owned):
         with pytest.raises(RepoError, match="HF_ENDPOINT"):
             ask()
+
+
+def test_a_wrong_endpoint_is_named_by_a_commit():
+    # The client itself tries again for some 20 seconds.
+    with pytest.raises(RepoError, match="HF_ENDPOINT"):
+        HubRepo("http://127.0.0.1:9", "hf_x", REPO).commit({"a": b"1"}, [], "0" * 40, "Write")
 
 
 ANSWERS = [

@@ -66,6 +66,28 @@ def test_what_is_wrong_with_sharing_is_told_on_both_pages_and_the_rows_are_count
         assert escape(problem) in page and "All is well." not in page and "heron" not in page
 
 
+def test_who_was_named_for_an_author_and_asks_is_let_in_and_stands_on_the_page(tmp_path: Path):
+    variables = {"OPERATORS": "ada", "QUIET_HOURS": "0", "SHARE_READERS": "acme:grace,lab:mallory"}
+    with sharing_stage(tmp_path / "stage", **variables) as stage, stage.visitor("ada") as ada:
+        ada.grant()
+        chat = ada.say("a word about herons")
+        ada.wait_for(lambda: [row for row in ada.get("shared")["rows"] if row["state"] == "published"])
+        ada.wait_for(lambda: "nobody has access yet" in ada.get("chip", conversation=chat)["sentence"])
+        small = "host/parley-acme__small"
+        HfApi(endpoint=stage.hub.endpoint, token=stage.environ["HF_TOKEN"]).update_repo_settings(
+            small, repo_type="dataset", private=False, gated="manual"
+        )
+        for name in ("grace", "mallory"):
+            headers = {"authorization": f"Bearer {stage.hub.add_user(name)}"}
+            httpx.post(f"{stage.hub.endpoint}/datasets/{small}/ask-access", headers=headers).raise_for_status()
+        ada.wait_for(
+            lambda: ada.client.get("/api/operator").json()["access"] == {"problems": [], "readers": {small: ["grace"]}}
+        )
+        page = ada.client.get("/operator").text
+        assert "<td>grace</td>" in page and "mallory" not in page and "All is well." in page
+        assert "nobody has access yet" not in ada.get("chip", conversation=chat)["sentence"]
+
+
 def test_without_being_named_nobody_is_the_operator(tmp_path: Path):
     with sharing_stage(tmp_path / "stage") as stage, stage.visitor("host") as host:
         assert host.client.get("/api/operator").status_code == 403

@@ -23,6 +23,7 @@ def test_the_first_space_that_writes_owns_it_and_no_other_reads_or_writes():
         lambda: duplicate.create("Mine"),
         lambda: duplicate.commit({"users/a": b"mine"}, [], None, "Save"),
         lambda: duplicate.commit({"users/a": b"mine"}, [], repo.head(), "Save"),
+        lambda: duplicate.accept({"grace"}),
     ):
         with pytest.raises(
             Denied, match=r"belongs to the Space ada/parley, and this is bob/parley.*remove STORE_DATASET"

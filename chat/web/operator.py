@@ -63,8 +63,9 @@ def _check(request: Request, operators: Collection[str]) -> None:
 def _page(found: Mapping[str, Any]) -> str:
     saved, safe = found["saved"], found["safe"]
     shared = found["shared"]
-    problems = [text for text in (saved["problem"], safe and safe["problem"], *shared["problems"]) if text]
-    told = "".join(f"<p class='reason'>{escape(text)}</p>" for text in problems) or "<p>All is well.</p>"
+    access = found["access"]
+    problems = [saved["problem"], safe and safe["problem"], *shared["problems"], *access["problems"]]
+    told = "".join(f"<p class='reason'>{escape(text)}</p>" for text in dict.fromkeys(problems) if text)
     place = "the private dataset" if found["outlives_the_machine"] else "a folder of this machine, lost with it"
     rows = [
         ("Saved in", f"{found['where']} ({place})"),
@@ -87,19 +88,25 @@ def _page(found: Mapping[str, Any]) -> str:
     cells = "".join(
         f"<tr><th scope='row'>{escape(str(name))}</th><td>{escape(str(value))}</td></tr>" for name, value in rows
     )
-    return f"{told}<h2>How conversations are kept</h2><table class='facts'>{cells}</table>{_shared(shared['datasets'])}"
+    tables = f"<table class='facts'>{cells}</table>{_shared(shared['datasets'], access['readers'])}"
+    return f"{told or '<p>All is well.</p>'}<h2>How conversations are kept</h2>{tables}"
 
 
-def _shared(datasets: Sequence[Mapping[str, Any]]) -> str:
-    """How many rows are in which state, a line for each sharing dataset."""
+def _shared(datasets: Sequence[Mapping[str, Any]], readers: Mapping[str, Sequence[str] | None]) -> str:
+    """How many rows are in which state, and who was let in, a line for each sharing dataset."""
     if not datasets:
         return "<h2>What is shared</h2><p>Nothing, so far.</p>"
-    head = "".join(f"<th scope='col'>{name}</th>" for name in ("Dataset", *ROWS.values()))
+    head = "".join(f"<th scope='col'>{name}</th>" for name in ("Dataset", *ROWS.values(), "let in"))
     lines = "".join(
-        f"<tr><th scope='row'>{escape(dataset['id'])}</th>{''.join(f'<td>{dataset[state]}</td>' for state in ROWS)}</tr>"
+        f"<tr><th scope='row'>{escape(dataset['id'])}</th>{''.join(f'<td>{dataset[state]}</td>' for state in ROWS)}"
+        f"<td>{escape(_names(readers.get(dataset['id'])))}</td></tr>"
         for dataset in datasets
     )
     return f"<h2>What is shared</h2><table class='facts'><tr>{head}</tr>{lines}</table>"
+
+
+def _names(names: Sequence[str] | None) -> str:
+    return "not known" if names is None else ", ".join(names) or "nobody"
 
 
 def _failures(failures: Mapping[str, int], what: str) -> list[tuple[str, str]]:

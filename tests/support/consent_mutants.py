@@ -19,7 +19,8 @@ TESTS = {
     "privacy/consent.py": ("test_consent.py", "test_sharing.py", "test_unread.py"),
     "privacy/ledger.py": ("test_consent.py", "test_sharing.py"),
     "privacy/segments.py": ("test_segments.py",),
-    "chat/hub.py": ("test_sharing_hub.py",),
+    "chat/hub.py": ("test_hub.py", "test_sharing_hub.py"),
+    "privacy/access.py": ("test_access.py",),
     "privacy/audit.py": ("test_audit.py",),
 }
 DEFAULT = ("test_sharing.py", "test_comparison.py", "test_strays.py", "test_unread.py", "test_audit.py")
@@ -185,8 +186,8 @@ MUTANTS = (
     Mutant(
         "the private backup comes first",
         "privacy/push.py",
-        "    await tools.before_public()\n    commits",
-        "    commits",
+        "    await tools.before_public()\n    # What",
+        "    # What",
     ),
     Mutant(
         "what is taken back before the very commit is not sent",
@@ -209,8 +210,8 @@ MUTANTS = (
     Mutant(
         "what is held back lets nothing new leave",
         "privacy/sharing.py",
-        "push(tools, publish=publish and not planned.held)",
-        "push(tools, publish=publish)",
+        "publish = publish and not planned.held",
+        "publish = publish",
     ),
     Mutant(
         "what somebody took back leaves while a mass loss is held back",
@@ -258,8 +259,8 @@ MUTANTS = (
     Mutant(
         "only the holder of the lease pushes",
         "privacy/push.py",
-        "    if not tools.holds_lease():\n        return Pushed()\n    datasets",
-        "    datasets",
+        "    if not tools.holds_lease():\n        return Pushed(finished=False)\n",
+        "",
     ),
     Mutant("a dataset open to all gets nothing new", "privacy/push.py", "publish and not opened)", "publish)"),
     Mutant("a dataset that was deleted is written whole", "privacy/push.py", "EVERY_SHARD if head.id is None else", ""),
@@ -375,8 +376,23 @@ MUTANTS = (
     Mutant(
         "nobody may read but whom the operator named",
         "privacy/audit.py",
-        "strangers = (self.repo.readers() or set()) - set(expected.readers)",
-        "strangers = set()",
+        "if name.lower() not in self.may_read}",
+        "if False}",
+    ),
+    Mutant(
+        "who may read one author's datasets may not read another's",
+        "privacy/access.py",
+        "if colon and author == recipient.lower())",
+        "if colon)",
+    ),
+    Mutant(
+        "while an audit finds something wrong nobody is let in",
+        "privacy/access.py",
+        "frozenset() if failed else invited(self._readers, recipient)",
+        "invited(self._readers, recipient)",
+    ),
+    Mutant(
+        "of those who ask only the named are let in", "chat/hub.py", "if request.username.lower() in names:", "if True:"
     ),
     Mutant("a day of withdrawals is announced", "privacy/push.py", "        await _announce(tools, problems)\n", ""),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import pyarrow.parquet as pq
 
@@ -28,6 +28,7 @@ class MemoryRepo:
         self.seen_by: Visibility = "private"
         self.commits = 0
         self.let_in: set[str] | None = None
+        self.asking: set[str] = set()
         self.announced: dict[str, str] = {}
 
     def _files(self, revision: str) -> dict[str, bytes]:
@@ -82,6 +83,13 @@ class MemoryRepo:
 
     def readers(self) -> set[str] | None:
         return self.let_in
+
+    def accept(self, names: Collection[str]) -> None:
+        if self.seen_by != "gated":
+            raise Denied("It has no gate.")
+        accepted = {name for name in self.asking if name.lower() in names}
+        self.asking -= accepted
+        self.let_in = (self.let_in or set()) | accepted
 
     def announce(self, title: str, text: str) -> None:
         self.announced.setdefault(title, text)
