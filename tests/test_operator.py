@@ -88,6 +88,36 @@ def test_who_was_named_for_an_author_and_asks_is_let_in_and_stands_on_the_page(t
         assert "nobody has access yet" not in ada.get("chip", conversation=chat)["sentence"]
 
 
+def test_a_failed_audit_stops_new_rows_and_is_told_on_both_pages(tmp_path: Path):
+    """Somebody was let in whom nobody named: the audit after the next push finds it."""
+    variables = {"OPERATORS": "ada", "QUIET_HOURS": "0"}
+    with sharing_stage(tmp_path / "stage", **variables) as stage, stage.visitor("ada") as ada:
+
+        def rows(state: str) -> list[str]:
+            return [row["row"] for row in ada.get("shared")["rows"] if row["state"] == state]
+
+        ada.grant()
+        ada.say("a word about herons")
+        (first,) = ada.wait_for(lambda: rows("published"))
+        host = HfApi(endpoint=stage.hub.endpoint, token=stage.environ["HF_TOKEN"])
+        host.update_repo_settings("host/parley-acme__small", repo_type="dataset", private=False, gated="manual")
+        stage.hub.add_user("mallory")
+        host.grant_access("host/parley-acme__small", "mallory", repo_type="dataset")
+        ada.say("another word about herons")
+        ada.wait_for(lambda: "mallory can read it" in "".join(ada.get("state")["problems"]))
+        (problem,) = ada.client.get("/api/operator").json()["shared"]["problems"]
+        assert "The audit of what is shared found" in problem and problem in ada.get("state")["problems"]
+        page = ada.client.get("/operator").text
+        assert escape(problem) in page and "All is well." not in page and "heron" not in page
+        shared = rows("published")
+        ada.say("a third word about herons")
+        assert ada.post("remove", {"row": first}).status_code == 200
+        ada.wait_for(lambda: rows("retracted") == [first])
+        assert [row for row in shared if row != first] == rows("published"), (
+            "what is taken back leaves, nothing new does"
+        )
+
+
 def test_without_being_named_nobody_is_the_operator(tmp_path: Path):
     with sharing_stage(tmp_path / "stage") as stage, stage.visitor("host") as host:
         assert host.client.get("/api/operator").status_code == 403
