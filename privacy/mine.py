@@ -13,11 +13,15 @@ from chat.db import Database
 from privacy.comparison import covered, leaves_at, stands
 from privacy.consent import AccountState, ConversationChoice, Standpoint, Yes
 from privacy.rows import Rules, dataset_id, prepare
+from privacy.screening import KeptBack
 from privacy.segments import Segment, Turn, conversations_of, cut, turns_of
 
 # Not on its way out.
 OF_OWNER = "subject IN (SELECT subject FROM subjects WHERE owner = ?)"
 STANDING = f"SELECT answers FROM outbox WHERE {OF_OWNER} AND state IN ('publish', 'published', 'quarantined')"
+
+# Before it was written down, the redaction's failure was the only reason.
+WHY = "CASE state WHEN 'quarantined' THEN coalesce(kept_back, 'redaction') END"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class PreviewRow:
-    """A row as it would leave, redacted; `content` None: it cannot be redacted and would stay here.
+    """A row as it would leave, redacted; `content` None: it would stay here, for the reason `kept_back`.
 
     `answers`: what a share of exactly this row covers (`Choice.turns`).
     """
@@ -68,6 +72,7 @@ class PreviewRow:
     model: str
     answers: tuple[str, ...]
     content: Mapping[str, Any] | None
+    kept_back: KeptBack | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,7 @@ class SharedRow:
     content: Mapping[str, Any] | None
     row_hash: str
     event: str
-    kept_back: str | None
+    kept_back: KeptBack | None
     published_at: float | None
     published_in: str | None
     retracted_at: float | None
@@ -92,13 +97,14 @@ class SharedRow:
 
 @dataclass(frozen=True, slots=True)
 class WaitingRow:
-    """A row that is agreed to and still here. `when`: Unix seconds from which it may leave. `content`: as `PreviewRow`."""
+    """A row that is agreed to and still here. `when`: Unix seconds from which it may leave. `content`, `kept_back`: as `PreviewRow`."""
 
     recipient: str
     dataset: str
     conversation: str
     when: float
     content: Mapping[str, Any] | None
+    kept_back: KeptBack | None
 
 
 def outlook(
@@ -157,18 +163,23 @@ async def preview(db: Database, owner: str, conversation: str, rules: Rules) -> 
     found = await db.read(lambda connection: offered(connection, owner, conversation, rules))
 
     def ready(segment: Segment[str]) -> PreviewRow:
-        content = prepare(segment, "", (), rules).content
-        return PreviewRow(segment.why, dataset_id(rules, segment.model), segment.model, segment.answers, content)
+        row = prepare(segment, "", (), rules)
+        dataset = dataset_id(rules, segment.model)
+        return PreviewRow(segment.why, dataset, segment.model, segment.answers, row.content, row.kept_back)
 
     return await asyncio.to_thread(lambda: [ready(segment) for segment in found])
 
 
 def shared_rows(db: sqlite3.Connection, owner: str) -> list[SharedRow]:
     """All that this owner's consent has let out or is about to, newest first, with what became of it."""
-    rows = db.execute(f"SELECT * FROM outbox WHERE {OF_OWNER} ORDER BY planned_at DESC, row_id", (owner,))
-    columns = [name for name in SharedRow.__dataclass_fields__ if name != "content"]
+    rows = db.execute(f"SELECT *, {WHY} AS why FROM outbox WHERE {OF_OWNER} ORDER BY planned_at DESC, row_id", (owner,))
+    columns = [name for name in SharedRow.__dataclass_fields__ if name not in ("content", "kept_back")]
     return [
-        SharedRow(content=json.loads(row["row"]) if row["row"] else None, **{name: row[name] for name in columns})
+        SharedRow(
+            content=json.loads(row["row"]) if row["row"] else None,
+            kept_back=row["why"],
+            **{name: row[name] for name in columns},
+        )
         for row in rows
     ]
 
@@ -189,13 +200,14 @@ async def waiting_rows(db: Database, owner: str, rules: Rules, now: float) -> li
 
     def ready(segment: Segment[Yes]) -> WaitingRow:
         event, model = segment.why.event, segment.model
-        content = prepare(segment, event.policy_version, event.purposes, rules).content
+        row = prepare(segment, event.policy_version, event.purposes, rules)
         return WaitingRow(
             rules.authors[model],
             dataset_id(rules, model),
             segment.conversation,
             rules.next_batch(leaves_at(segment, rules)),
-            content,
+            row.content,
+            row.kept_back,
         )
 
     rows = await asyncio.to_thread(lambda: [ready(segment) for segment in found])

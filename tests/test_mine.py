@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from privacy.mine import outlook, preview, waiting_rows
+from privacy.mine import outlook, preview, shared_rows, waiting_rows
 from privacy.outbox import plan
 from privacy.rows import Redaction
 from privacy.web.chip import ONLY_YOU, chip
@@ -154,3 +154,37 @@ async def test_nobody_waits_in_the_database_while_a_preview_is_redacted(world: W
         rows = await waiting_rows(world.db, owner, world.rules, world.clock())
     assert [row.content["messages"][0]["content"] for row in rows] == ["I am [EMAIL_1]"]
     assert threads and not any(name.startswith(reading.rpartition("_")[0]) for name in threads)
+
+
+async def test_before_and_after_a_plan_its_owner_sees_why_a_row_stays(world: World):
+    secret = "You sell lamps and never say what the lamps cost to make."
+    said = {
+        "UNREADABLE": "redaction",
+        f"You told me: {secret}": "instruction",
+        "the Heron counts": "blocked",
+        "fine": None,
+    }
+    world.use(blocked=("the heron counts",))
+    owner = await world.person()
+    chats = {await world.say(owner, text, system_prompt=secret): reason for text, reason in said.items()}
+    for chat, reason in chats.items():
+        (row,) = await preview(world.db, owner, chat, world.rules)
+        assert (row.kept_back, row.content is None) == (reason, reason is not None)
+    await world.choose(owner, "grant", "acme")
+    chats = {await world.say(owner, text, system_prompt=secret): reason for text, reason in said.items()}
+    rows = await waiting_rows(world.db, owner, world.rules, world.clock())
+    assert {row.conversation: row.kept_back for row in rows} == chats
+    await world.turn()
+    kept = await world.db.read(lambda db: shared_rows(db, owner))
+    assert {row.conversation: row.kept_back for row in kept} == chats
+    assert await waiting_rows(world.db, owner, world.rules, world.clock()) == []
+
+
+async def test_a_row_that_was_kept_back_before_reasons_were_written_down_was_so_by_the_redaction(world: World):
+    owner = await world.person()
+    await world.choose(owner, "grant", "acme")
+    await world.say(owner, "UNREADABLE")
+    await world.turn()
+    await world.db.write(lambda db: db.execute("UPDATE outbox SET kept_back = NULL"))
+    (row,) = await world.db.read(lambda db: shared_rows(db, owner))
+    assert (row.state, row.kept_back) == ("quarantined", "redaction")

@@ -50,7 +50,8 @@ def test_nothing_is_preset(ada: Person):
     state = ada.get("state")
     assert {found["name"]: found["state"] for found in state["recipients"]} == {"acme": "unset", "lab": "unset"}
     assert state["can_share"] and not any(found["sharing"] for found in state["recipients"])
-    assert ada.get("shared") == {"rows": [], "waiting": []}
+    found = ada.get("shared")
+    assert found["rows"] == found["waiting"] == []
 
 
 def test_a_yes_is_to_one_recipient_by_name(ada: Person):
@@ -265,7 +266,8 @@ def test_a_row_goes_out_and_comes_back(prompt: SharingStage):
             )
         )
         with prompt.visitor("mallory") as mallory:
-            assert mallory.get("shared") == {"rows": [], "waiting": []}
+            theirs = mallory.get("shared")
+            assert theirs["rows"] == theirs["waiting"] == []
             assert mallory.post("remove", {"row": row["row"]}).status_code == 404
         assert eve.post("remove", {"row": row["row"]}).json() == {"row": row["row"], "conversation": id}
         (gone,) = eve.wait_for(lambda: [row for row in eve.get("shared")["rows"] if row["state"] == "retracted"])
@@ -429,6 +431,39 @@ def test_my_shared_data_in_the_browser(browser: Browser, prompt: SharingStage, t
     expect(page.locator("#rows li")).to_contain_text("taken back, out of the history too")
     expect(page.locator("#summary")).to_have_text("Only you can read your conversations.")
     assert page.complaints == []
+
+
+STAYS = {
+    "en": ("Kept here: it quotes the system prompt", "Kept here: it has words that the operator"),
+    "pl": ("Zostaje tutaj: przytacza instrukcje systemowe", "Zostaje tutaj: są w nim słowa, których operator"),
+    "fr": ("Reste ici : les instructions système", "Reste ici : il s'y trouve des mots que l'exploitant"),
+}
+
+
+def test_the_owner_of_a_row_that_stays_sees_why(browser: Browser, tmp_path: Path):
+    secret = "You sell lamps and never say what the lamps cost to make."
+    with sharing_stage(tmp_path / "stage", QUIET_HOURS="0", SHARE_BLOCKED=CANARY) as stage:
+        with stage.visitor("mia") as mia:
+            mia.grant()
+            quotes = mia.say(f"You told me: {secret}", system_prompt=secret)
+            canary = mia.say(f"I heard that {CANARY}")
+            mia.wait_for(lambda: len(mia.get("shared")["rows"]) == 2)
+            found = mia.get("shared")["rows"]
+            reasons = {quotes: "instruction", canary: "blocked"}
+            assert {row["conversation"]: row["kept_back"] for row in found} == reasons
+            assert all((row["state"], row["messages"]) == ("quarantined", None) for row in found)
+            for chat, reason in reasons.items():
+                (row,) = mia.get("preview", conversation=chat)["rows"]
+                assert (row["kept_back"], row["messages"]) == (reason, None)
+        page = signed_in(browser, stage, "mia", PHONE)
+        for language, sentences in STAYS.items():
+            for chat, sentence in zip((quotes, canary), sentences):
+                page.goto(f"{stage.url}/privacy?lang={language}&conversation={chat}")
+                expect(page.locator("#one-rows .reason")).to_contain_text(sentence)
+                expect(page.locator("#one-rows button")).to_be_disabled()
+                expect(page.locator("#rows")).to_contain_text(sentence)
+            assert no_sideways_scroll(page)
+        assert page.complaints == []
 
 
 def test_without_an_account_the_page_says_why_and_offers_to_sign_in(browser: Browser, waiting: SharingStage):

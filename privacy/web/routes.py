@@ -5,7 +5,6 @@ A yes needs every field, of its own type, with the hash of the very text that wa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
@@ -263,7 +262,7 @@ def _preview_row(desk: Desk, row: PreviewRow) -> dict[str, Any]:
         "dataset": row.dataset,
         "model": desk.labels.get(row.model, row.model),
         "answers": list(row.answers),
-        **_content(row.content),
+        **_content(row),
     }
 
 
@@ -280,7 +279,7 @@ def _shared_row(row: SharedRow) -> dict[str, Any]:
         "published_in": row.published_in,
         "retracted_at": row.retracted_at,
         "retracted_in": row.retracted_in,
-        **_content(row.content),
+        **_content(row),
     }
 
 
@@ -290,13 +289,14 @@ def _waiting_row(row: WaitingRow) -> dict[str, Any]:
         "recipient": row.recipient,
         "conversation": row.conversation,
         "when": row.when,
-        **_content(row.content),
+        **_content(row),
     }
 
 
-def _content(content: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The messages as they leave, and how much was replaced in them; null where the row has no text here."""
-    if content is None:
-        return {"messages": None, "redactions": []}
-    messages = [{"role": message["role"], "content": message["content"]} for message in content["messages"]]
-    return {"messages": messages, "redactions": list(content["redactions"])}
+def _content(row: PreviewRow | SharedRow | WaitingRow) -> dict[str, Any]:
+    """The messages as they leave, and how much was replaced in them; null where the row has no text here, and why it stays
+    where it does."""
+    if row.content is None:
+        return {"messages": None, "redactions": [], "kept_back": row.kept_back}
+    messages = [{"role": message["role"], "content": message["content"]} for message in row.content["messages"]]
+    return {"messages": messages, "redactions": list(row.content["redactions"]), "kept_back": row.kept_back}

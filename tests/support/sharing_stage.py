@@ -66,9 +66,12 @@ class Person:
     def post(self, path: str, body: Any) -> httpx.Response:
         return self.client.post(f"/api/privacy/{path}", json=body)
 
-    def say(self, text: str, model: str = "acme/small", conversation: str | None = None) -> str:
+    def say(
+        self, text: str, model: str = "acme/small", conversation: str | None = None, system_prompt: str | None = None
+    ) -> str:
         """One turn, to its end; the id of its conversation."""
-        sent = self.client.post("/api/turns", json={"text": text, "model": model, "conversation": conversation}).json()
+        turn = {"text": text, "model": model, "conversation": conversation, "system_prompt": system_prompt}
+        sent = self.client.post("/api/turns", json=turn).json()
         with self.client.stream("GET", f"/api/answers/{sent['answer']['id']}/live") as live:
             assert '"done"' in "".join(live.iter_text())
         return sent["conversation"]["id"]

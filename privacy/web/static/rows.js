@@ -13,6 +13,9 @@ export function said(message) {
 	return h("div", { class: "said", dir: "auto" }, h("b", { text: t(message.role === "user" ? "what_you_wrote" : "what_it_wrote") }), ...pieces);
 }
 
+/** Why a row stays here; null: it does not. */
+export const stays = (row) => (row.kept_back ? t(`kept_${row.kept_back}`) : null);
+
 /** `act(change, sentence)` makes the change and says the sentence. */
 export function drawRows(known, rows, waiting, act) {
 	if (!known) return $("rows").replaceChildren(h("li", { text: t("rows_looked_up") }));
@@ -28,7 +31,7 @@ function waitingRow(row, act) {
 		h(
 			"div",
 			{ class: "row-head" },
-			h("span", {}, h("b", { text: row.recipient }), ` · ${t("row_waiting", { when: day(row.when) })}`),
+			h("span", {}, h("b", { text: row.recipient }), ` · ${stays(row) ?? t("row_waiting", { when: day(row.when) })}`),
 			h("button", { type: "button", class: "danger", text: t("keep_private"), "aria-label": t("keep_private_from", { who: row.recipient }), onclick: keep }),
 		),
 		text(row),
@@ -42,7 +45,7 @@ function sharedRow(row, act) {
 	return h(
 		"li",
 		{ "data-row": row.row, "data-state": row.state },
-		h("div", { class: "row-head" }, h("span", {}, h("b", { text: row.recipient }), ` · ${t(`row_${row.state}`)}`), leaves ? h("button", button) : null),
+		h("div", { class: "row-head" }, h("span", {}, h("b", { text: row.recipient }), ` · ${stays(row) ?? t(`row_${row.state}`)}`), leaves ? h("button", button) : null),
 		text(row),
 		h("div", { class: "receipt", text: receipt(row), title: `${row.row} ${row.hash} ${row.published_in ?? ""} ${row.retracted_in ?? ""}` }),
 	);
