@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.consent_mutants import MUTANTS, ROOT, Mutant
+from tests.support.consent_mutants import MUTANTS
+from tests.support.mutants import ROOT, Mutant
 from tests.support.page_mutants import PAGE_MUTANTS
 
 EVERY = (*MUTANTS, *PAGE_MUTANTS)

@@ -1,20 +1,12 @@
-"""Consent bugs, each of them short, each of which the tests must notice.
+"""Consent bugs of the comparison, each of them short, each of which the tests must notice.
 
-    python -m tests.support.consent_mutants [word ...]      # all, or those whose rule has one of the words
-
-Each is put into a copy of the tree and the tests of consent and sharing are run there until one fails.
+python -m tests.support.consent_mutants [word ...]      # all, or those whose rule has one of the words
 """
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
-import tempfile
-from dataclasses import dataclass
-from pathlib import Path
+from tests.support.mutants import Mutant, main
 
-ROOT = Path(__file__).resolve().parents[2]
 TESTS = {
     "privacy/consent.py": ("test_consent.py", "test_sharing.py", "test_unread.py"),
     "privacy/ledger.py": ("test_consent.py", "test_sharing.py"),
@@ -24,17 +16,6 @@ TESTS = {
     "privacy/audit.py": ("test_audit.py",),
 }
 DEFAULT = ("test_sharing.py", "test_comparison.py", "test_strays.py", "test_unread.py", "test_audit.py")
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """`old`, which stands once in `path`, becomes `new`; then `rule` is broken."""
-
-    rule: str
-    path: str
-    old: str
-    new: str
-
 
 MUTANTS = (
     Mutant(
@@ -398,26 +379,5 @@ MUTANTS = (
 )
 
 
-def survives(mutant: Mutant) -> bool:
-    """Whether the tests pass with the bug in."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder)
-        for name in ("chat", "privacy", "tests"):
-            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "pyproject.toml", copy)
-        text = (copy / mutant.path).read_text()
-        (copy / mutant.path).write_text(text.replace(mutant.old, mutant.new))
-        command = [sys.executable, "-B", "-m", "pytest", "-x", "-p", "no:cacheprovider"]
-        command += [f"tests/{name}" for name in TESTS.get(mutant.path, DEFAULT)]
-        return subprocess.run(command, cwd=copy, capture_output=True, timeout=600).returncode == 0
-
-
 if __name__ == "__main__":
-    words = sys.argv[1:]
-    chosen = [m for m in MUTANTS if not words or any(word in m.rule for word in words)]
-    alive = []
-    for mutant in chosen:
-        lives = survives(mutant)
-        alive += [mutant.rule] if lives else []
-        print("SURVIVED" if lives else "killed  ", mutant.rule, flush=True)
-    sys.exit(f"{len(alive)} of {len(chosen)} survived" if alive else 0)
+    main(MUTANTS, TESTS, DEFAULT)

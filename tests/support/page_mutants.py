@@ -1,29 +1,21 @@
 """Consent bugs of the page, the reports and the sign-in, each of which the tests must notice.
 
-    python -m tests.support.page_mutants [word ...]      # all, or those whose rule has one of the words
-
-As in `consent_mutants`, which holds those of the comparison; here the whole app is in the copy.
+python -m tests.support.page_mutants [word ...]      # all, or those whose rule has one of the words
 """
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
+from tests.support.mutants import Mutant, main
 
-from tests.support.consent_mutants import ROOT, Mutant
-
-PAGE = ("tests/test_privacy_page.py", "-k", "yes or key or share or text or language or form")
-RIGHTS = ("tests/test_privacy_rights.py", "-k", "token or language_and or inside")
+PAGE = ("test_privacy_page.py", "-k", "yes or key or share or text or language or form")
+RIGHTS = ("test_privacy_rights.py", "-k", "token or language_and or inside")
 TESTS: dict[str, tuple[str, ...]] = {
     "privacy/web/desk.py": PAGE,
     "privacy/web/routes.py": PAGE,
     "privacy/web/framed.py": RIGHTS,
-    "chat/visitors/sessions.py": ("tests/test_sign_in.py", "tests/test_sessions.py"),
+    "chat/visitors/sessions.py": ("test_sign_in.py", "test_sessions.py"),
 }
-DEFAULT = ("tests/test_reports.py", "tests/test_consent.py")
+DEFAULT = ("test_reports.py", "test_consent.py")
 
 PAGE_MUTANTS = (
     Mutant(
@@ -153,24 +145,5 @@ PAGE_MUTANTS = (
 )
 
 
-def survives(mutant: Mutant) -> bool:
-    """Whether the tests pass with the bug in."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "tree"
-        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns("__pycache__", ".git", ".venv", "images"))
-        text = (copy / mutant.path).read_text()
-        (copy / mutant.path).write_text(text.replace(mutant.old, mutant.new))
-        command = [sys.executable, "-B", "-m", "pytest", "-x", "-p", "no:cacheprovider", f"--basetemp={folder}/bt"]
-        command += TESTS.get(mutant.path, DEFAULT)
-        return subprocess.run(command, cwd=copy, capture_output=True, timeout=600).returncode == 0
-
-
 if __name__ == "__main__":
-    words = sys.argv[1:]
-    chosen = [m for m in PAGE_MUTANTS if not words or any(word in m.rule for word in words)]
-    alive = []
-    for mutant in chosen:
-        lives = survives(mutant)
-        alive += [mutant.rule] if lives else []
-        print("SURVIVED" if lives else "killed  ", mutant.rule, flush=True)
-    sys.exit(f"{len(alive)} of {len(chosen)} survived" if alive else 0)
+    main(PAGE_MUTANTS, TESTS, DEFAULT)
