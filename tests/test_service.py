@@ -53,6 +53,14 @@ async def say(app, text: str, answer: str = "ok", conversation: str | None = Non
     return found, await app.store.message(OWNER, running.id)
 
 
+async def shown(app, answer: str, text: str) -> None:
+    """Wait until `text` has been sent out."""
+    generation = app.service.generations.get(answer)
+    async for _ in generation.changes():
+        if generation.text == text:
+            return
+
+
 async def test_a_turn_is_answered_and_kept(app):
     found, answer = await say(app, "Hello", "Hi there.")
     assert (answer.content, answer.state, answer.finish_reason) == ("Hi there.", "done", "stop")
@@ -96,9 +104,7 @@ async def test_owners_do_not_share_a_prefix_cache(app):
 async def test_stop_frees_the_engine_and_keeps_what_was_sent_out(app):
     app.engine.scripts.append(["so far", asyncio.Event()])
     _, _, running = await app.service.send(OWNER, None, "go")
-    async for _ in app.service.generations.get(running.id).changes():
-        if app.service.generations.get(running.id).text:
-            break
+    await shown(app, running.id, "so far")
     answer = await app.service.stop_answer(OWNER, running.id)
     assert (answer.content, answer.state) == ("so far", "stopped")
     assert app.engine.freed == 1
@@ -109,8 +115,9 @@ async def test_a_message_sent_while_the_engine_starts_waits_and_is_answered(app)
     app.engine.scripts.append(["at last"])
     _, _, running = await app.service.send(OWNER, None, "hello?")
     generation = app.service.generations.get(running.id)
-    await asyncio.sleep(0.01)
-    assert generation.status == "Loading the weights."
+    async for _ in generation.changes():
+        if generation.status == "Loading the weights.":
+            break
     app.pool.up.set()
     await generation.wait()
     assert (await app.store.message(OWNER, running.id)).content == "at last"
@@ -220,7 +227,7 @@ async def test_another_owner_can_do_nothing_with_a_conversation(app):
 async def test_deleting_stops_the_running_answer_which_writes_nothing_after(app):
     app.engine.scripts.append(["secret", asyncio.Event()])
     found, _, running = await app.service.send(OWNER, None, "go")
-    await asyncio.sleep(0.01)
+    await shown(app, running.id, "secret")
     assert await app.service.delete(OWNER, found.id) == 1
     assert app.engine.freed == 1
     left = await app.store.db.read(lambda db: db.execute("SELECT count(*) FROM messages").fetchone()[0])
@@ -248,7 +255,7 @@ async def test_after_a_crash_the_running_answer_is_interrupted(app):
 async def test_at_shutdown_running_answers_keep_what_was_sent_out(app):
     app.engine.scripts.append(["so far", asyncio.Event()])
     _, _, running = await app.service.send(OWNER, None, "go")
-    await asyncio.sleep(0.01)
+    await shown(app, running.id, "so far")
     await app.service.stop()
     answer = await app.store.message(OWNER, running.id)
     assert (answer.content, answer.error) == ("so far", SHUT_DOWN)
@@ -297,9 +304,7 @@ async def cut_off(app, *, model: str | None = None):
     """A stopped answer "one two "."""
     app.engine.scripts.append(["one two ", asyncio.Event()])
     found, _, running = await app.service.send(OWNER, None, "count", model)
-    async for _ in app.service.generations.get(running.id).changes():
-        if app.service.generations.get(running.id).text:
-            break
+    await shown(app, running.id, "one two ")
     return found, await app.service.stop_answer(OWNER, running.id)
 
 
@@ -320,9 +325,7 @@ async def test_stopped_again_it_keeps_what_was_shown_before_and_since(app):
     _, old = await cut_off(app)
     app.engine.scripts.append([" three", asyncio.Event()])
     await app.service.continue_answer(OWNER, old.id)
-    async for _ in app.service.generations.get(old.id).changes():
-        if app.service.generations.get(old.id).text == "one two three":
-            break
+    await shown(app, old.id, "one two three")
     answer = await app.service.stop_answer(OWNER, old.id)
     assert (answer.content, answer.state) == ("one two three", "stopped")
 

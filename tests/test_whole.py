@@ -109,7 +109,7 @@ def last_answer(page: Page):
 
 
 def settled(page: Page) -> str:
-    """Wait until the last answer is complete, and return its text."""
+    """Wait until the last answer is over, and return its text."""
     expect(last_answer(page).locator(".foot")).to_be_visible(timeout=ENGINE_PATIENCE * 1000)
     return last_answer(page).locator(".md").inner_text()
 
@@ -142,19 +142,25 @@ def test_an_engine_killed_in_mid_answer_is_said_to_be_gone_comes_back_and_answer
     app: AppProcess, page: Page, data_dir: Path
 ):
     set_temperature(page, "2")
+    again = last_answer(page).get_by_role("button", name="Try again")
     for number in range(10):
         say(page, f"Tell me everything, part {number}.")
-        expect(last_answer(page)).to_contain_text(re.compile(r"\w+ \w+"), timeout=60_000)
-        if send_to_engine(app, data_dir, signal.SIGSTOP) and page.get_by_role("button", name="Stop").is_visible():
-            break
+        expect(last_answer(page).locator(".md")).to_contain_text(re.compile(r"\w"), timeout=ENGINE_PATIENCE * 1000)
+        send_to_engine(app, data_dir, signal.SIGSTOP)
+        if page.get_by_role("button", name="Stop").is_visible():
+            send_to_engine(app, data_dir, signal.SIGKILL)
+            settled(page)
+            if again.is_visible():
+                break
         # The starter had said all it had to say before it could be caught in the middle.
         send_to_engine(app, data_dir, signal.SIGCONT)
-    send_to_engine(app, data_dir, signal.SIGKILL)
-    expect(last_answer(page)).to_contain_text("Try again", timeout=60_000)
+    expect(again).to_be_visible()
+    # Whoever asks before its end has been noticed is told once more to try again.
+    wait_until(lambda: status(app) != "ready")
     set_temperature(page, "0.2")
-    last_answer(page).get_by_role("button", name="Try again").click()
+    again.click()
     # The new answer takes the place of the broken one.
-    expect(page.get_by_role("button", name="Try again")).to_have_count(0)
+    expect(again).to_have_count(0)
     assert len(settled(page).split()) >= 1
 
 

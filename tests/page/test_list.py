@@ -130,13 +130,14 @@ def test_a_deleted_conversation_is_left_and_can_be_brought_back(
 
 
 def test_the_way_back_goes_when_its_time_is_over(visit: Callable[..., Visitor], backend: FakeBackend) -> None:
-    backend.undo_seconds = 1.5
     backend.conversation("Secret")
     page = visit().open()
+    page.clock.install()
     page.get_by_role("link", name="Secret").hover()
     page.get_by_role("button", name="Delete: Secret").click()
     expect(page.get_by_role("button", name="Undo")).to_be_visible()
-    expect(page.locator("#p-toast")).to_be_hidden(timeout=5000)
+    page.clock.fast_forward(10_000)
+    expect(page.locator("#p-toast")).to_be_hidden()
 
 
 def test_several_are_selected_deleted_and_brought_back(

@@ -64,7 +64,8 @@ def test_the_page_asks_no_other_host_and_keeps_its_own_content_policy(
     expect(answers(page).locator(".md a")).to_have_count(2)
     page.get_by_role("button", name="Settings").click()
     page.locator("#p-model").click()
-    page.wait_for_timeout(500)
+    expect(page.locator("#p-models")).to_be_visible()
+    page.wait_for_load_state("networkidle")
     assert visitor.outside == []
     assert (visitor.complaints, visitor.thrown) == ([], [])
 

@@ -189,7 +189,7 @@ def test_a_hostile_answer_runs_nothing_sends_nothing_and_fetches_nothing(
         expect(answers(page).get_by_role("link", name="remote")).to_have_attribute("href", f"{there}/image.png")
         assert page.evaluate("window.hurt") is None
         again(page)
-    page.wait_for_timeout(300)
+    page.wait_for_load_state("networkidle")
     assert (asked, visitor.outside, visitor.thrown) == ([], [], [])
 
 

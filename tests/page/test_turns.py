@@ -68,13 +68,16 @@ def test_on_a_phone_enter_makes_a_line_and_the_button_sends(
 
 
 def test_enter_that_ends_a_composition_does_not_send(page: Page, backend: FakeBackend) -> None:
-    page.get_by_label("Message", exact=True).fill("こんにちは")
+    box = page.get_by_label("Message", exact=True)
+    box.fill("こんにちは")
     page.evaluate(
         """() => document.getElementById("p-prompt").dispatchEvent(
             new KeyboardEvent("keydown", {key: "Enter", isComposing: true, bubbles: true, cancelable: true}))"""
     )
-    page.wait_for_timeout(100)
-    assert backend.turns == []
+    box.press_sequentially("!")
+    page.keyboard.press("Enter")
+    expect(answers(page).locator(".md")).to_contain_text("You said")
+    assert [turn["text"] for turn in backend.turns] == ["こんにちは!"]
 
 
 def test_an_answer_is_on_the_page_while_it_is_being_written(page: Page, backend: FakeBackend) -> None:
@@ -132,11 +135,13 @@ def test_a_second_tab_reads_the_same_running_answer(visit: Callable[..., Visitor
 
 
 def test_a_lost_connection_goes_on_from_where_it_was(page: Page, backend: FakeBackend) -> None:
-    backend.drop_streams = 2
-    backend.answers["count"] = " ".join(str(n) for n in range(60))
-    say(page, "count")
+    backend.answers["hold"] = " ".join(str(n) for n in range(60))
+    say(page, "hold")
+    expect(answers(page).locator(".md")).to_contain_text("28 29")
+    backend.drop_streams = 2  # of what comes after these words
+    backend.release()
+    expect(answers(page).locator(".md")).to_have_text(backend.answers["hold"])
     expect(page.get_by_role("button", name="Send")).to_be_visible()
-    expect(answers(page).locator(".md")).to_have_text(backend.answers["count"])
     assert backend.drop_streams == 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Browser, BrowserContext, Locator, Page
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.support.browser import DESKTOP
 
@@ -69,6 +69,11 @@ def say(page: Page, text: str) -> None:
 
 def answers(page: Page) -> Locator:
     return page.locator(".turn.answer")
+
+
+def answered(page: Page) -> None:
+    """Wait until what stands last is an answer, complete."""
+    expect(page.locator("#p-thread > .turn:last-child.answer > .foot")).to_be_visible()
 
 
 def slider(page: Page, name: str) -> Locator:

@@ -8,6 +8,8 @@ A scenario is the last user message when it begins with "/", else `server.scenar
 
     say [TEXT]            TEXT word by word; `interval=` seconds between words, or `over=` seconds for all of them by the
                           clock. The default says a fixed sentence.
+    hold after=           ... but stops after that many words, or after each of several ("3,9"), until the test says
+                          `release()`, in another process `GET /release`
     clock tokens= first= interval=   token k leaves at t0 + first + k * interval and reads "k@T ", T the unix time of
                           its sending
     silent                no headers, ever            slow first=    headers at once, the first word after `first`
@@ -19,8 +21,8 @@ A scenario is the last user message when it begins with "/", else `server.scenar
     broken after=         ... then bytes that are not HTTP      odd json=    an event that is JSON of another shape
     overloaded            refuses as too busy
     split                 words with non-ASCII letters, cut between the bytes of a letter
-    reasoning field= thoughts= interval= stall=1 [TEXT]      thoughts (a_few_words) in that field of the delta, then TEXT;
-                          with `stall` nothing after the thoughts
+    reasoning field= thoughts= interval= stall=1 hold=1 [TEXT]   thoughts (a_few_words) in that field of the delta, then
+                          TEXT; with `stall` nothing after the thoughts, with `hold` nothing until `release()`
     status code= message= that status with the server's usual body; every refusal quotes the last message, as vLLM's
                           validation errors do, so that a test can see that it goes no further
     too_long tokens= limit=          refuses as too long
@@ -93,6 +95,7 @@ class ScriptedEngine:
         self.log: list[Seen] = []
         self.open: set[_Connection] = set()
         self.changed = threading.Condition()
+        self.holding: set[asyncio.Event] = set()
         self._up = threading.Event()
 
     @property
@@ -103,6 +106,15 @@ class ScriptedEngine:
         """Block until `holds()`, looked at whenever a request begins or ends; False after `timeout` seconds."""
         with self.changed:
             return self.changed.wait_for(holds, timeout)
+
+    def release(self) -> None:
+        """Have every answer that is held now go on."""
+        self._loop.call_soon_threadsafe(self.let_go)
+
+    def let_go(self) -> None:
+        for held in self.holding:
+            held.set()
+        self.holding.clear()
 
     def begin(self, seen: Seen) -> None:
         with self.changed:
@@ -228,6 +240,9 @@ class _Connection(asyncio.Protocol):
             self.reply(200, {"model_id": server.model, "max_total_tokens": server.context, "version": "3.0.0"})
         elif path.endswith("/health"):
             self.reply(200, "", "text/plain")
+        elif path.endswith("/release"):
+            server.let_go()
+            self.reply(200, "", "text/plain")
         else:
             self.reply(404, {"detail": "Not Found"})
 
@@ -279,6 +294,7 @@ class _Script:
             self.options[found[1]] = found[2].replace("_", " ") if found[1] == "message" else found[2]
             rest = rest[found.end() :]
         self.text = (rest or SAYING).removeprefix(said)
+        self.said = len(said.split())
         self.begun = False
 
     def number(self, name: str, default: float) -> float:
@@ -346,6 +362,11 @@ class _Script:
             if wait > 0:
                 await asyncio.sleep(wait)
 
+    async def held(self) -> None:
+        go_on = asyncio.Event()
+        self.server.holding.add(go_on)
+        await go_on.wait()
+
     async def some_words(self) -> None:
         await self.words(int(self.number("after", 3)))
 
@@ -359,6 +380,15 @@ class _Script:
             message = {"role": "assistant", "content": self.text}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
             self.connection.reply(200, {"id": "chatcmpl-1", "object": "chat.completion", "choices": [choice]})
+
+    async def do_hold(self) -> None:
+        self.begin()
+        stops = {int(stop) - self.said for stop in self.options.get("after", "3").split(",")}
+        for count, text in enumerate(re.findall(r"\s*\S+", self.text), start=1):
+            self.word(text)
+            if count in stops:
+                await self.held()
+        self.close()
 
     async def do_clock(self) -> None:
         """Absolute deadlines: a late token does not delay the ones after it."""
@@ -462,6 +492,8 @@ class _Script:
             await asyncio.sleep(interval)
         if "stall" in self.options:
             await asyncio.Event().wait()
+        if "hold" in self.options:
+            await self.held()
         self.text = "Thought." if self.text is SAYING else self.text
         await self.words()
         self.close()
