@@ -12,12 +12,19 @@ import httpx
 import pytest
 
 from chat.conversation import Message, SamplingParams
+from chat.db import Database
 from chat.engines.adapters import OpenAIEngine
 from chat.engines.errors import EngineRefused, PromptTooLong
 from chat.engines.guard import processes
+from chat.generation import Generations
+from chat.models.catalog import Catalog, ModelEntry
+from chat.service import ChatService
+from chat.store import Store
+from tests.support.fakes import FakePool
 from tests.support.real_engine import AT_ONCE, CONTEXT, RealEngine
 
 PATIENCE = 10.0
+OWNER = "1" * 32
 LONG = SamplingParams(temperature=1.0, seed=1, max_tokens=CONTEXT - 200)
 
 
@@ -114,6 +121,44 @@ async def test_a_cut_off_answer_is_continued_where_it_stands(vllm_server: RealEn
     rest = "".join([delta.text async for delta in engine.stream(cut, greedy, continue_last=True)])
     await engine.aclose()
     assert (half + rest)[: len(half) + 3] == whole[: len(half) + 3]
+
+
+@pytest.mark.anyio
+async def test_an_answer_stopped_twice_in_its_middle_keeps_every_letter_and_goes_on(
+    vllm_server: RealEngine, tmp_path: Path
+) -> None:
+    """By the app's own Stop and Continue. The engine ends an answer at its longest length only, so each is caught."""
+    engine, db = vllm_server.adapter(endless=True), Database.open(tmp_path)
+    store = Store(db, time.time)
+    await db.write(lambda c: c.execute("INSERT INTO owners VALUES (?, 'anonymous', 1.0, 1.0)", (OWNER,)))
+    catalog = Catalog((ModelEntry("real", label="Real", context=CONTEXT),), "real")
+    service = ChatService(store, catalog, FakePool(engine), Generations(store.checkpoint, time.monotonic), {})
+    params = {"temperature": 0.0, "max_tokens": 400}
+
+    async def until_longer(id: str, than: int) -> None:
+        async for _ in service.generations.get(id).changes():
+            if len(service.generations.get(id).text) > than:
+                return
+
+    try:
+        _, _, running = await service.send(OWNER, None, "Who are you?", params=params)
+        before = ""
+        for times in range(2):
+            await until_longer(running.id, len(before) + 20)
+            shown = service.generations.get(running.id).text
+            stopped = await service.stop_answer(OWNER, running.id)
+            assert (stopped.state, stopped.continued) == ("stopped", times)
+            assert stopped.content.startswith(shown) and stopped.content.startswith(before)
+            before = stopped.content
+            await service.continue_answer(OWNER, running.id)
+        await service.generations.get(running.id).wait()
+        whole = await store.message(OWNER, running.id)
+        assert (whole.state, whole.finish_reason, whole.continued) == ("done", "length", 2)
+        assert whole.content.startswith(before) and whole.content[len(before) :].strip()
+    finally:
+        await service.stop()
+        await engine.aclose()
+        db.close()
 
 
 @pytest.mark.anyio
