@@ -9,7 +9,7 @@ from collections.abc import Callable
 from chat.dataset_repo import Conflict, Denied, Doubtful, RepoError, TooMany, Unreachable
 
 LONGEST_WAIT = 300.0  # seconds between two tries of what fails
-LONGEST_URGENT_WAIT = 30.0  # of what somebody takes back
+LONGEST_URGENT_WAIT = 60.0  # of what somebody takes back
 KINDS = ((TooMany, "quota"), (Unreachable, "unreachable"), (Conflict, "conflict"), (Doubtful, "doubtful"))
 
 

@@ -13,7 +13,7 @@ AT_ONCE = 40  # of them that may follow each other without a pause; the others c
 KEPT = 20  # of those, kept for what somebody takes back
 UNTOLD = 60.0  # seconds to pause after a refusal that names no time
 USED_UP = (
-    "The Hub's quota of commits for this hour is used up; saving and sharing go on by themselves within {} minutes. If it "
+    "The Hub's quota of commits for this hour is used up; saving and sharing go on by themselves within the hour. If it "
     "happens often, raise SYNC_SECONDS or give the app an account of its own."
 )
 
@@ -22,7 +22,7 @@ class NoSlot(TooMany):
     """The quota leaves no room for this commit now. Nothing was sent."""
 
     def __init__(self, wait: float) -> None:
-        super().__init__(USED_UP.format(max(1, math.ceil(wait / 60))), wait)
+        super().__init__(USED_UP, wait)
 
 
 class Slots:

@@ -10,6 +10,7 @@ from chat.db import Database
 from chat.formats import BadFile
 from privacy import saved
 from privacy.squashing import to_squash
+from privacy.untold import is_untold
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def saved_parts(db: Database) -> tuple[SavedPart, ...]:
 def waits_to_leave(db: sqlite3.Connection) -> bool:
     """Whether a push has anything to do."""
     rows = db.execute("SELECT EXISTS (SELECT 1 FROM outbox WHERE state = 'publish')").fetchone()[0]
-    return bool(rows) or takes_back(db)
+    return bool(rows) or takes_back(db) or is_untold(db)
 
 
 def takes_back(db: sqlite3.Connection) -> bool:

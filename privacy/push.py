@@ -7,31 +7,28 @@ Network and no decisions; repeatable after a crash at any point:
     3. Per dataset, and again for every try: read its head, plan once more, and commit what differs: the shards concerned,
        whole; the tombstones; the card. What was taken back before that moment is not sent.
     4. Where rows went, the history is squashed and what that leaves is purged.
-    5. Only then the rows are `published`, or `retracted`.
-
-What stands in a dataset and in no outbox was put there by another hand, or by an outbox that is lost. Nobody is known to
-have agreed to it: it is noted, and backed up, as a stray, and goes the way of a retracted row.
+    5. Only then the rows are `published`, or `retracted`; then the audit repository says so, and a discussion that rows went.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
-from chat.dataset_repo import Conflict, DatasetRepo, Doubtful, RepoError, Threads
-from chat.db import Database
-from chat.slots import NoSlot, Slots
+from chat.dataset_repo import DatasetRepo, Denied, RepoError
+from chat.slots import NoSlot
 from privacy.evidence import Evidence, audit_id, evidence, tell_head, told
-from privacy.head import Head, Strange, look, read, strange_in, written
-from privacy.notes import note, set_note
-from privacy.rows import Rules
+from privacy.head import Head, Strange, look, read
+from privacy.notes import UNTOLD, set_note
 from privacy.shards import CARD
 from privacy.snapshot import EVERY_SHARD, Snapshot, ids_of, snapshot_of
-from privacy.squashing import must_squash, squashed, to_squash
-
-TRIES = 5  # commits that lose a race, or whose answer is lost, before this push gives up
+from privacy.squashing import squashed, to_squash
+from privacy.strays import HEAD, check_ours, find_strays
+from privacy.trying import LeaseLost, Tools, attempt, check_lease, until_settled
+from privacy.untold import is_untold, lost_rows
 
 PUBLIC_SETTING = (
     "The sharing dataset {} is open to everyone, and who agreed did so for the model's authors: nothing new goes there."
@@ -40,10 +37,6 @@ PUBLIC_SETTING = (
 TEXT_MISSING = (
     "The text of some rows of the sharing dataset {} is neither here nor there any more, so they are left out of it."
 )
-STRAYS = (
-    "The sharing dataset {} held {} that nothing here explains: by another hand, or from an outbox that is lost."
-    " It is taken out of the dataset and its history. If you do not know where it came from, change HF_TOKEN."
-)
 ANNOUNCED = "Rows were withdrawn on {}"
 ANNOUNCEMENT = (
     "People who had shared rows of this dataset took them back. The dataset and its history no longer hold them;"
@@ -51,7 +44,6 @@ ANNOUNCEMENT = (
     " and load the newest revision from now on."
 )
 NOT_EVIDENCE = (".gitattributes", "space.json")
-UNSETTLED = "The sharing dataset {} did not settle: it is tried again later."
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +56,6 @@ class Pushed:
     finished: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What a push works with. `before_public()` returns once outbox and ledger are in the private dataset; what it raises
-    is raised by the push, and nothing more was sent. `look_again()` plans, and says whether new rows may leave. `slots`:
-    the quota that every commit is made inside, which `open_repo`'s datasets count."""
-
-    db: Database
-    open_repo: Callable[[str], DatasetRepo]
-    rules: Rules
-    clock: Callable[[], float]
-    before_public: Callable[[], Awaitable[None]]
-    look_again: Callable[[], Awaitable[bool]]
-    holds_lease: Callable[[], bool]
-    threads: Threads
-    slots: Slots
-
-
 async def push(tools: Tools, *, publish: bool = True) -> Pushed:
     """Carry out what `plan()` wrote to the outbox, over every sharing dataset ever written. A dataset that fails holds up
     no other. `publish` False: rows leave, and none is added; so it is, too, where the quota of commits has only left
@@ -91,56 +66,52 @@ async def push(tools: Tools, *, publish: bool = True) -> Pushed:
     problems: list[str] = []
     if publish and (wait := tools.slots.wait()):
         publish = False
-        problems.append(str(NoSlot(wait)))
+        problems += [str(NoSlot(wait))] if await tools.db.read(waits) else []
     datasets = await tools.db.write(lambda db: _intend(db, publish))
-    if not datasets:
+    owes = await tools.db.read(is_untold)
+    if not datasets and not owes:
         return Pushed(problems=tuple(problems))
     tools.slots.check(urgent=True)
     await tools.before_public()
-    # What may be public is in the audit repository before it is public; without that nothing new is.
-    if publish and not await _tell(tools, problems):
-        publish, datasets = False, await tools.db.read(lambda db: _different(db, False))
     finished = True
-    for dataset in datasets:
-        if not tools.holds_lease():
-            finished = False
-            break
-        try:
-            tools.slots.check(urgent=dataset in await tools.db.read(lambda db: _different(db, False)))
-            commits[dataset] = await _push_one(tools, dataset, publish, problems)
-        except RepoError as error:
-            problems.append(str(error))
-    if commits:
-        await _tell(tools, problems)
-        await _announce(tools, problems)
+    try:
+        # What may be public is in the audit repository before it is public; without that nothing new is.
+        if publish and not await _tell(tools, False, problems):
+            publish, datasets = False, await tools.db.read(lambda db: _different(db, False))
+        for dataset in datasets:
+            leaves = dataset in await tools.db.read(lambda db: _different(db, False))
+            step = partial(_push_one, tools, dataset, publish, leaves, problems)
+            if head := await attempt(tools, dataset, leaves, problems, step):
+                commits[dataset] = head
+        if (commits or owes) and await _tell(tools, True, problems) and await _announce(tools, problems):
+            await tools.db.write(lambda db: set_note(db, UNTOLD, None))
+    except LeaseLost:
+        finished = False
     return Pushed(commits, tuple(dict.fromkeys(problems)), finished)
 
 
-async def _tell(tools: Tools, problems: list[str]) -> bool:
+async def _tell(tools: Tools, urgent: bool, problems: list[str]) -> bool:
     """Make the audit repository say what is here; whether it does."""
     id = await tools.db.read(lambda db: audit_id(db, tools.rules))
     if id is None:
         return True
-    failure: RepoError = Doubtful(UNSETTLED.format(id))
-    for _ in range(TRIES):
-        try:
-            repo = tools.open_repo(id)
-            head = await tools.threads.run(repo.head)
-            there = await tools.threads.run(repo.files, "", head) if head else {}
-            now = tools.clock()
-            new = await tools.db.read(lambda db, there=there, now=now: evidence(db, there, now))
-            await tools.db.write(lambda db, new=new, now=now: tell_head(db, new, now))
-            await tools.threads.run(_write_evidence, repo, head, there, new)
-            ids = {path: ids_of(content) for path, content in new.files.items()}
-            await tools.db.write(lambda db, new=new, ids=ids: told(db, new, ids))
-            return True
-        except (Conflict, Doubtful) as error:
-            failure = error
-        except RepoError as error:
-            failure = error
-            break
-    problems.append(str(failure))
-    return False
+
+    async def tell() -> bool:
+        await until_settled(tools, id, urgent, lambda: _tell_once(tools, tools.open_repo(id)))
+        return True
+
+    return bool(await attempt(tools, id, urgent, problems, tell))
+
+
+async def _tell_once(tools: Tools, repo: DatasetRepo) -> None:
+    head = await tools.threads.run(repo.head)
+    there = await tools.threads.run(repo.files, "", head) if head else {}
+    now = tools.clock()
+    new = await tools.db.read(lambda db: evidence(db, there, now))
+    await tools.db.write(lambda db: tell_head(db, new, now))
+    await tools.threads.run(_write_evidence, repo, head, there, new)
+    ids = {path: ids_of(content) for path, content in new.files.items()}
+    await tools.db.write(lambda db: told(db, new, ids))
 
 
 def _write_evidence(repo: DatasetRepo, head: str | None, there: Mapping[str, str], new: Evidence) -> None:
@@ -153,27 +124,25 @@ def _write_evidence(repo: DatasetRepo, head: str | None, there: Mapping[str, str
         repo.commit(add, delete, head, "What was agreed to, and what is shared")
 
 
-async def _announce(tools: Tools, problems: list[str]) -> None:
-    """One discussion a day in each dataset that lost rows: without names, and without how many."""
+async def _announce(tools: Tools, problems: list[str]) -> bool:
+    """One discussion a day in each dataset that lost rows: without names, and without how many. Whether all are made that
+    can be."""
     day = datetime.fromtimestamp(tools.clock(), UTC).date().isoformat()
-    for dataset, since in await tools.db.read(_lost_rows):
+    done = True
+    for dataset, since in await tools.db.read(lost_rows):
         try:
             await tools.threads.run(tools.open_repo(dataset).announce, ANNOUNCED.format(since), ANNOUNCEMENT)
-            await tools.db.write(lambda db, dataset=dataset: set_note(db, f"announced {dataset}", day))
         except RepoError as error:
             problems.append(str(error))
+            done = done and isinstance(error, Denied)
+        else:
+            await tools.db.write(lambda db, dataset=dataset: set_note(db, f"announced {dataset}", day))
+    return done
 
 
-def _lost_rows(db: sqlite3.Connection) -> list[tuple[str, str]]:
-    """(dataset, day) of those that lost rows on a day later than the one that was announced last."""
-    rows = db.execute(
-        "SELECT dataset, max(day) AS day FROM ("
-        " SELECT dataset, date(retracted_at, 'unixepoch') AS day FROM outbox WHERE state = 'retracted'"
-        " UNION ALL SELECT dataset, date(gone_at, 'unixepoch') FROM strays WHERE gone_at IS NOT NULL) GROUP BY dataset"
-    )
-    return [
-        (row["dataset"], row["day"]) for row in rows if (note(db, f"announced {row['dataset']}") or "") < row["day"]
-    ]
+def waits(db: sqlite3.Connection) -> bool:
+    """Whether there are new rows to send."""
+    return bool(db.execute("SELECT 1 FROM outbox WHERE state = 'publish' AND row IS NOT NULL").fetchone())
 
 
 def _intend(db: sqlite3.Connection, publish: bool) -> list[str]:
@@ -194,48 +163,31 @@ def _different(db: sqlite3.Connection, publish: bool) -> list[str]:
     return sorted({row["dataset"] for row in rows} | to_squash(db))
 
 
-async def _push_one(tools: Tools, dataset: str, publish: bool, problems: list[str]) -> str:
+async def _push_one(tools: Tools, dataset: str, publish: bool, urgent: bool, problems: list[str]) -> str:
     db, threads = tools.db, tools.threads
     repo = tools.open_repo(dataset)
-    failure: RepoError = Doubtful(UNSETTLED.format(dataset))
-    for _ in range(TRIES):
-        try:
-            head = await threads.run(look, repo)
-            strange = await _strange(tools, repo, dataset, head, problems)
-            opened = head.seen_by == "public"
-            snapshot = await _decide(tools, repo, dataset, head, strange, publish and not opened)
-            id = await threads.run(_make_equal, repo, head, strange, snapshot)
-            break
-        except (Conflict, Doubtful) as error:
-            # It may have been applied, or somebody else was quicker: the head tells, and what is equal is left alone.
-            failure = error
-    else:
-        raise failure
+
+    async def write() -> tuple[bool, Snapshot, str]:
+        head = await threads.run(look, repo)
+        await check_ours(tools, repo, dataset, head)
+        strange = await find_strays(tools, repo, dataset, head, problems)
+        opened = head.seen_by == "public"
+        snapshot = await _decide(tools, repo, dataset, head, strange, publish and not opened)
+        check_lease(tools)
+        return opened, snapshot, await threads.run(_make_equal, repo, head, strange, snapshot)
+
+    opened, snapshot, id = await until_settled(tools, dataset, urgent, write)
     if opened:
         problems.append(PUBLIC_SETTING.format(dataset))
     if snapshot.missing:
         problems.append(TEXT_MISSING.format(dataset))
     if snapshot.squash:
+        check_lease(tools)
         id = await threads.run(repo.squash, "Rows were withdrawn; the history is rewritten without them")
         await threads.run(repo.purge)
     now = tools.clock()
     await db.write(lambda c: _settle(c, snapshot, id, now))
     return id
-
-
-async def _strange(tools: Tools, repo: DatasetRepo, dataset: str, head: Head, problems: list[str]) -> Strange:
-    """What of the dataset is not from here; before it is returned, that is noted and in the private dataset."""
-    known = await tools.db.read(lambda c: written(c, dataset))
-    head = await tools.threads.run(read, repo, head, head.unknown(known))
-    strange = await tools.db.read(lambda c: strange_in(c, dataset, head))
-    if strange.foreign:
-        now = tools.clock()
-        await tools.db.write(lambda c: _note_strays(c, dataset, strange, now))
-        await tools.before_public()
-        count = len(strange.rows)
-        sentence = STRAYS.format(dataset, f"{count} row{'s' * (count != 1)}" if count else "something")
-        problems += [sentence] if sentence not in problems else []
-    return strange
 
 
 async def _decide(
@@ -269,15 +221,6 @@ def _make_equal(repo: DatasetRepo, head: Head, strange: Strange, snapshot: Snaps
     return repo.commit(add, delete, id, "Rows that their authors agreed to share, and no others")
 
 
-def _note_strays(db: sqlite3.Connection, dataset: str, strange: Strange, now: float) -> None:
-    must_squash(db, dataset, now)
-    # One that came back keeps the time when it first went: replicas would not agree on another.
-    db.executemany(
-        "INSERT OR IGNORE INTO strays VALUES (?, ?, ?, NULL)",
-        [(dataset, row_id, now) for row_id in sorted(strange.rows)],
-    )
-
-
 def _settle(db: sqlite3.Connection, snapshot: Snapshot, head: str, now: float) -> None:
     """Write down what is public and what is out. A row that a plan decided against meanwhile stays on its way out."""
     db.executemany(
@@ -290,6 +233,8 @@ def _settle(db: sqlite3.Connection, snapshot: Snapshot, head: str, now: float) -
         " WHERE row_id = ? AND state = 'retract'",
         [(now, head, row_id) for row_id in snapshot.gone],
     )
+    set_note(db, HEAD.format(snapshot.dataset), head)
+    set_note(db, UNTOLD, "yes")
     if snapshot.squash:
         squashed(db, snapshot.dataset)
         db.execute("UPDATE strays SET gone_at = ? WHERE dataset = ? AND gone_at IS NULL", (now, snapshot.dataset))

@@ -17,6 +17,7 @@ from privacy.policy.words import words
 SHARDS = 16
 SCHEMA_VERSION = 1
 TOMBSTONES, FEEDBACK, CARD = "tombstones.parquet", "feedback.parquet", "README.md"
+MARK = "shared by consent"  # in every card: by it a dataset is known again
 
 MESSAGE = pa.struct(
     [("role", pa.string()), ("content", pa.string()), ("synthetic", pa.bool_()), ("generator", pa.string())]
@@ -152,12 +153,12 @@ def card_bytes(facts: CardFacts) -> bytes:
     when = f" New rows come at {', '.join(f'{hour:02d}:00' for hour in facts.hours)} UTC." if facts.hours else ""
     # JSON is YAML, and quotes whatever a name may hold.
     return f"""---
-pretty_name: {json.dumps(f"Conversations with {facts.model}, shared by consent")}
+pretty_name: {json.dumps(f"Conversations with {facts.model}, {MARK}")}
 license: {json.dumps(facts.licence)}
 configs: {json.dumps(configs)}
 ---
 
-# Conversations with {facts.model}, shared by consent
+# Conversations with {facts.model}, {MARK}
 
 Visitors of a Parley Space talked with this model and agreed that {facts.recipient} may read what they said.
 {facts.rows} rows.

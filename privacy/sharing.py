@@ -5,25 +5,33 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Protocol
 
 from chat.dataset_repo import DatasetRepo, RepoError, Threads
 from chat.db import Database
+from chat.retrying import Retrying
 from chat.slots import Slots
 from privacy.audit import Expected, audit
 from privacy.evidence import audit_id
 from privacy.notes import AUDITED, BATCH, FAILED, note, set_note
 from privacy.outbox import Plan, plan
-from privacy.push import Pushed, Tools, push
+from privacy.push import Pushed, push
 from privacy.rows import HOUR, Rules
 from privacy.squashing import must_squash
+from privacy.strays import look_over
+from privacy.trying import Tools
 from privacy.unread import close_unread, open_unread
 
 AGAIN = 600.0  # seconds between two audits while the last one found something and nothing is pushed
 STATES = ("quarantined", "publish", "published", "retract", "retracted")  # of a row, in the order of its life
+LOOK = 600.0  # seconds between two looks for what another hand put into a dataset
+PATIENCE = 30.0  # seconds of a turn after which the page is told so
 MOST_TOLD = 5  # of an audit's findings
+SLOW = "Sharing has waited for the Hub for a while; it goes on as soon as that answers."
 AUDIT_FAILED = (
     "The audit of what is shared found: {} Until it finds nothing, nothing new is shared; what is taken back still leaves."
     " For all of it, run `python -m privacy.audit`."
@@ -59,7 +67,10 @@ class Sharing:
         self._open_repo, self._before_public, self._holds_lease = open_repo, before_public, holds_lease
         self._slots = slots or Slots.unlimited(clock)
         self._expected = expected or Expected(rules.terms, rules.blocked)
-        self.problems: tuple[str, ...] = ()  # of the last turn, sentences with what to do
+        self._wrong: tuple[str, ...] = ()  # in the last turn
+        self._began: float | None = None  # the turn that is under way
+        self._looked_at = float("-inf")
+        self._retrying: defaultdict[str, Retrying] = defaultdict(lambda: Retrying(clock, lambda _: None))
         self._threads = Threads(1)
         self._one = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -86,11 +97,13 @@ class Sharing:
                 is_known = True
             # What comes after this line hurries the next turn, not this one.
             self._wake.clear()
+            self._began = self.clock()
             wrong = await self._wrong_of_a_turn(restored)
+            self._began = None
             for sentence in wrong - told if restored.is_set() else ():
                 report(sentence)
             told = wrong
-            self.problems = tuple(sorted(wrong)) if restored.is_set() else ()
+            self._wrong = tuple(sorted(wrong)) if restored.is_set() else ()
             with suppress(TimeoutError):
                 async with asyncio.timeout(every):
                     await self._wake.wait()
@@ -104,6 +117,12 @@ class Sharing:
         except Exception as error:
             # Not its message: that may quote somebody's text.
             return {f"Sharing met an error of its own ({type(error).__name__}) and will try again."}
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong, in sentences with what to do."""
+        waits = self._began is not None and self.clock() - self._began > PATIENCE
+        return (SLOW,) * waits + self._wrong
 
     async def figures(self) -> dict[str, Any]:
         """For the operator: what is wrong, and how many rows of each dataset are in which state."""
@@ -151,6 +170,7 @@ class Sharing:
                 self._holds_lease,
                 self._threads,
                 self._slots,
+                self._retrying,
             )
             publish = publish and not planned.held
             try:
@@ -161,7 +181,10 @@ class Sharing:
                 await self.db.write(lambda db: set_note(db, BATCH, str(hour)))
             late = [sentence for again in plans[1:] for sentence in again.problems]
             found = await self._audit(bool(pushed.commits))
-            return planned, Pushed(pushed.commits, tuple(dict.fromkeys((*pushed.problems, *late, *found))))
+            if self.clock() >= self._looked_at + LOOK:
+                self._looked_at = self.clock()
+                await look_over(tools, found)
+            return planned, replace(pushed, problems=tuple(dict.fromkeys((*pushed.problems, *late, *found))))
 
     async def _audit(self, is_due: bool) -> list[str]:
         """Prove that what is shared is what was agreed to: after every push, and while it is not so every hour. The

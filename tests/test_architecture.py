@@ -33,6 +33,8 @@ ALLOWED = {
         "chat/",
         "privacy/sharing.py",
         "privacy/push.py",
+        "privacy/trying.py",
+        "privacy/strays.py",
         "privacy/head.py",
         "privacy/snapshot.py",
         "privacy/audit.py",

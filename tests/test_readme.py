@@ -45,6 +45,7 @@ def test_the_table_of_variables_is_the_settings_own():
 
 def test_every_module_stands_in_the_tree_and_nothing_that_is_not_there():
     named = re.findall(r"^\| `([^`]+)` \|", between("tree"), re.MULTILINE)
+    assert len(named) == len(set(named))
     files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     modules = {
         file

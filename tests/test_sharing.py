@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections import Counter
@@ -9,7 +10,9 @@ from collections import Counter
 import pyarrow.parquet as pq
 import pytest
 
-from chat.dataset_repo import Conflict, Doubtful, Unreachable
+from chat.dataset_repo import Conflict, Denied, Doubtful, Unreachable
+from chat.repo_guards import Counted
+from chat.retrying import LONGEST_WAIT
 from chat.slots import KEPT, NoSlot, Slots
 from privacy.confirm import main as confirm
 from privacy.consent import Terms
@@ -19,7 +22,7 @@ from privacy.outbox import UNEXPLAINED_ROWS, plan
 from privacy.rows import Redaction
 from privacy.saved import files as saved_files
 from privacy.shards import SCHEMA
-from privacy.sharing import AGAIN
+from privacy.sharing import AGAIN, PATIENCE, SLOW
 from tests.support.memory_repo import Crash, Faulty
 from tests.support.sharing_world import ALPHA, BETA, DAY, QUIET, World, redact, shown
 
@@ -548,8 +551,7 @@ async def test_a_batch_that_loses_the_lease_goes_on_within_its_hour(world):
     await world.say(owner, "one")
     await world.say(owner, "two", BETA)
     world.clock.now += QUIET
-    held = iter([True, True])  # at the start, before the first dataset; no longer before the second
-    await world.sharing(holds_lease=lambda: next(held, False)).turn(restored=lambda: True)
+    await world.sharing(holds_lease=lambda: "one" not in texts(world)).turn(restored=lambda: True)
     assert await world.states() == ["publish", "published"]
     await world.turn(0)
     assert await world.states() == ["published", "published"]
@@ -576,10 +578,70 @@ async def test_the_slots_kept_for_taking_back_are_spent_on_nothing_else(world):
     assert "canary-3" in texts(world) and not pushed.problems
 
 
+async def test_what_fails_is_tried_ever_more_rarely_and_leaves_slots_for_what_is_taken_back(world):
+    owner = await agreed(world)
+    await world.say(owner, "one")
+    slots = Slots(world.clock)
+
+    may_write = False
+
+    def refuse(name, before):
+        if name in ("create", "commit") and before and not may_write:
+            raise Denied("The token HF_TOKEN may not write here.")
+
+    world.open_repo = lambda id: Counted(Faulty(world.in_memory(id), refuse), slots)
+    sharing = world.sharing(slots=slots)
+    world.clock.now += QUIET
+    for _ in range(120):
+        _, pushed = await sharing.turn(restored=lambda: True)
+        assert "may not write" in pushed.problems[0], "the cause is told, and not what came of it"
+        world.clock.now += 10
+    assert slots.left > KEPT
+    may_write = True
+    world.clock.now += LONGEST_WAIT
+    await sharing.turn(restored=lambda: True)
+    assert "one" in texts(world)
+
+
+async def test_no_commit_is_sent_once_the_lease_may_have_ended(world):
+    owner = await agreed(world)
+    await world.say(owner, "one")
+    world.clock.now += QUIET
+    until, sent = world.clock.now + 120, []
+
+    def slow(name, before):
+        if name == "commit" and before:
+            sent.append(world.clock.now)
+            world.clock.now += 60
+            raise Doubtful("There was no answer.")
+
+    world.open_repo = lambda id: world.in_memory(id) if id.endswith("-audit") else Faulty(world.in_memory(id), slow)
+    _, pushed = await world.sharing(holds_lease=lambda: world.clock.now < until).turn(restored=lambda: True)
+    assert len(sent) == 2 and max(sent) < until and not pushed.finished
+
+
+async def test_a_turn_that_waits_for_the_hub_says_so(world):
+    await agreed(world)
+    asked, sharing = asyncio.Event(), world.sharing()
+
+    async def waits_long(**_):
+        world.clock.now += 2 * PATIENCE
+        asked.set()
+        await asyncio.Event().wait()
+
+    sharing.turn = waits_long
+    restored = asyncio.Event()
+    restored.set()
+    running = asyncio.create_task(sharing.run(restored, 1.0, lambda _: None))
+    await asked.wait()
+    assert sharing.problems == (SLOW,)
+    running.cancel()
+
+
 async def test_without_any_slot_nothing_is_sent_and_it_says_when_it_goes_on(world):
     owner, _ = await published(world, "canary-1")
     await world.choose(owner, "withdraw")
-    with pytest.raises(NoSlot, match="within 1 minute"):
+    with pytest.raises(NoSlot, match="quota of commits"):
         await world.sharing(slots=drained(world, 0)).turn(restored=lambda: True)
     assert "canary-1" in texts(world) and world.backups == 1, "nothing was sent, the backup included"
     await world.turn(0)
@@ -639,13 +701,23 @@ async def test_a_dataset_that_fails_holds_up_no_other(world):
 
 
 def final(world):
-    """What must be the same whatever happened on the way: contents, tombstones, and the states."""
-    return {
+    """What must be the same whatever happened on the way: contents, tombstones, announcements, states, and the evidence."""
+    (audited,) = world.audit_repos.values()
+    row_map = [
+        (row["dataset"], row["state"])
+        for path, content in audited.now().items()
+        if path.endswith(".parquet")
+        for row in [
+            {**row, "dataset": path.rpartition("/")[0]} for row in pq.read_table(io.BytesIO(content)).to_pylist()
+        ]
+    ]
+    return sorted(row_map), {
         id: (
             sorted(json.dumps(row["messages"]) for row in rows(world, id)),
             len(tombstones(world, id)),
             "taken back" in repo.everything(),
             len(repo.limbo),
+            len(repo.announced),
         )
         for id, repo in world.repos.items()
     }

@@ -249,6 +249,8 @@ async def test_a_push_with_nothing_to_do_asks_the_hub_nothing(world, hub, ada):
     owner = await agreed(world, "acme")
     await world.say(owner, "mine")
     await world.turn()
+    sharing = world.sharing()
+    await sharing.turn(restored=lambda: True)  # at a start it looks once what stands there
     before = len(hub.requests)
-    await world.turn()
+    await sharing.turn(restored=lambda: True)
     assert len(hub.requests) == before

@@ -13,6 +13,7 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from chat.hub import HubRepo
 from privacy.saved import files as saved_files
 from privacy.shards import SHARDS, shard_bytes, shard_path
+from privacy.sharing import LOOK
 from tests.support.hub import LoopbackHub
 from tests.support.hub.testing import UPLOAD_WARNING, ada_api, clean_hub, running_hub  # noqa: F401
 from tests.support.memory_repo import Crash, Faulty
@@ -115,6 +116,46 @@ async def test_a_row_that_somebody_put_back_leaves_again(world):
     await world.say(owner, "more")
     await world.turn()
     assert not dug_up(world, "taken back") and len(tombstones(world)) == 1
+
+
+async def test_what_is_put_into_a_dataset_where_nothing_else_changes_is_found_and_leaves(world):
+    await published(world, "stays")
+    sharing, repo = world.sharing(), world.repos[DATASET]
+    await sharing.turn(restored=lambda: True)
+    path, found = taken(repo.now())
+    repo.commit({path: shard_bytes([*found, stray(found[0], "f" * 32, "strange")])}, (), None, "by hand")
+    world.clock.now += LOOK
+    await sharing.turn(restored=lambda: True)
+    await sharing.turn(restored=lambda: True)
+    assert not dug_up(world, "strange") and "stays" in texts(world) and tombstones(world) == ["f" * 32]
+
+
+async def test_a_stray_that_comes_back_on_another_day_is_announced_again(world):
+    owner, _ = await published(world, "stays")
+    repo = world.repos[DATASET]
+    for day in range(2):
+        path, found = taken(repo.now())
+        repo.commit({path: shard_bytes([*found, stray(found[0], "f" * 32, "strange")])}, (), None, "by hand")
+        await world.say(owner, f"more {day}")
+        await world.turn()
+        await world.turn(0)
+        assert not dug_up(world, "strange")
+    assert len(repo.announced) == 2
+
+
+async def test_a_dataset_of_somebody_s_own_under_the_name_is_left_alone(world):
+    owner = await agreed(world)
+    await world.say(owner, "mine")
+    own = {"README.md": b"# My own data", "data/train.parquet": b"PAR1 mine PAR1"}
+    repo = world.in_memory(DATASET)
+    repo.create("# My own data")
+    repo.commit(own, (), None, "by hand")
+    _, pushed = await world.turn()
+    assert "set SHARE_PREFIX to another name" in pushed.problems[0]
+    assert repo.now() == own and await world.states() == ["publish"]
+    world.repos.clear()  # it was renamed
+    await world.turn(0)
+    assert "mine" in texts(world)
 
 
 async def strayed(world):

@@ -161,14 +161,14 @@ MUTANTS = (
     Mutant(
         "retracted only after the squash",
         "privacy/push.py",
-        "    if snapshot.squash:\n        id =",
-        "    await db.write(lambda c: _settle(c, snapshot, id, 0.0))\n    if snapshot.squash:\n        id =",
+        "    if snapshot.squash:\n        check",
+        "    await db.write(lambda c: _settle(c, snapshot, id, 0.0))\n    if snapshot.squash:\n        check",
     ),
     Mutant(
         "the private backup comes first",
         "privacy/push.py",
-        "    await tools.before_public()\n    # What",
-        "    # What",
+        "    await tools.before_public()\n    finished",
+        "    finished",
     ),
     Mutant(
         "what is taken back before the very commit is not sent",
@@ -202,7 +202,7 @@ MUTANTS = (
     ),
     Mutant(
         "what no outbox explains is squashed",
-        "privacy/push.py",
+        "privacy/strays.py",
         "    must_squash(db, dataset, now)\n",
         "",
     ),
@@ -239,9 +239,9 @@ MUTANTS = (
     ),
     Mutant(
         "only the holder of the lease pushes",
-        "privacy/push.py",
-        "    if not tools.holds_lease():\n        return Pushed(finished=False)\n",
-        "",
+        "privacy/trying.py",
+        "    if not tools.holds_lease():\n        raise LeaseLost\n",
+        "    pass\n",
     ),
     Mutant("a dataset open to all gets nothing new", "privacy/push.py", "publish and not opened)", "publish)"),
     Mutant("a dataset that was deleted is written whole", "privacy/push.py", "EVERY_SHARD if head.id is None else", ""),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,16 +14,18 @@ import privacy
 from chat.conversation import SamplingParams
 from chat.dataset_repo import DatasetRepo, Threads
 from chat.db import MIGRATIONS, Database
+from chat.retrying import Retrying
 from chat.slots import Slots
 from chat.store import Author, Store, new_id
 from privacy.audit import Expected, audit
 from privacy.consent import Terms
 from privacy.ledger import Choice, Event, Shown, record
 from privacy.outbox import Plan
-from privacy.push import Pushed, Tools, push
+from privacy.push import Pushed, push
 from privacy.rows import Redaction, Rules
 from privacy.saved import restore
 from privacy.sharing import Sharing
+from privacy.trying import Tools
 from tests.support.hub.testing import Clock
 from tests.support.memory_repo import MemoryRepo
 
@@ -183,9 +186,21 @@ class World:
         async def look() -> bool:
             return True
 
-        slots = Slots.unlimited(self.clock)
-        tools = Tools(self.db, self.open_repo, self.rules, self.clock, back_up, look, lambda: True, Threads(1), slots)
-        return await push(tools)
+        slots, retrying = Slots.unlimited(self.clock), defaultdict(lambda: Retrying(self.clock, lambda _: None))
+        return await push(
+            Tools(
+                self.db,
+                self.open_repo,
+                self.rules,
+                self.clock,
+                back_up,
+                look,
+                lambda: True,
+                Threads(1),
+                slots,
+                retrying,
+            )
+        )
 
     async def elsewhere(self, folder: Path, saved: Mapping[str, bytes]) -> World:
         """The same people and their conversations on an empty disk; of ledger and outbox only what was `saved`."""

@@ -27,7 +27,7 @@ def main() -> None:
             f"The loopback Hub is at {hub.endpoint}, its repositories are in {arguments.root}.\n\n"
             f"  export HF_ENDPOINT={hub.endpoint} HF_HUB_DISABLE_XET=1\n"
             f"  export HF_TOKEN={token}    # user demo\n"
-            f"  export STORE_DATASET=demo/conversations SHARE_NAMESPACE=demo QUIET_HOURS=0 SYNC_SECONDS=5\n"
+            f"  export STORE_DATASET=demo/conversations SHARE_NAMESPACE=demo QUIET_HOURS=0 SYNC_SECONDS=5 COMMITS_PER_HOUR=100000\n"
             f"  export OPENID_PROVIDER_URL={hub.endpoint} OAUTH_CLIENT_ID=parley OAUTH_CLIENT_SECRET=parley-secret\n\n"
             f"What a repository holds, private ones too: git -C {arguments.root}/datasets/demo/NAME.git log -p\n"
             "Ctrl-C ends it.",
