@@ -31,7 +31,9 @@ def test_a_visitor_chooses_for_how_many_days_and_takes_it_back(visitor: Talker) 
     page = privacy_page(visitor)
     expect(page.locator("#keeping-says")).to_have_text("Your conversations stay until you delete them.")
     page.get_by_label("Delete mine").select_option(label="30 days after the last message")
-    expect(page.locator("#keeping-told")).to_contain_text("deleted at once")
+    expect(page.locator("#keeping-told")).to_contain_text(
+        "deleted at once and cannot be brought back. This page lists when it has left the backup too."
+    )
     page.get_by_role("button", name="Yes, delete after 30 days").click()
     expect(page.locator("#keeping-says")).to_contain_text("deleted 30 days after their last message, as you chose")
     assert no_sideways_scroll(page)

@@ -166,6 +166,25 @@ def test_several_are_selected_deleted_and_brought_back(
     expect(page.locator("#p-picked")).to_be_hidden()
 
 
+def test_all_that_is_shown_is_not_all_there_is_and_the_page_says_so(
+    visit: Callable[..., Visitor], backend: FakeBackend, screen: dict[str, int]
+) -> None:
+    for number in range(35):
+        backend.conversation(f"Talk {number}", age=60 * number)
+    page = visit(viewport=screen).open()
+    show_list(page)
+    page.get_by_role("button", name="Select", exact=True).click()
+    page.get_by_role("button", name="All shown").click()
+    count = page.locator("#p-picked-count")
+    expect(count).to_have_text("30 selected; older ones are not shown, and not selected")
+    assert no_sideways_scroll(page)
+    page.get_by_role("button", name="Show older conversations").click()
+    expect(page.locator("#p-conversations li")).to_have_count(35)
+    expect(count).to_have_text("30 selected")
+    page.get_by_role("button", name="All shown").click()
+    expect(count).to_have_text("35 selected")
+
+
 def test_a_long_conversation_opens_at_its_end_and_shows_the_rest_on_demand(
     visit: Callable[..., Visitor], backend: FakeBackend
 ) -> None:

@@ -27,8 +27,10 @@ models:
 class SharingStage:
     """`visitor(name)` is a browser signed in as `name` (None: nobody). `environ`: what the app was started with."""
 
-    def __init__(self, app: AppProcess, hub: LoopbackHub, environ: Mapping[str, str]) -> None:
-        self.app, self.hub, self.url, self.environ = app, hub, app.url, environ
+    def __init__(
+        self, app: AppProcess, hub: LoopbackHub, environ: Mapping[str, str], engine: ScriptedEngine | None = None
+    ) -> None:
+        self.app, self.hub, self.url, self.environ, self.engine = app, hub, app.url, environ, engine
 
     @contextmanager
     def visitor(self, name: str | None, orgs: Sequence[Org] = ()) -> Iterator[Person]:
@@ -138,4 +140,4 @@ def sharing_stage(folder: Path, **variables: str) -> Iterator[SharingStage]:
             **variables,
         }
         with AppProcess(folder / "data", port=port, **environ) as app:
-            yield SharingStage(app, hub, environ)
+            yield SharingStage(app, hub, environ, engine)

@@ -19,6 +19,7 @@ import { Versions, newKey } from "./versions.js";
 
 const STATUS_MS = 2000;
 const LIST_MS = 5000;
+const LOOK_MS = 20_000; // what was said on another machine is here so much later at the latest
 
 class Page {
 	constructor() {
@@ -84,6 +85,7 @@ class Page {
 			this.composer.problem(error.message);
 		}
 		setInterval(() => !document.hidden && this.side.anyRunning && this.refreshList(), LIST_MS);
+		setInterval(() => !document.hidden && this.lookElsewhere(), LOOK_MS);
 		this.watchEngine();
 	}
 
@@ -385,10 +387,21 @@ class Page {
 		else if (this.thread.running) this.stop();
 	}
 
+	/** Another machine may have gone on with the conversation: the list says so. */
+	async lookElsewhere() {
+		await this.refreshList();
+		const listed = this.side.items.find((item) => item.id === this.conversation?.id);
+		if (listed && listed.revision !== this.conversation.revision) await this.readAgain();
+	}
+
 	/** Back at this tab: another one may have gone on with the conversation. */
 	async lookAgain() {
 		this.sayWhoReads();
 		await this.refreshList();
+		await this.readAgain();
+	}
+
+	async readAgain() {
 		const mine = this.shown;
 		if (!this.conversation || this.temporary.on || this.thread.running) return;
 		try {

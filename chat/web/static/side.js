@@ -135,7 +135,8 @@ export class Side {
 	drawPicked() {
 		$("p-picked").hidden = !this.picked;
 		const count = this.picked?.size ?? 0;
-		$("p-picked-count").textContent = count === 1 ? "1 selected" : `${count} selected`;
+		const rest = this.next && this.items.length && this.items.every((item) => this.picked?.has(item.id));
+		$("p-picked-count").textContent = rest ? `${count} selected; older ones are not shown, and not selected` : `${count} selected`;
 		$("p-pick-delete").disabled = $("p-pick-archive").disabled = !count;
 		$("p-pick-archive").textContent = this.archived ? "Unarchive" : "Archive";
 	}
