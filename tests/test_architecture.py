@@ -49,6 +49,7 @@ ALLOWED = {
     "privacy": ("app.py", "privacy/"),
     "chat.web": ("app.py", "chat/web/", "privacy/web/"),
     "chat.settings": ("app.py",),
+    "chat.variables": ("chat/settings.py",),
     "app": (),
     "tests": (),
 }

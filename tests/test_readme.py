@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chat.settings import VARIABLES, variables_table
+from chat.variables import VARIABLES, variables_table
 from tests.support.app_process import AppProcess, engine_process
 
 ROOT = Path(__file__).resolve().parents[1]

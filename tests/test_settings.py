@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from app import private_repo, sharing_repo, slots_of
 from chat.dataset_repo import FolderRepo
 from chat.repo_guards import OfOneSpace
-from chat.settings import PLANNED, REPOSITORY, VARIABLES, Settings, SettingsError, Variable, variables_table
+from chat.settings import Settings, SettingsError
+from chat.variables import PLANNED, REPOSITORY, VARIABLES, Variable, variables_table
 
 HOME = {"HOME": "/home/ada"}
 SPACE = {"HOME": "/home/user", "SPACE_ID": "ada/talk", "SPACE_HOST": "ada-talk.hf.space", "SPACE_AUTHOR_NAME": "ada"}
