@@ -5,7 +5,8 @@
     conversation's choice           inherit | private | share (exactly the turns that its preview showed)
 
 A grant covers turns whose prompt came after it, never earlier ones; those, imported ones, and those of a time in which
-not all of the ledger was here, only a conversation's own share covers.
+not all of the ledger was here, only a conversation's own share covers. What came with an API key is covered by a grant to
+that alone, never by one on the page or by a share; a no on the page ends both.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from privacy.ledger import (
     events_of,
     in_order,
     record,
+    speaks_of,
     standing_of,
     subjects_of,
     that_count,
@@ -77,11 +79,12 @@ class Standpoint:
         self._pauses = pauses_of(db, self.subjects)
         self._conversations: dict[str, list[Event]] = {}
 
-    def account_state(self, recipient: str) -> AccountState:
+    def account_state(self, recipient: str, surface: str = "page") -> AccountState:
+        """`surface` "api": towards what is sent with API keys."""
         if self.standing == "anonymous":
             return "ineligible"
         state: AccountState = "unset"
-        for event in self._about(recipient):
+        for event in self._about(recipient, surface):
             if event.kind == "grant":
                 state = "stale" if self._terms.stale_since(event.policy_version, self._now) is not None else "granted"
             elif event.kind == "org_block":
@@ -107,20 +110,20 @@ class Standpoint:
 
     def covering(self, recipient: str, conversation: str, answer: str, surface: str, asked_at: float) -> Yes | None:
         """The consent under which `recipient` may have this turn, or None. `asked_at`: when its prompt was written."""
-        if self.standing != "account" or surface == "api" or answer in self._hidden:
+        if self.standing != "account" or answer in self._hidden:
             return None
         choice = self.conversation_choice(conversation)
         if choice == "private":
             return None
         shares = [e for e in self._shares(conversation, recipient) if answer in e.turns]
-        if shares:
+        if shares and surface != "api":
             return self._yes(shares[-1])
-        if surface != "page":
+        if surface == "import":
             return None
         since, frozen = self._follows_account(conversation)
         if asked_at > frozen or self.was_unread(asked_at) or self.was_paused(asked_at):
             return None
-        grants = self._grants(recipient)
+        grants = self._grants(recipient, surface)
         ends = [*(grant.at for grant in grants[1:]), float("inf")]
         for grant, following in zip(grants, ends, strict=False):
             stale = self._terms.stale_since(grant.policy_version, self._now)
@@ -143,17 +146,14 @@ class Standpoint:
     def is_paused(self) -> bool:
         return any(ended == float("inf") for _, ended in self._pauses)
 
-    def _about(self, recipient: str) -> list[Event]:
-        return [
-            e
-            for e in self._events
-            if e.scope == "account" and e.recipient in (None, recipient) and e.kind != "text_changed"
-        ]
+    def _about(self, recipient: str, surface: str = "page") -> list[Event]:
+        found = [e for e in self._events if e.scope == "account" and speaks_of(e, surface)]
+        return [e for e in found if e.recipient in (None, recipient) and e.kind != "text_changed"]
 
-    def _grants(self, recipient: str) -> list[Event]:
+    def _grants(self, recipient: str, surface: str) -> list[Event]:
         """The account's grants to `recipient` since it last said no."""
         grants: list[Event] = []
-        for event in self._about(recipient):
+        for event in self._about(recipient, surface):
             grants = [*grants, event] if event.kind == "grant" else []
         return grants
 
@@ -210,8 +210,8 @@ class Consent:
         """Append several choices, or none of them. Raises `ConsentRefused`."""
         return await self._db.write(lambda db: [record(db, owner, choice, shown, self._clock()) for choice in choices])
 
-    async def account_state(self, owner: str, recipient: str) -> AccountState:
-        return await self._db.read(lambda db: self._standpoint(db, owner).account_state(recipient))
+    async def account_state(self, owner: str, recipient: str, surface: str = "page") -> AccountState:
+        return await self._db.read(lambda db: self._standpoint(db, owner).account_state(recipient, surface))
 
     async def is_paused(self, owner: str) -> bool:
         return await self._db.read(lambda db: self._standpoint(db, owner).is_paused)

@@ -29,7 +29,10 @@ class ConsentRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the person saw when they chose. `text_hash`: SHA-256, hex, of the text; `language`: a BCP 47 tag."""
+    """What the person saw when they chose. `text_hash`: SHA-256, hex, of the text; `language`: a BCP 47 tag.
+
+    `surface`: "api" of the choice about what is sent with API keys, which is one of its own; "page" of every other.
+    """
 
     policy_version: str
     text_hash: str
@@ -200,7 +203,14 @@ def _outdone(yes: Event, no: Event) -> bool:
         and abs(yes.at - no.at) < CONCURRENT
         and no.recipient in (None, yes.recipient)
         and no.conversation in (None, yes.conversation)
+        and speaks_of(no, yes.surface)
     )
+
+
+def speaks_of(event: Event, surface: str) -> bool:
+    """Whether an account's choice is about what comes from there: a yes about what it was said to alone, a no that was not
+    said to the API alone about everything."""
+    return (event.surface == "api") == (surface == "api") or (surface == "api" and event.kind != "grant")
 
 
 def in_order(events: Iterable[Event]) -> list[Event]:

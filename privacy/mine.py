@@ -214,14 +214,17 @@ async def waiting_rows(db: Database, owner: str, rules: Rules, now: float) -> li
     return sorted(rows, key=lambda row: (row.when, row.conversation))
 
 
-def recipients(db: sqlite3.Connection, owner: str, rules: Rules, now: float) -> dict[str, AccountState]:
-    """Every author in the catalogue, and every one who was ever agreed to, with the account's state towards them."""
+def recipients(
+    db: sqlite3.Connection, owner: str, rules: Rules, now: float
+) -> dict[str, tuple[AccountState, AccountState]]:
+    """Every author in the catalogue, and every one who was ever agreed to, with the account's state towards them: of what
+    is written on the page, and of what is sent with API keys."""
     at = Standpoint(db, owner, rules.terms, now)
     said = db.execute(
         f"SELECT DISTINCT recipient FROM consent_events WHERE {OF_OWNER} AND recipient IS NOT NULL", (owner,)
     )
     names = {author for author in rules.authors.values() if author} | {row["recipient"] for row in said}
-    return {name: at.account_state(name) for name in sorted(names)}
+    return {name: (at.account_state(name), at.account_state(name, "api")) for name in sorted(names)}
 
 
 def _covering(at: Standpoint, rules: Rules) -> Callable[[Turn], Yes | None]:

@@ -110,7 +110,8 @@ def cut(
 ) -> list[Segment[Why]]:
     """The segments of a conversation's `turns` that `covering` gives a reason for, but for the answers in `taken`.
 
-    A segment ends where the model, its revision or the reason changes, and where a turn is left out in between.
+    A segment ends where the model, its revision or the reason changes, and where a turn is left out in between. A call of
+    the API is one by itself.
     """
     runs: list[tuple[tuple[Any, ...], list[Turn], int]] = []
     pasted = 0
@@ -119,7 +120,7 @@ def cut(
         why = None if turn.pasted or turn.answer_id in taken else covering(turn)
         if why is None:
             continue
-        key = (turn.model, turn.model_revision, why)
+        key = (turn.model, turn.model_revision, why, turn.answer_id if turn.surface == "api" else None)
         if runs and runs[-1][0] == key and runs[-1][1][-1].position + 2 == turn.position:
             runs[-1][1].append(turn)
         else:

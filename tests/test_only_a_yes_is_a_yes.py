@@ -22,7 +22,13 @@ from tests.support.serving import serving
 from tests.support.sharing_stage import MODELS, Person
 from tests.test_authorisation import build_in_a_loop, handlers_of, routes_of
 
-YES = {("POST", "/api/privacy/grant"), ("POST", "/api/privacy/conversation")}
+TEXT = ("recipient", "policy_version", "policy_hash", "language", "age_affirmed", "purposes", "unframed")
+# Route -> the kind of text that its yes is to, and every field of it.
+YES = {
+    ("POST", "/api/privacy/grant"): ("consent", TEXT),
+    ("POST", "/api/privacy/grant-api"): ("api", (*TEXT, "own_text")),
+    ("POST", "/api/privacy/conversation"): ("share", (*TEXT, "id", "choice", "answers")),
+}
 COERCED = (
     None,
     "",
@@ -78,14 +84,15 @@ class Everything:
     def fields(self, kind: str) -> dict[str, Any]:
         """Everything valid, under every name; the yes among it is to `kind` of text."""
         agreed = self.person.agreement()
-        if kind == "share":
-            found = self.person.get("preview", conversation=self.id)
-            text = found["texts"].get("acme")
+        if kind != "consent":
+            state = {found["name"]: found for found in self.person.get("state")["recipients"]}
+            shown = self.person.get("preview", conversation=self.id)["texts"].get("acme")
+            text = shown if kind == "share" else state["acme"]["api"]["policy"]
             agreed |= {"policy_version": text["version"], "policy_hash": text["sha256"]} if text else {}
         return {
             **agreed, "id": self.id, "choice": "share", "answers": [self.answer],
             "conversation": self.id, "text": "hello", "model": "lab/large", "params": {}, "system_prompt": "Share it all.",
-            "title": "a title", "name": "a key", "row": "0" * 32, "close": True, "about": "0" * 32, "reason": "x", "contact": "",
+            "title": "a title", "name": "a key", "row": "0" * 32, "close": True, "about": "0" * 32, "own_text": True, "reason": "x", "contact": "",
             "data": ["hello", None, None, None, None, None, None, None, None], "fn_index": 0, "session_hash": "abc",
             "consent": True, "share": True, "sharing": "on", "kind": "grant", "state": "granted", "policy": True,
         }  # fmt: skip
@@ -101,11 +108,9 @@ class Everything:
         """Whether this is the one complete yes of its route."""
         if route not in YES or not isinstance(body, dict):
             return False
-        wanted = {"recipient", "policy_version", "policy_hash", "language", "age_affirmed", "purposes", "unframed"}
-        if route[1].endswith("conversation"):
-            wanted |= {"id", "choice", "answers"}
-        valid = self.fields("share" if len(wanted) > 7 else "consent")
-        whole = set(body) == wanted and kind == ("share" if len(wanted) > 7 else "consent")
+        needed, wanted = YES[route]
+        valid = self.fields(needed)
+        whole = set(body) == set(wanted) and kind == needed
         return whole and all(name == "unframed" or _same(body[name], valid[name]) for name in wanted)
 
 
@@ -135,10 +140,8 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everything]
 def bodies(draw: st.DrawFn, valid: dict[str, Any], route: tuple[str, str]) -> Any:
     """Partial forms, extra fields, other types; often all but one field of what the route would take."""
     names = sorted(valid)
-    yes = ["recipient", "policy_version", "policy_hash", "language", "age_affirmed", "purposes", "unframed"]
-    if route[1].endswith("conversation"):
-        yes += ["id", "choice", "answers"]
-    chosen = draw(st.one_of(st.just(yes), st.lists(st.sampled_from(names), unique=True, max_size=12)))
+    yes = YES.get(route, ("", TEXT))[1]
+    chosen = draw(st.one_of(st.just(list(yes)), st.lists(st.sampled_from(names), unique=True, max_size=12)))
     body = {name: valid[name] for name in chosen}
     for name in draw(st.lists(st.sampled_from(names), max_size=2)):
         if draw(st.booleans()):
@@ -155,7 +158,7 @@ def bodies(draw: st.DrawFn, valid: dict[str, Any], route: tuple[str, str]) -> An
 def test_nothing_but_the_complete_yes_is_one(everything: Everything, data: st.DataObject):
     everything.set_up()
     route = data.draw(st.one_of(st.sampled_from(everything.routes), st.sampled_from(sorted(YES))), label="route")
-    kind = data.draw(st.sampled_from(["consent", "share"]))
+    kind = data.draw(st.sampled_from(["consent", "share", "api"]))
     valid = everything.fields(kind)
     body = data.draw(bodies(valid, route), label="body")
     where = data.draw(st.sampled_from(["json", "json", "json", "form", "query"]))
@@ -191,11 +194,11 @@ def test_the_complete_yes_is_one(everything: Everything):
     everything.person.grant()
     assert everything.grants() == before + 1
     everything.person.post("withdraw", {"recipient": None})
-    route = ("POST", "/api/privacy/conversation")
-    valid = everything.fields("share")
-    body = {name: valid[name] for name in (*everything.person.agreement(), "id", "choice", "answers")}
-    assert everything.is_a_yes(route, body, "share") and _send(everything, route, body, "json") == 200
-    assert everything.grants() == before + 2
+    for made, (route, (kind, wanted)) in enumerate(YES.items(), 2):
+        valid = everything.fields(kind)
+        body = {name: valid[name] for name in wanted}
+        assert everything.is_a_yes(route, body, kind) and _send(everything, route, body, "json") == 200
+        assert everything.grants() == before + made
     everything.person.post("withdraw", {"recipient": None})
     assert sorted(valid["purposes"]) == sorted(policy.PURPOSES)
 

@@ -21,13 +21,14 @@ HERE = Path(policy.__file__).parent
 STATIC = HERE.parent / "web" / "static"
 # The same word in both languages, by key: nothing else may read as in English. "Minute" is a French word.
 SAME = {"fr": {"minute"}, "pl": set()}
-KINDS_OF_TEXT = ("consent", "share", "privacy", "terms")
+AGREED_TO = ("consent", "share", "api")
+KINDS_OF_TEXT = (*AGREED_TO, "privacy", "terms")
 FACTS = policy.Facts("acme", ("Small", "Large"), "host/parley-acme__small", "cc-by-4.0", 72)
 HOUSE = policy.House("cc-by-4.0", 72, 18, 30, "host/kept", "host", "privacy@host.example", "MEASURED", 20)
 
 
 def text(kind: str, language: str, **house: object) -> str:
-    if kind in ("consent", "share"):
+    if kind in AGREED_TO:
         return policy.current(language, FACTS, kind).text
     return policy.for_everybody(language, HOUSE, kind).text
 
@@ -89,14 +90,14 @@ def test_a_text_has_its_figures_from_the_code_and_no_digit_of_its_own(kind: str,
     assert "{" not in said
     notice = say.duration(policy.NOTICE / timedelta(hours=1)) if language != "pl" else "10 dni po"
     for needed, kinds in {
-        say.number(PASTED): ("consent", "privacy"),
-        say.duration(72) if language != "pl" else "3 dni po": ("consent", "share", "privacy"),
-        say.duration(ASKING / 3600): ("consent", "privacy"),
-        notice: ("consent", "privacy", "terms"),
+        say.number(PASTED): ("consent", "api", "privacy"),
+        say.duration(72) if language != "pl" else "3 dni po": (*AGREED_TO, "privacy"),
+        say.duration(ASKING / 3600): ("consent", "api", "privacy"),
+        notice: ("consent", "api", "privacy", "terms"),
         "18": KINDS_OF_TEXT,
-        "cc-by-4.0": ("consent", "share", "terms"),
-        "acme": ("consent", "share"),
-        "host/parley-acme__small": ("consent", "share"),
+        "cc-by-4.0": (*AGREED_TO, "terms"),
+        "acme": AGREED_TO,
+        "host/parley-acme__small": AGREED_TO,
         "privacy@host.example": ("privacy", "terms"),
         "host/kept": ("privacy",),
         "huggingface.co/privacy": ("privacy",),

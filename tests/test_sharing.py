@@ -1084,8 +1084,8 @@ async def test_my_shared_data_shows_rows_and_receipts_and_nobody_elses(world):
     assert await world.db.read(lambda db: shared_rows(db, other)) == []
     assert await preview(world.db, other, chat, world.rules) == []
     assert await world.db.read(lambda db: recipients(db, owner, world.rules, world.clock())) == {
-        "acme": "granted",
-        "globex": "unset",
+        "acme": ("granted", "unset"),
+        "globex": ("unset", "unset"),
     }
 
 

@@ -19,8 +19,9 @@ from privacy.segments import PASTED
 _HERE = Path(__file__).parent
 
 # "consent": to all that an author's models answer from now on. "share": to the rows that were shown, and no more.
+# "api": to what is sent with API keys.
 # "privacy", "terms": what holds for everybody; nobody agrees to these with a yes of their own.
-Kind = Literal["consent", "share", "privacy", "terms"]
+Kind = Literal["consent", "share", "api", "privacy", "terms"]
 
 NOTICE = timedelta(days=10)  # from posting a text to its effect
 HOST_POLICY, HOST_TERMS = "https://huggingface.co/privacy", "https://huggingface.co/terms-of-service"
@@ -184,6 +185,6 @@ def templates() -> dict[str, str]:
     """Path in a sharing dataset -> a text that people agree to, of every version and language, with its blanks."""
     return {
         f"texts/{path.name}": path.read_text(encoding="utf-8")
-        for kind in ("consent", "share")
+        for kind in ("consent", "share", "api")
         for path in sorted(_HERE.glob(f"{kind}-*.md"))
     }

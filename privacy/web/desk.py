@@ -51,6 +51,12 @@ class Agreement(Body):
     unframed: str = Field(min_length=1, max_length=200)
 
 
+class ApiAgreement(Agreement):
+    """`own_text`: what the keys send is the owner's own."""
+
+    own_text: bool
+
+
 async def _nobody() -> frozenset[str]:
     return frozenset()
 
@@ -121,9 +127,9 @@ class Desk:
             raise NotAgreed(say("wrong_purposes", purposes=", ".join(policy.PURPOSES)))
         if not self.unframed.holds(agreed.unframed):
             raise Forbidden(say("framed"))
-        return Shown(
-            text.version, text.sha256, text.language, "page", tuple(sorted(policy.PURPOSES)), age_affirmed=True
-        )
+        surface = "api" if kind == "api" else "page"
+        purposes = tuple(sorted(policy.PURPOSES))
+        return Shown(text.version, text.sha256, text.language, surface, purposes, age_affirmed=True)
 
     async def check_whole(self, say: Words) -> None:
         """Raise `NotRestored` where some of what somebody has may not be here yet."""

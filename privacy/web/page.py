@@ -198,6 +198,7 @@ def _body(place: Place, say: Words, prose: str) -> str:
 <p id="agree-sensitive" class="warn" hidden>{said("sensitive")}</p>
 <label id="agree-thought-label" class="check" hidden><input id="agree-thought" type="checkbox"> {said("affirm_sensitive")}</label>
 <label class="check"><input id="agree-age" type="checkbox"> {said("affirm_age", place.house.minimum_age)}</label>
+<label id="agree-own-label" class="check" hidden><input id="agree-own" type="checkbox"> {said("affirm_own")}</label>
 <p id="agree-problem" class="reason" role="alert" hidden></p>
 <div class="actions"><button type="button" id="agree-no">{said("not_now")}</button><button type="button" id="agree-yes" class="strong" disabled>{said("yes_share")}</button></div>
 </dialog>

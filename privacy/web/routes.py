@@ -5,6 +5,7 @@ A yes needs every field, of its own type, with the hash of the very text that wa
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
@@ -30,7 +31,7 @@ from privacy.pauses import pause, resume
 from privacy.policy.words import Words
 from privacy.rows import dataset_id
 from privacy.web.chip import chip, unknown
-from privacy.web.desk import Agreement, Body, Desk, NotAgreed, TextChanged, account_here, person_here
+from privacy.web.desk import Agreement, ApiAgreement, Body, Desk, NotAgreed, TextChanged, account_here, person_here
 from privacy.web.language import spoken
 
 
@@ -38,6 +39,10 @@ class Withdrawal(Body):
     """`recipient` null: all of them. The field must be there, so that nobody withdraws from all by leaving it out."""
 
     recipient: str | None
+
+
+class ApiWithdrawal(Body):
+    recipient: str
 
 
 class Kept(Body):
@@ -96,7 +101,10 @@ def router(desk: Desk) -> APIRouter:
             "minimum_age": desk.minimum_age,
             "after": say.duration(desk.rules.quiet / 3600, "after_") if desk.rules.quiet else None,
             "purposes": list(policy.PURPOSES),
-            "recipients": [_recipient(desk, name, state if known else "unknown", say) for name, state in found.items()],
+            "recipients": [
+                _recipient(desk, name, states if known else ("unknown", "unknown"), say)
+                for name, states in found.items()
+            ],
             "saving": await desk.saving(),
             "problems": list(desk.problems()),
         }
@@ -114,6 +122,26 @@ def router(desk: Desk) -> APIRouter:
         owner = account_here(request).owner
         await desk.record(owner, Choice("withdraw", said.recipient), desk.without_text())
         return {"rows": await _public_rows(desk, owner, said.recipient)}
+
+    @routes.post("/grant-api")
+    async def grant_api(request: Request, agreed: ApiAgreement) -> dict[str, Any]:
+        """Agree that the authors named read what is sent with API keys from now on: a choice of its own."""
+        owner, say = person_here(request).owner, spoken(request)
+        shown = desk.shown(agreed, "api", say)
+        if agreed.own_text is not True:
+            raise NotAgreed(say("api_not_own"))
+        await desk.record(owner, Choice("grant", agreed.recipient), shown)
+        return {
+            "recipient": agreed.recipient,
+            "state": await desk.consent.account_state(owner, agreed.recipient, "api"),
+        }
+
+    @routes.post("/withdraw-api")
+    async def withdraw_api(request: Request, said: ApiWithdrawal) -> dict[str, Any]:
+        """Take back that choice, and no other; `/withdraw` takes back both."""
+        owner = account_here(request).owner
+        await desk.record(owner, Choice("withdraw", said.recipient), replace(desk.without_text(), surface="api"))
+        return {"recipient": said.recipient, "state": await desk.consent.account_state(owner, said.recipient, "api")}
 
     @routes.post("/conversation")
     async def conversation(
@@ -235,7 +263,8 @@ def _reason(desk: Desk, visitor: Visitor, say: Words) -> str | None:
     return say("managed") if any(org.managed for org in visitor.account.orgs) else None
 
 
-def _recipient(desk: Desk, name: str, state: str, say: Words) -> dict[str, Any]:
+def _recipient(desk: Desk, name: str, states: tuple[str, str], say: Words) -> dict[str, Any]:
+    state, api = states
     return {
         "name": name,
         "models": [desk.labels.get(model, model) for model in desk.models_of(name)],
@@ -243,6 +272,7 @@ def _recipient(desk: Desk, name: str, state: str, say: Words) -> dict[str, Any]:
         "state": state,
         "sharing": state == "granted",
         "policy": _text(desk.text(name, "consent", say.language)),
+        "api": {"state": api, "sharing": api == "granted", "policy": _text(desk.text(name, "api", say.language))},
     }
 
 

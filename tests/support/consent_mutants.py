@@ -8,9 +8,12 @@ from __future__ import annotations
 from tests.support.mutants import Mutant, main
 
 TESTS = {
-    "privacy/consent.py": ("test_consent.py", "test_sharing.py", "test_unread.py"),
-    "privacy/ledger.py": ("test_consent.py", "test_sharing.py"),
-    "privacy/segments.py": ("test_segments.py",),
+    "privacy/consent.py": ("test_consent.py", "test_api_choice.py", "test_sharing.py", "test_unread.py"),
+    "privacy/ledger.py": ("test_consent.py", "test_api_choice.py", "test_sharing.py"),
+    "privacy/segments.py": (
+        "test_segments.py",
+        "test_api_choice.py",
+    ),
     "chat/hub.py": ("test_hub.py", "test_sharing_hub.py"),
     "privacy/access.py": ("test_access.py",),
     "privacy/audit.py": ("test_audit.py",),
@@ -42,8 +45,27 @@ MUTANTS = (
     Mutant(
         "imported turns need a share of their own",
         "privacy/consent.py",
-        'if surface != "page":',
-        'if surface == "api":',
+        'if surface == "import":',
+        "if False:",
+    ),
+    Mutant(
+        "a yes on the page is none to what keys send",
+        "privacy/ledger.py",
+        'return (event.surface == "api") == (surface == "api") or',
+        "return True or",
+    ),
+    Mutant(
+        "a no on the page ends what keys send too",
+        "privacy/ledger.py",
+        ' or (surface == "api" and event.kind != "grant")',
+        "",
+    ),
+    Mutant("a share covers no call of the API", "privacy/consent.py", 'if shares and surface != "api":', "if shares:"),
+    Mutant(
+        "a call of the API is a row by itself",
+        "privacy/segments.py",
+        'why, turn.answer_id if turn.surface == "api" else None)',
+        "why)",
     ),
     Mutant("a share covers its preview only", "privacy/consent.py", "if answer in e.turns]", "]"),
     Mutant(
@@ -68,8 +90,8 @@ MUTANTS = (
     Mutant(
         "managed accounts are opted out",
         "privacy/consent.py",
-        'if self.standing != "account" or surface == "api" or',
-        'if surface == "api" or',
+        'if self.standing != "account" or answer',
+        "if answer",
     ),
     Mutant(
         "the age is affirmed by True alone",
@@ -98,8 +120,8 @@ MUTANTS = (
     Mutant(
         "each dataset has its own model's turns only",
         "privacy/segments.py",
-        "key = (turn.model, turn.model_revision, why)",
-        'key = ("", "", why)',
+        "key = (turn.model, turn.model_revision, why,",
+        'key = ("", "", why,',
     ),
     Mutant(
         "a conversation does not go whole to its last model's authors",
@@ -375,7 +397,7 @@ MUTANTS = (
     Mutant(
         "of those who ask only the named are let in", "chat/hub.py", "if request.username.lower() in names:", "if True:"
     ),
-    Mutant("a day of withdrawals is announced", "privacy/push.py", "        await _announce(tools, problems)\n", ""),
+    Mutant("a day of withdrawals is announced", "privacy/push.py", " and await _announce(tools, problems)", ""),
 )
 
 

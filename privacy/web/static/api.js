@@ -28,6 +28,8 @@ export const privacy = {
 	state: () => json("GET", "/api/privacy/state"),
 	grant: (agreed) => change("grant", agreed),
 	withdraw: (recipient) => change("withdraw", { recipient }),
+	grantApi: (agreed) => change("grant-api", agreed),
+	withdrawApi: (recipient) => change("withdraw-api", { recipient }),
 	choose: (said) => change("conversation", said),
 	preview: (id) => json("GET", `/api/privacy/preview?conversation=${part(id)}`),
 	chip: (id) => json("GET", `/api/privacy/chip?conversation=${part(id)}`),

@@ -16,18 +16,21 @@ export function unframed() {
 }
 
 const thought = () => $("agree-thought-label").hidden || $("agree-thought").checked;
-const ready = () => ($("agree-yes").disabled = !($("agree-age").checked && thought()));
+const own = () => $("agree-own-label").hidden || $("agree-own").checked;
+const ready = () => ($("agree-yes").disabled = !($("agree-age").checked && thought() && own()));
+const BOXES = ["agree-age", "agree-thought", "agree-own"];
 
-/** Ask, with the policy `text`; `act(agreed)` says yes to the server, `done()` follows. */
-export async function ask(title, text, state, act, done) {
+/** Ask, with the policy `text`; `act(agreed)` says yes to the server, `done()` follows. `api`: about what keys send. */
+export async function ask(title, text, state, act, done, api = false) {
 	const dialog = $("agree");
 	$("agree-title").textContent = title;
 	$("agree-text").innerHTML = text.html; // Markdown of ours, rendered and sanitised by the server
-	for (const box of ["agree-age", "agree-thought"]) {
+	for (const box of BOXES) {
 		$(box).checked = false;
 		$(box).onchange = ready;
 	}
 	$("agree-sensitive").hidden = $("agree-thought-label").hidden = !state.first;
+	$("agree-own-label").hidden = !api;
 	$("agree-problem").hidden = true;
 	$("agree-yes").disabled = true;
 	$("agree-no").onclick = () => dialog.close();
@@ -43,6 +46,7 @@ export async function ask(title, text, state, act, done) {
 				age_affirmed: $("agree-age").checked,
 				purposes: state.purposes,
 				unframed: token,
+				...(api ? { own_text: $("agree-own").checked } : {}),
 			});
 			dialog.close();
 			await done();
@@ -59,7 +63,7 @@ export async function ask(title, text, state, act, done) {
 /** Inside another site: nothing is agreed to here, and the way to where it can be. */
 function covered() {
 	problem(t("framed"), " ", h("a", { href: location.href, target: "_blank", text: t("open_alone") }));
-	for (const box of ["agree-age", "agree-thought"]) $(box).disabled = true;
+	for (const box of BOXES) $(box).disabled = true;
 	$("agree-yes").disabled = true;
 }
 

@@ -40,6 +40,8 @@ function drawSummary(rows) {
 	if (readers.length) parts.push(t("rows_readable", { who: list(readers) }, out.length));
 	if (state.paused) parts.push(t("paused"));
 	else if (shared.length) parts.push(t("shared_after", { who: list(shared), after: state.after ?? t("soon_after") }));
+	const apis = state.recipients.filter((recipient) => recipient.api.sharing).map((recipient) => recipient.name);
+	if (apis.length && !state.paused) parts.push(t("api_shared", { who: list(apis) }));
 	if (parts.length && hosts()) parts.push(t("hosts_too"));
 	if (!state.known) parts.splice(0, parts.length, t("looked_up"));
 	if (!parts.length) parts.push(t(hosts() ? "only_you_and_hosts" : "only_you"));
@@ -48,9 +50,9 @@ function drawSummary(rows) {
 	$("saving").textContent = saving.problem ? `${t("saving_problem")} ${saving.problem}` : t(`saving_${saving.state.replace(" ", "_")}`);
 	$("problems").hidden = !state.problems.length;
 	$("problems").textContent = [t("sharing_problem"), ...state.problems].join(" ");
-	$("pause").hidden = !(state.known && (shared.length || state.paused));
+	$("pause").hidden = !(state.known && (shared.length || apis.length || state.paused));
 	$("pause").textContent = t(state.paused ? "go_on" : "pause");
-	$("take-back").hidden = !shared.length && !out.some((row) => row.state !== "retract");
+	$("take-back").hidden = !shared.length && !apis.length && !out.some((row) => row.state !== "retract");
 }
 
 const hosts = () => Boolean($("others").textContent.trim());
@@ -59,7 +61,7 @@ function drawRecipients() {
 	$("reason").hidden = !state.reason;
 	$("reason").textContent = state.reason ?? "";
 	if (state.reason && !state.signed_in) $("reason").append(" ", h("a", { href: `/login?next=${part("/privacy")}`, text: t("sign_in") }));
-	$("recipients").replaceChildren(...state.recipients.map(recipientRow));
+	$("recipients").replaceChildren(...state.recipients.flatMap((recipient) => [recipientRow(recipient), ...apiRow(recipient)]));
 }
 
 function recipientRow(recipient) {
@@ -77,6 +79,26 @@ function recipientRow(recipient) {
 	const says = recipient.state === "ineligible" ? null : h("p", { text: t(`state_${recipient.state}`) });
 	return h("li", {}, h("div", { id }, h("strong", { text: recipient.name }), h("p", { text: models }), says), toggle);
 }
+
+/** What is sent with API keys is a choice of its own, shown to those who share what they write, or made it. */
+function apiRow({ name, sharing, api }) {
+	if (!sharing && !api.sharing) return [];
+	const id = `api-${name}`;
+	const toggle = h("button", {
+		type: "button",
+		role: "switch",
+		"aria-checked": String(api.sharing),
+		"aria-labelledby": id,
+		"aria-describedby": `recipient-${name}`,
+		disabled: !api.sharing && (!state.can_share || !api.policy),
+		onclick: () => (api.sharing ? act(() => privacy.withdrawApi(name), t("api_taken_back")) : agreeApi(name, api.policy)),
+	});
+	const says = t(api.sharing ? "api_on" : api.state === "stale" ? "state_stale" : "api_off");
+	return [h("li", { class: "too" }, h("div", {}, h("span", { id, text: t("api_too") }), h("p", { text: says })), toggle)];
+}
+
+const agreeApi = (name, text) =>
+	ask(t("ask_api", { who: name }), text, state, (agreed) => privacy.grantApi({ recipient: name, ...agreed }), load, true);
 
 const agree = (recipient) =>
 	ask(t("ask_account", { who: recipient.name }), recipient.policy, state, (agreed) => privacy.grant({ recipient: recipient.name, ...agreed }), load);
