@@ -25,7 +25,8 @@ from chat.models.catalog import (
     entry_as_json,
     memory_for,
 )
-from chat.models.catalog_file import REPOSITORY, Kind
+from chat.models.catalog_file import REPOSITORY
+from chat.models.entry import Kind
 
 SHIPPED = REPOSITORY / "chat" / "models.yaml"
 

@@ -19,17 +19,8 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from chat.models.catalog_file import (
-    ASSUMED_CONTEXT,
-    NAME,
-    CatalogError,
-    Kind,
-    ModelEntry,
-    answer_that_fits,
-    memory_for,
-    nearest,
-    read_catalog,
-)
+from chat.models.catalog_file import NAME, CatalogError, nearest, read_catalog
+from chat.models.entry import ASSUMED_CONTEXT, Kind, ModelEntry, answer_that_fits, memory_for
 
 __all__ = [
     "ASSUMED_CONTEXT",

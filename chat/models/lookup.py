@@ -22,8 +22,9 @@ from huggingface_hub.utils import hf_raise_for_status
 from huggingface_hub.utils import httpx as transport
 
 from chat.conversation import SamplingParams
-from chat.models.catalog import ASSUMED_CONTEXT, LookupFailed, ModelEntry, answer_that_fits
-from chat.models.catalog_file import GIB, LANGUAGE
+from chat.models.catalog import LookupFailed
+from chat.models.catalog_file import LANGUAGE
+from chat.models.entry import ASSUMED_CONTEXT, GIB, ModelEntry, answer_that_fits
 
 # Bytes in memory per parameter. vLLM loads 32-bit weights as 16-bit ones.
 _BYTES = {"F64": 2, "F32": 2, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1, "F4": 0.5}
