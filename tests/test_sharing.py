@@ -436,6 +436,18 @@ async def test_a_mass_loss_that_nobody_explains_stays_public_and_nothing_new_lea
     assert let_pass.retract == len(chats)
 
 
+async def test_while_a_mass_loss_is_held_back_what_waits_does_not_count_as_public(world):
+    owner, _ = await published(world, *(f"word {n}" for n in range(UNEXPLAINED_ROWS + 1)))
+    await world.say(await agreed(world), "unsaid")
+    world.clock.now += QUIET
+    assert (await plan(world.db, world.rules, now=world.clock(), restored=True)).publish == 1
+    await world.db.write(lost(owner))
+    planned, _ = await world.turn(0)
+    assert planned.held
+    (waits,) = (row for row in await world.outbox() if row["state"] == "publish")
+    assert waits["shard"] is None
+
+
 async def test_a_mass_loss_of_one_holds_up_nobody_elses_withdrawal(world):
     owner, _ = await published(world, *(f"word {n}" for n in range(UNEXPLAINED_ROWS + 1)))
     other = await agreed(world)
