@@ -20,6 +20,7 @@ OPERATIONS = {"users": 62, "sync": 30, "both sync": 3, "crash": 3, "revoke": 1, 
 SAFE = 20  # beside these, with a bucket: only what is new is put there
 MEDDLING = {"crash": 0.06, "users": 0.06, "sync": 0.06}  # shares of the moments of a sync
 LOSES_THE_DISK = 0.5  # of crashes
+BUCKET_AWAY = 0.3  # of the syncs: who keeps the bucket has failed, and waits
 KILLS_EVERY = 125  # operations; each is a real process
 ROUNDS = 40  # of four minutes in the end, until nothing is left to do
 QUOTA = 128
@@ -113,7 +114,8 @@ class _Run:
 
     async def _sync(self, replica: Replica, rng: random.Random) -> None:
         self.clock.now += rng.uniform(1, 90) if rng.random() < 0.9 else rng.uniform(300, 900)
-        await self._work(replica, replica.app.work, rng)
+        only_the_dataset = rng.random() < BUCKET_AWAY
+        await self._work(replica, replica.app.backup._turn if only_the_dataset else replica.app.work, rng)
 
     async def _work(self, replica: Replica, work: Callable[[], Awaitable[None]], rng: random.Random) -> None:
         (other,) = [each for each in self.replicas if each is not replica]
@@ -134,7 +136,9 @@ class _Run:
         await self._told(replica)
 
     async def _told(self, replica: Replica) -> None:
-        if self.oracle.told(replica.life, *await replica.app.levels()):
+        purged = self.oracle.told(replica.life, *await replica.app.levels())
+        self.oracle.where_it_was_called(self.failing.bucket, self.failing.objects)
+        if purged:
             self.outcome.counts["purged: looked"] += 1
             for _ in range(3):  # what reads the database may keep it from being done
                 if await scrub(replica.app.db) and await rewrite(replica.app.db):
@@ -186,6 +190,7 @@ class _Run:
             else:
                 self.oracle.note(replica.life, line["kind"], line["text"], line["conversation"])
                 did += line["kind"] in ("write", "delete")
+        self.oracle.where_it_was_called(self.failing.bucket, self.failing.objects)
         self.outcome.counts["killed: acknowledged"] += did
         await self._come_back(replica, rng.random() < LOSES_THE_DISK)
 

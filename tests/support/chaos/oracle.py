@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -67,6 +67,7 @@ class Oracle:
         self.deletions: list[Deletion] = []
         self._texts: list[tuple[str, str]] = []  # (text, conversation) of all that may be there, said or not
         self._deleting: dict[str, str] = {}  # conversations that may be deleted, said or not -> the texts that go
+        self._claimed: list[Write | Deletion] = []  # what was called safe, or saved, since it was last looked for
 
     def note(self, life: str, kind: str, text: str, conversation: str) -> None:
         """See `users.Note`."""
@@ -96,14 +97,37 @@ class Oracle:
         news, (writes, deletions) = False, of or self.acknowledged
         for write in self.writes[:writes]:
             if write.life == life and write.conversation in conversations:
-                write.level = _most(write.level, conversations[write.conversation])
+                self._called(write, conversations[write.conversation])
         for deletion in self.deletions[:deletions]:
             if deletion.conversation in tombstones:  # whoever knows of it has it from this one, or saw what it wrote
                 level, purged = tombstones[deletion.conversation]
-                deletion.level = _most(deletion.level, level)
+                self._called(deletion, level)
                 news |= purged and not deletion.purged
                 deletion.purged |= purged
         return news
+
+    def _called(self, what: Write | Deletion, level: Level) -> None:
+        if _RANK[level] > _RANK[what.level]:
+            what.level = level
+            self._claimed.append(what)
+
+    def where_it_was_called(self, bucket: Callable[[], bytes], dataset: Callable[[], bytes]) -> None:
+        """What was newly called saved is in the dataset at this moment, what was called safe in the bucket or there: the disk
+        could be lost now. `bucket`, `dataset`: all their bytes."""
+        claimed, self._claimed = self._claimed, []
+        # What somebody else deleted meanwhile is rightly gone.
+        wanted = [
+            (what, _mark(what))
+            for what in claimed
+            if isinstance(what, Deletion) or what.conversation not in self._deleting
+        ]
+        if any(what.level == "safe" for what, _ in wanted):
+            there = bucket()
+            wanted = [(what, mark) for what, mark in wanted if what.level == "saved" or mark not in there]
+        there = dataset() if wanted else b""
+        for what, mark in wanted:
+            if mark not in there:
+                self.outcome.violations.append(f"{mark.decode()} is called {what.level} and is not there")
 
     def disk_lost(self, life: str) -> None:
         for write in self.writes:
@@ -164,5 +188,6 @@ class Oracle:
         self.outcome.writes, self.outcome.deletions = len(self.writes), len(self.deletions)
 
 
-def _most(one: Level, other: Level) -> Level:
-    return max(one, other, key=lambda level: _RANK[level])
+def _mark(what: Write | Deletion) -> bytes:
+    """What a file that holds it has: the text itself, or the line of its tombstone."""
+    return (what.canary if isinstance(what, Write) else f'"conversation":"{what.conversation}"').encode()
