@@ -26,6 +26,7 @@ from chat.engines.machine import Machine
 from chat.engines.pool import EnginePool, build_server
 from chat.everything import conversations_of
 from chat.feedback import FeedbackBook
+from chat.forever import forever
 from chat.generation import Generations
 from chat.hub import HubRepo
 from chat.hub_bucket import HubBucket
@@ -149,15 +150,16 @@ def build(
         await sharing.begin()
         await library.start()
         await pool.warm(catalog.default)
-        tasks = [
-            asyncio.create_task(keeping.run()),
-            asyncio.create_task(sharing.run(keeping, every, tell_operator)),
-            asyncio.create_task(access.run(min(ACCESS_EVERY, every))),
-            asyncio.create_task(expire_forever(keeping, sessions, service, clock)),
-            asyncio.create_task(scrub_forever(db)),
-            asyncio.create_task(temporary.run()),
-            asyncio.create_task(library.run()),
-        ]
+        parts: dict[str, Callable[[], Awaitable[None]]] = {
+            **keeping.parts(),
+            "Sharing": lambda: sharing.run(keeping, every, tell_operator),
+            "Looking who may read": lambda: access.run(min(ACCESS_EVERY, every)),
+            "Deleting what expired": lambda: expire_forever(keeping, sessions, service, clock),
+            "Clearing the database's pages": lambda: scrub_forever(db),
+            "Ending temporary chats": temporary.run,
+            "The list": library.run,
+        }
+        tasks = [asyncio.create_task(forever(what, run, tell_operator)) for what, run in parts.items()]
         # What was made until here stays: the collector need not look at it again and again.
         gc.freeze()
         try:

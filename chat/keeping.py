@@ -6,7 +6,7 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -56,13 +56,10 @@ class Keeping:
         for part, id in asked.items():
             part.failed(Unreachable(f"{id} has not answered yet; it is asked again."))
 
-    async def run(self) -> None:
-        """Until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.backup.run())
-            tasks.create_task(self._note_whole())
-            if self.ahead:
-                tasks.create_task(self.ahead.run())
+    def parts(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
+        """What runs as long as the app does, by what people call it."""
+        parts = {"Saving": self.backup.run, "Looking whether everything is back": self._note_whole}
+        return {**parts, "The write-ahead": self.ahead.run} if self.ahead else parts
 
     def is_set(self) -> bool:
         """Whether all that dataset and bucket hold is here: before that it is not known who agreed to what."""
@@ -76,8 +73,8 @@ class Keeping:
                 await self.ahead.taken_over.wait()
 
     async def is_whole(self) -> bool:
-        """Whether what anybody has here is all they have: everything is back, or this disk has had it once. Its Hub may be
-        away for long."""
+        """Whether what anybody has here is all they have, as far as this disk can know: everything is back, or it was once.
+        Its Hub may be away for long; what another machine wrote meanwhile comes later."""
         return self.is_set() or await self._db.read(lambda db: state(db, WHOLE)) is not None
 
     async def _note_whole(self) -> None:

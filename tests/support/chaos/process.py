@@ -44,7 +44,7 @@ async def main() -> None:
             print(json.dumps(told), flush=True)
             await asyncio.sleep(0.1)
 
-    await asyncio.gather(act(), act(), tell(), app.keeping.run())
+    await asyncio.gather(act(), act(), tell(), *(run() for run in app.keeping.parts().values()))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import hashlib
 import secrets
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -84,6 +84,9 @@ class Accounts:
         user = User(name, memberships, is_pro)
         with self._lock:
             self._users[name] = user
+            for value, token in self._tokens.items():
+                if token.user.name == name:
+                    self._tokens[value] = replace(token, user=user)
         return user
 
     def add_token(

@@ -1,0 +1,68 @@
+"""Sharing that the Hub refuses, in the whole app: the chat goes on, page and log say what to do, and nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from huggingface_hub import HfApi
+
+from tests.support.hub.accounts import Org
+from tests.support.sharing_stage import Person, SharingStage, sharing_stage
+
+WORD = "herons"
+
+
+def shares(stage: SharingStage, ada: Person) -> None:
+    ada.grant()
+    ada.say(f"about {WORD}")
+
+
+def told(stage: SharingStage, ada: Person, sentence: str) -> None:
+    """The page and the log both say it, and neither quotes anybody; the chat goes on."""
+    ada.wait_for(lambda: sentence in " ".join(ada.get("state")["problems"]))
+    assert sentence in stage.app.output() and WORD not in stage.app.output()
+    ada.say("and still it answers")
+    assert "published" not in {row["state"] for row in ada.get("shared")["rows"]}
+
+
+def arrives(ada: Person) -> None:
+    ada.wait_for(lambda: "published" in {row["state"] for row in ada.get("shared")["rows"]}, seconds=120)
+    ada.wait_for(lambda: ada.get("state")["problems"] == [], seconds=120)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[SharingStage]:
+    """The datasets' namespace is not the token's."""
+    with sharing_stage(tmp_path / "stage", QUIET_HOURS="0", SHARE_NAMESPACE="crew") as stage:
+        yield stage
+
+
+def test_a_token_that_may_not_write_in_the_namespace_is_named_and_the_row_waits(elsewhere: SharingStage):
+    with elsewhere.visitor("ada") as ada:
+        shares(elsewhere, ada)
+        told(elsewhere, ada, "HF_TOKEN")
+        elsewhere.hub.add_user("host", [Org("crew")])
+        arrives(ada)
+
+
+def test_somebody_elses_public_datasets_under_the_names_are_left_as_they_are(elsewhere: SharingStage):
+    api = HfApi(endpoint=elsewhere.hub.endpoint, token=elsewhere.hub.add_user("crew"))
+    names = ("crew/parley-acme__small", "crew/parley-audit")
+    for name in names:
+        api.create_repo(name, repo_type="dataset", private=False)
+    before = {name: api.dataset_info(name).sha for name in names}
+    with elsewhere.visitor("ada") as ada:
+        shares(elsewhere, ada)
+        told(elsewhere, ada, "crew/parley-")
+    assert before == {name: api.dataset_info(name).sha for name in names}
+
+
+def test_a_hub_that_fails_for_the_shared_datasets_alone_is_told_and_the_row_arrives_later(tmp_path: Path):
+    with sharing_stage(tmp_path / "stage", QUIET_HOURS="0") as stage, stage.visitor("ada") as ada:
+        fault = stage.hub.faults.add("parley-", status=503, times=None)
+        shares(stage, ada)
+        told(stage, ada, "has trouble of its own (503)")
+        stage.hub.faults.remove(fault)
+        arrives(ada)
