@@ -13,6 +13,7 @@ from app import hours_of
 from chat.feedback import Feedback, FeedbackBook
 from chat.settings import Settings
 from privacy.comparison import compare
+from privacy.feedback import said_about
 from privacy.mine import shared_rows
 from privacy.outbox import plan
 from privacy.rows import Redaction
@@ -233,6 +234,17 @@ async def test_what_the_owner_said_about_an_answer_leaves_redacted_in_its_own_co
     await world.choose(owner, "withdraw")
     await world.turn(0)
     assert feedback(world) == [] and not dug_up(world, "[EMAIL_1]")
+
+
+async def test_what_is_said_about_answers_is_read_for_the_owners_that_are_asked_about_alone(world):
+    given = {}
+    for owner in (await world.person(), await world.person()):
+        chat = await world.say(owner, "a question")
+        (given[owner],) = await world.answers(owner, chat)
+        await FeedbackBook(world.db, world.clock).give(owner, given[owner], Feedback("up", (), "mine"))
+    for owner, answer in given.items():
+        found = await world.db.read(lambda db, owner=owner: said_about(db, [owner], list(given.values())))
+        assert [said.answer for said in found] == [answer]
 
 
 def feedback(world):
