@@ -17,7 +17,7 @@ Kind = Literal["grant", "deny", "withdraw", "text_changed", "org_block", "takedo
 
 ASKING = 30 * 86400.0  # seconds for which what is public stays, once the text it was agreed under is stale
 CONCURRENT = 600.0  # seconds within which a yes here and a no on another machine may not know of each other
-TICK = 0.001  # seconds by which an event follows the last one where the clock does not
+TICK = 0.001  # seconds by which an event follows the last one known where the clock does not
 
 # Of events at one moment, which only replicas can write, the most restrictive is taken for the last. See `that_count`.
 SEVERITY = {"text_changed": 0, "grant": 1, "withdraw": 2, "deny": 3, "org_block": 4, "delete": 5, "takedown": 6}
@@ -84,7 +84,7 @@ class Event:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-LATEST_HERE = "SELECT max(at) FROM consent_events WHERE replica = ? AND subject IN (SELECT value FROM json_each(?))"
+LATEST_KNOWN = "SELECT max(at) FROM consent_events WHERE subject IN (SELECT value FROM json_each(?))"
 LATEST_NO_ELSEWHERE = (
     "SELECT max(at) + ? FROM consent_events WHERE replica <> ? AND kind NOT IN ('grant', 'text_changed')"
     " AND subject IN (SELECT value FROM json_each(?))"
@@ -122,9 +122,10 @@ def record(db: sqlite3.Connection, owner: str, choice: Choice, shown: Shown, now
         "SELECT number, at, hash FROM consent_events WHERE subject = ? AND replica = ? ORDER BY number DESC LIMIT 1",
         (subject, replica),
     ).fetchone()
-    after = [db.execute(LATEST_HERE, (replica, json.dumps(subjects))).fetchone()[0], None]
+    # Whoever chose on another machine, whose clock may be days ahead, chose before: this event follows all that is known.
+    after = [db.execute(LATEST_KNOWN, (json.dumps(subjects),)).fetchone()[0], None]
     if choice.kind == "grant":
-        # What another machine said is known here, so this yes comes after it, and far enough for everybody to see that.
+        # A yes that knows of another machine's no follows it far enough for everybody to see that.
         after[1] = db.execute(LATEST_NO_ELSEWHERE, (CONCURRENT, replica, json.dumps(subjects))).fetchone()[0]
     latest = max((at for at in after if at is not None), default=None)
     event = Event(

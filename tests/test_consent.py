@@ -404,6 +404,47 @@ async def test_of_what_two_machines_hear_at_once_the_most_restrictive_wins(world
     assert await world.db.read(verify_chains) == []
 
 
+@pytest.mark.parametrize(("scope", "recipient"), [(None, "acme"), (None, None), (CHAT, None)])
+@pytest.mark.parametrize("kind", ["withdraw", "deny"])
+async def test_a_no_follows_the_yes_of_another_machine_whose_clock_was_days_ahead(
+    world, tmp_path, kind, scope, recipient
+):
+    owner = await world.person()
+    yes = await world.choose(owner, "grant", "acme", scope, (TURN,) if scope else ())
+    assert (await covering(world, owner, asked_at=yes.at + 60)).event == yes
+    other = await world.elsewhere(tmp_path / "other", await world.db.read(files))
+    try:
+        world.clock.now -= 5 * DAY
+        no = await other.choose(owner, kind, recipient, scope)
+        heard = await other.db.read(files)
+    finally:
+        other.close()
+    assert no.at > yes.at
+    await world.db.write(lambda db: restore(db, heard))
+    assert await covering(world, owner, asked_at=yes.at + 60) is None
+    assert await world.db.read(verify_chains) == []
+
+
+@pytest.mark.parametrize("first", ["yes", "no"])
+async def test_of_two_machines_at_once_the_no_holds_though_their_clocks_were_set_back(world, tmp_path, first):
+    owner = await world.person()
+    await world.choose(owner, "grant", "acme")
+    other = await world.elsewhere(tmp_path / "other", await world.db.read(files))
+    try:
+        world.clock.now -= 5 * DAY
+        for said in ("yes", "no") if first == "yes" else ("no", "yes"):
+            if said == "yes":
+                yes = await world.choose(owner, "grant", "acme")
+            else:
+                await other.choose(owner, "deny", "acme")
+        heard = await other.db.read(files)
+    finally:
+        other.close()
+    await world.db.write(lambda db: restore(db, heard))
+    assert await state(world, owner) == "denied"
+    assert await covering(world, owner, asked_at=yes.at + 60) is None
+
+
 async def test_a_command_verifies_the_ledger_beside_the_app(world, capsys):
     owner = await world.person()
     await world.choose(owner, "deny", "acme")

@@ -111,9 +111,16 @@ class Trace:
         if any(said.for_ever for said in here) or (here and _keeps_private(here)):
             return False, False
         account = [said for said in own if said.conversation is None and said.recipient in (None, recipient)]
+        # Whatever the clocks say, a no ends every yes that was said before it.
+        refused = _last_no(own, account)
+        kept_back = _last_no(own, here)
         no_at = max((said.at for said in account if not said.yes), default=-1.0)
         no_here = max((said.at for said in here if not said.yes), default=-1.0)
-        shares = [said for said in here if said.yes and said.at > max(no_at, no_here)]
+        shares = [
+            said
+            for place, said in enumerate(own)
+            if said in here and said.yes and said.at > max(no_at, no_here) and place > max(refused, kept_back)
+        ]
         for share in reversed(shares):
             if share.recipient == recipient and turn.answer in share.answers:
                 return self._under(share, now)
@@ -125,7 +132,11 @@ class Trace:
         first_share = min((said.at for said in here if said.yes and said.at > no_here), default=float("inf"))
         if turn.asked_at > first_share:
             return False, False
-        grants = [said for said in account if said.yes and said.at > no_at]
+        grants = [
+            said
+            for place, said in enumerate(own)
+            if said in account and said.yes and said.at > no_at and place > refused
+        ]
         for grant in grants:
             written_under_it = grant.at < turn.asked_at and not self._stale(grant, turn.asked_at)
             if written_under_it:
@@ -151,6 +162,11 @@ class Trace:
     def due(self, now: float) -> set[str]:
         """Every canary that must be there, once enough time has passed."""
         return {f"{AUTHORS[turn.model]}:{turn.answer_canary}" for turn in self.told if self.may(turn, now)[1]}
+
+
+def _last_no(own: list[Said], about: list[Said]) -> int:
+    """Its place among all that one person said; -1: none."""
+    return max((place for place, said in enumerate(own) if said in about and not said.yes), default=-1)
 
 
 def _keeps_private(here: list[Said]) -> bool:

@@ -86,6 +86,12 @@ MUTANTS = (
         "at=max(float(now), latest + TICK) if latest is not None else float(now),",
         "at=float(now),",
     ),
+    Mutant(
+        "an event follows what other machines said, whatever their clocks do",
+        "privacy/ledger.py",
+        'WHERE subject IN (SELECT value FROM json_each(?))"\nLATEST_NO_ELSEWHERE',
+        'WHERE replica = (SELECT id FROM replica) AND subject IN (SELECT value FROM json_each(?))"\nLATEST_NO_ELSEWHERE',
+    ),
     Mutant("a yes is to a recipient by name", "privacy/consent.py", "e.recipient in (None, recipient) and", ""),
     Mutant(
         "managed accounts are opted out",
