@@ -19,7 +19,7 @@ from chat.formats import BadFile, SavedConversation, SavedOwner, SavedTombstone
 from chat.lease import PATH as LEASE
 from chat.lease import Lease
 
-READS_AT_ONCE = 24  # of at most 512 small files that everybody waits for: three seconds at 100 ms each
+READS_AT_ONCE = 48  # of at most 512 small files that everybody waits for: a second at 100 ms each
 LONGEST_PAUSE = 0.5  # seconds after a file of conversations that nobody waits for
 
 
@@ -87,8 +87,7 @@ class Reader:
         gone = [path for path in known if path not in there]
         await self._db.write(lambda db: [incoming.file_gone(db, path) for path in gone])
         # Who may open what, what is deleted and what was agreed to come before the first conversation does.
-        await self._take(repo, head, changed, formats.prefix_of_accounts, SavedOwner, self._owners)
-        await self._take(repo, head, changed, formats.prefix_of_tombstones, SavedTombstone, self._tombstones)
+        await self._take_what_all_wait_for(repo, head, changed)
         self.owners_back.set()
         for extra in self._extras:
             await self._take_extra(repo, head, changed, extra)
@@ -106,19 +105,13 @@ class Reader:
         else:
             self.restored.set()
 
-    async def _take(
-        self,
-        repo: DatasetRepo,
-        head: str,
-        changed: Mapping[str, str],
-        wanted: Callable[[str], object | None],
-        kind: type[formats.L],
-        merge: Callable[[sqlite3.Connection, str, list[formats.L]], None],
-    ) -> None:
-        """Take over the changed files of one kind, many at once."""
+    async def _take_what_all_wait_for(self, repo: DatasetRepo, head: str, changed: Mapping[str, str]) -> None:
+        """Take over the changed files of accounts and tombstones, many at once. Neither needs the other."""
         at_once = asyncio.Semaphore(READS_AT_ONCE)
 
-        async def take(path: str) -> None:
+        async def take(
+            path: str, kind: type[formats.L], merge: Callable[[sqlite3.Connection, str, list[formats.L]], None]
+        ) -> None:
             async with at_once:
                 content = await self._threads.run(repo.read, path, head)
             await self._merge(path, content, changed[path], kind, merge)
@@ -126,8 +119,10 @@ class Reader:
         try:
             async with asyncio.TaskGroup() as group:
                 for path in sorted(changed):
-                    if wanted(path) is not None:
-                        group.create_task(take(path))
+                    if formats.prefix_of_accounts(path) is not None:
+                        group.create_task(take(path, SavedOwner, self._owners))
+                    elif formats.prefix_of_tombstones(path) is not None:
+                        group.create_task(take(path, SavedTombstone, self._tombstones))
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
 

@@ -6,6 +6,7 @@ import asyncio
 import random
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -54,11 +55,13 @@ class Fault:
 
 @dataclass(frozen=True)
 class Logged:
-    """One answered request: no query, no headers, no body. `status` is None where the connection was dropped."""
+    """One answered request: no query, no headers, no body. `status` is None where the connection was dropped; `at`: when it
+    was answered, by `time.perf_counter`."""
 
     method: str
     path: str
     status: int | None
+    at: float = field(default_factory=time.perf_counter, compare=False)
 
 
 class Faults:

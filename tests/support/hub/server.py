@@ -164,6 +164,7 @@ class LoopbackHub:
                 log_config=None,
                 access_log=False,
                 timeout_graceful_shutdown=1,
+                timeout_keep_alive=75,  # or a slow machine's client meets connections that were just closed
             )
         )
         return server
