@@ -4,7 +4,7 @@ A file of the private dataset names the holder. It is taken, renewed and release
 replicas that try at once one succeeds, and whoever takes it has read everything that was committed before.
 
 No two clocks are compared. The holder counts from before it sent its commit, and stops `MARGIN` early; another takes it
-only after it has seen the same file for the whole of `SECONDS` by its own clock, so whatever either shows, and however
+only after it has seen the same file, by its own clock, for as long as the file says, so whatever either shows, and however
 late an answer comes, there are never two. The time in the file is for people, and for a file so old that no clock can
 be wrong by that much.
 """
@@ -24,9 +24,10 @@ from chat.dataset_repo import blob_id
 from chat.formats import BadFile, refuse_newer
 
 PATH = "lease.json"
-SECONDS = 600.0
+SECONDS = 300.0
+LONGEST = 600.0  # that a file may say; earlier versions said it
 MARGIN = 120.0  # what the holder began before is over by then: a request to the Hub waits a minute at most
-RENEW_AFTER = 240.0  # with a commit of its own, where there is still something to do
+RENEW_AFTER = 120.0  # with a commit of its own, where there is still something to do
 RIDE_AFTER = 60.0  # with a commit that is made anyway
 CLOCKS_DIFFER = 3600.0  # at most
 FORMAT = 1
@@ -37,7 +38,7 @@ class _File(BaseModel):
     format: Literal[1] = FORMAT
     replica: str | None = Field(max_length=64)  # None: released
     taken: str = Field(max_length=64)  # drawn anew at every writing, so that each is another file
-    wait: float = Field(ge=0, le=SECONDS)  # seconds for which others must have seen it before they take it
+    wait: float = Field(ge=0, le=LONGEST)  # seconds for which others must have seen it before they take it
     until: float
 
 
@@ -149,7 +150,7 @@ class Lease:
             return True
         if self._file and self._clock() > self._file.until + CLOCKS_DIFFER:
             return True
-        return self._elapsed() >= self._seen_at + (self._file.wait if self._file else SECONDS)
+        return self._elapsed() >= self._seen_at + (self._file.wait if self._file else LONGEST)
 
     def _tries(self, replica: str | None, wait: float) -> Claim:
         file = _File(replica=replica, taken=secrets.token_hex(8), wait=wait, until=round(self._clock() + wait))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
 
 from chat.dataset_repo import Conflict, Doubtful, Unreachable, blob_id
 from chat.formats import BadFile
-from chat.lease import MARGIN, PATH, RENEW_AFTER, RIDE_AFTER, SECONDS, Lease
+from chat.lease import LONGEST, MARGIN, PATH, RENEW_AFTER, RIDE_AFTER, SECONDS, Lease
 from tests.support.backing import HookedRepo, Machine, owner_of
 from tests.support.memory_repo import MemoryRepo
 
@@ -66,7 +67,7 @@ def test_nobody_commits_to_have_it_who_has_nothing_to_do():
     assert not one.would(wanted=False) and one.would(wanted=True)
 
 
-def test_it_is_renewed_with_other_commits_or_every_four_minutes():
+def test_it_is_renewed_with_other_commits_or_every_two_minutes():
     """The quota of commits is for what people write."""
     one, _, clock, head = pair()
     head.write(one)
@@ -112,6 +113,18 @@ def test_the_end_of_one_that_was_killed_is_waited_for():
     assert not one.held()
     clock.now += 1
     assert head.write(two) and two.held()
+
+
+def test_the_end_of_one_of_an_earlier_version_is_waited_for_as_long_as_it_counts():
+    """Ten minutes, which its file says. What nobody can read may be one of those."""
+    one, two, clock, head = pair()
+    head.write(one)
+    head.content = json.dumps({**json.loads(head.content), "wait": LONGEST}).encode()
+    head.read(two)
+    clock.now += LONGEST - 1
+    assert not head.write(two)
+    clock.now += 1
+    assert head.write(two)
 
 
 def test_the_same_disk_need_not_wait_for_its_own_earlier_process():
@@ -171,7 +184,9 @@ def test_a_file_of_a_newer_version_is_left_as_it_is_and_a_damaged_one_replaced_i
     assert not head.write(one)
     head.content = b"{"
     assert not head.write(one)
-    clock.now += SECONDS
+    clock.now += LONGEST - 1
+    assert not head.write(one)
+    clock.now += 1
     assert head.write(one)
 
 

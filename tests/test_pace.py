@@ -111,6 +111,25 @@ async def test_what_another_part_takes_back_gets_the_lease_though_the_hour_is_us
     machine.close()
 
 
+@pytest.mark.parametrize(("turn_every", "most"), [(None, 30), (60, 61), (90, 61)])
+async def test_the_lease_rides_on_other_commits_and_costs_few_of_its_own(tmp_path, clock, turn_every, most):
+    """An hour in which a push waits all the time; of commits with turns alone there would be 60 or 40."""
+
+    async def wanted() -> bool:
+        return True
+
+    machine = machine_in(tmp_path, clock, wants_lease=wanted)
+    await seconds(machine, clock, 5)
+    committed, lapsed = 0, 0
+    for second in range(3600):
+        if turn_every and second % turn_every == 0:
+            await machine.turn(owner_of(1), None, f"turn {second}")
+        committed += len(await seconds(machine, clock, 1))
+        lapsed += not machine.backup.lease.held()
+    assert committed <= most and lapsed == 0
+    machine.close()
+
+
 async def test_a_history_is_rewritten_though_the_hour_is_used_up(machine, clock):
     conversation = await machine.turn(owner_of(1), None, "one")
     await seconds(machine, clock, 70)

@@ -65,7 +65,6 @@ PLANTED = (
         'self._threads.run(repo.squash, "Keep no history")',
         "self._threads.run(repo.head)",
     ),
-    Mutant("a purge looks at the bucket first", "chat/purging.py", "        await self.look()\n", ""),
     Mutant(
         "an object goes when the dataset has what it held",
         "chat/write_ahead_rows.py",
