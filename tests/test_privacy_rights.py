@@ -3,13 +3,16 @@ page which another site covers agrees to nothing."""
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import http.server
 import io
 import json
 import re
+import sys
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from privacy.policy.words import LANGUAGES, words
+from privacy.web.everything import zipped
 from privacy.web.framed import LIFETIME, Unframed
 from privacy.web.reports import PER_CALLER
 from tests.support.browser import DESKTOP, PHONE, chromium
@@ -78,6 +82,26 @@ def test_a_yes_is_kept_with_the_language_and_the_hash_of_what_was_read(stage: Sh
 
 
 # Everything of one's own
+
+
+def test_an_archive_that_nobody_takes_to_its_end_ends_quietly(monkeypatch: pytest.MonkeyPatch):
+    """The server stopped meanwhile, so nobody closes it; the collector finds all of it at once."""
+
+    async def files() -> AsyncIterator[tuple[str, bytes]]:
+        yield "one.txt", b"one"
+        yield "two.txt", b"two"
+
+    complaints: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    loop = asyncio.new_event_loop()
+    archive: Any = zipped(files(), 1_750_000_000.0)
+    assert loop.run_until_complete(anext(archive))
+    loop.close()
+    cycle = [archive]
+    cycle.append(cycle)
+    del archive, cycle
+    gc.collect()
+    assert complaints == []
 
 
 def zip_of(client: httpx.Client) -> dict[str, bytes]:

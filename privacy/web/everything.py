@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import time
 import zipfile
@@ -64,15 +63,15 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, indent=1).encode()
 
 
-class _Tape(io.RawIOBase):
-    """Takes what an archive writes, which cannot go back on it, until it is taken away."""
+class _Tape:
+    """Takes what an archive writes, which cannot go back on it, until it is taken away. It is no file of `io`: those close
+    when nobody holds them any more, and an archive that was broken off writes its end even then."""
 
     def __init__(self) -> None:
-        super().__init__()
         self._written = bytearray()
 
-    def writable(self) -> bool:
-        return True
+    def flush(self) -> None:
+        """All of it is here."""
 
     def write(self, data: Any) -> int:
         self._written += data

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tests.support.mutants import Mutant, main
 
-PAGE = ("test_privacy_page.py", "-k", "yes or key or share or text or language or form")
+PAGE = ("test_privacy_page.py", "test_api_choice.py", "-k", "yes or key or share or text or language or form")
 RIGHTS = ("test_privacy_rights.py", "-k", "token or language_and or inside")
 TESTS: dict[str, tuple[str, ...]] = {
     "privacy/web/desk.py": PAGE,
@@ -60,6 +60,18 @@ PAGE_MUTANTS = (
         "privacy/web/routes.py",
         "if not set(said.answers) <= answers:",
         "if False:",
+    ),
+    Mutant(
+        "what keys send is said to be one's own",
+        "privacy/web/routes.py",
+        "if agreed.own_text is not True:",
+        "if False:",
+    ),
+    Mutant(
+        "a yes about what keys send is about nothing else",
+        "privacy/web/desk.py",
+        'surface = "api" if kind == "api" else "page"',
+        'surface = "page"',
     ),
     Mutant("a token ends", "privacy/web/framed.py", " and int(until) >= self._clock()", ""),
     Mutant(
