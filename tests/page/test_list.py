@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.support.browser import DESKTOP, PHONE
 from tests.support.fake_backend import FakeBackend
-from tests.support.page import Visitor, answers, no_sideways_scroll, say
+from tests.support.page import Visitor, answers, no_sideways_scroll, ready, say
 
 DAY = 86400
 
@@ -108,6 +108,27 @@ def test_the_menu_of_a_row_is_worked_with_the_keyboard(visit: Callable[..., Visi
     expect(page.get_by_role("menuitem", name="Archive")).to_be_focused()
     page.keyboard.press("Escape")
     expect(page.locator("#p-row-menu")).to_be_hidden()
+    expect(page.get_by_role("button", name="More: Talk")).to_be_focused()
+
+
+def test_a_list_in_which_nothing_changed_is_not_drawn_anew(visit: Callable[..., Visitor], backend: FakeBackend) -> None:
+    """Else the keyboard would lose its place each time that the page looks for what was said elsewhere."""
+    backend.conversation("Talk")
+    visitor = visit()
+    page = visitor.blank()
+    page.clock.install()
+    page.goto(visitor.url)
+    ready(page)
+    page.get_by_role("button", name="More: Talk").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("menuitem", name="Pin")).to_be_focused()
+    with page.expect_response("**/api/conversations"):
+        page.clock.fast_forward(20_000)
+    backend.conversation("Said on the phone")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="More: Talk")).to_be_focused()
+    page.clock.fast_forward(20_000)
+    expect(page.get_by_role("link", name="Said on the phone")).to_be_visible()
     expect(page.get_by_role("button", name="More: Talk")).to_be_focused()
 
 

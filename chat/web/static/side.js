@@ -53,7 +53,7 @@ export class Side {
 		const older = next && this.items.length > items.length ? this.items.filter((item) => !known.has(item.id) && inOrder(last, item) < 0) : [];
 		if (!older.length) this.next = next;
 		this.items = [...items, ...older];
-		this.draw();
+		if (this.drawn !== this.state) this.draw();
 		const open = this.items.find((item) => item.id === this.current);
 		if (open) this.on.renamed(open);
 	}
@@ -107,8 +107,14 @@ export class Side {
 		if (this.picked) this.list.querySelector("input[type=checkbox]")?.focus({ preventScroll: true });
 	}
 
+	/** All that a drawing of the list depends on and that others can change. */
+	get state() {
+		return JSON.stringify([this.items, this.next, new Date().toDateString()]);
+	}
+
 	draw() {
 		if (this.list.querySelector("input[type=text]")) return; // a name is being written
+		this.drawn = this.state;
 		const at = document.activeElement?.closest?.("[data-conversation]");
 		const focused = at && [at.dataset.conversation, document.activeElement.className];
 		const groups = [];
