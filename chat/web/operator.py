@@ -23,13 +23,12 @@ FAILURES = {
     "denied": "refused; see the problem above",
     "own": "an error of this app",
 }
-
-ROWS = {
-    "quarantined": "held back",
-    "publish": "wait to be shared",
-    "published": "shared",
-    "retract": "being taken back",
-    "retracted": "taken back",
+ROWS = {  # by state
+    "quarantined": "Rows held back",
+    "publish": "Waiting to be shared",
+    "published": "Shared",
+    "retract": "Being taken back",
+    "retracted": "Taken back",
 }
 
 
@@ -85,24 +84,27 @@ def _page(found: Mapping[str, Any]) -> str:
             ("Objects", safe["objects"]),
             *_failures(safe["failures"], "Write-ahead"),
         ]
-    cells = "".join(
-        f"<tr><th scope='row'>{escape(str(name))}</th><td>{escape(str(value))}</td></tr>" for name, value in rows
-    )
-    tables = f"<table class='facts'>{cells}</table>{_shared(shared['datasets'], access['readers'])}"
+    tables = f"{_table(rows)}<h2>What is shared</h2>{_shared(shared['datasets'], access['readers'])}"
     return f"{told or '<p>All is well.</p>'}<h2>How conversations are kept</h2>{tables}"
 
 
-def _shared(datasets: Sequence[Mapping[str, Any]], readers: Mapping[str, Sequence[str] | None]) -> str:
-    """How many rows are in which state, and who was let in, a line for each sharing dataset."""
-    if not datasets:
-        return "<h2>What is shared</h2><p>Nothing, so far.</p>"
-    head = "".join(f"<th scope='col'>{name}</th>" for name in ("Dataset", *ROWS.values(), "let in"))
-    lines = "".join(
-        f"<tr><th scope='row'>{escape(dataset['id'])}</th>{''.join(f'<td>{dataset[state]}</td>' for state in ROWS)}"
-        f"<td>{escape(_names(readers.get(dataset['id'])))}</td></tr>"
-        for dataset in datasets
+def _table(rows: Sequence[tuple[str, object]]) -> str:
+    cells = "".join(
+        f"<tr><th scope='row'>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in rows
     )
-    return f"<h2>What is shared</h2><table class='facts'><tr>{head}</tr>{lines}</table>"
+    return f"<table class='facts'>{cells}</table>"
+
+
+def _shared(datasets: Sequence[Mapping[str, Any]], readers: Mapping[str, Sequence[str] | None]) -> str:
+    """How many rows of each sharing dataset are in which state, and who was let in."""
+    tables = [
+        f"<h3>{escape(dataset['id'])}</h3>"
+        + _table(
+            [*((name, dataset[state]) for state, name in ROWS.items()), ("Let in", _names(readers.get(dataset["id"])))]
+        )
+        for dataset in datasets
+    ]
+    return "".join(tables) or "<p>Nothing, so far.</p>"
 
 
 def _names(names: Sequence[str] | None) -> str:
