@@ -63,7 +63,7 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, indent=1).encode()
 
 
-class _Tape:
+class Tape:
     """Takes what an archive writes, which cannot go back on it, until it is taken away. It is no file of `io`: those close
     when nobody holds them any more, and an archive that was broken off writes its end even then."""
 
@@ -85,7 +85,7 @@ class _Tape:
 
 async def zipped(files: AsyncIterator[tuple[str, bytes]], now: float) -> AsyncIterator[bytes]:
     """The bytes of an archive of `files`, as they come. `now`: Unix seconds, the date of each."""
-    tape, date = _Tape(), time.gmtime(now)[:6]
+    tape, date = Tape(), time.gmtime(now)[:6]
     with zipfile.ZipFile(tape, "w") as archive:
         async for name, content in files:
             entry = zipfile.ZipInfo(name, date)
