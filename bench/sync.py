@@ -7,6 +7,7 @@ counted on the loopback Hub, with the unmodified client.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 import tempfile
@@ -15,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.report import Table
+from chat import formats
 from chat.backup import Backup
 from chat.db import Database
 from chat.hub import HubRepo
@@ -30,7 +32,7 @@ from tests.support.memory_repo import MemoryRepo
 
 USERS = (100, 1000)
 CHANGED = (20, 200)
-OWNED = (10, 100)
+OWNED = (10, 100, 1000)
 EVERY = 300.0  # seconds between two messages of a user, on average
 HOUR = 3600
 TEXT = "herons nest near still water where the reeds hide them from the evening wind " * 5  # 385 characters
@@ -51,7 +53,7 @@ class Weighed(MemoryRepo):
 
     def commit(self, add: Mapping[str, bytes], delete: Sequence[str], parent: str | None, message: str) -> str:
         self.sent += sum(map(len, add.values()))
-        del self.history[:-1]
+        del self.kept[:-1]
         return super().commit(add, delete, parent, message)
 
 
@@ -177,10 +179,11 @@ def _of_requests(asked: list[tuple[float, float, float]]) -> Table:
 
 def _of_sizes(sizes: list[tuple[int, int]]) -> Table:
     table = Table(
-        "Bytes for one more turn of an owner with so many conversations (a file is rolled over at 4 MB)",
+        f"Bytes for one more turn of an owner with so many conversations (a file is rolled over at {formats.PART_BYTES // 1000} kB)",
         ("conversations", "to the dataset", "to the bucket"),
     )
     for owned, figures in zip(OWNED, sizes, strict=True):
         table.add(owned, *figures)
-    table.add("growth", *(b / a for a, b in zip(*sizes, strict=True)))
+    for small, large in itertools.pairwise(sizes):
+        table.add("growth", *(b / a for a, b in zip(small, large, strict=True)))
     return table

@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 
-WORKERS = 8  # files that are read at once, and two more that somebody waits for
+WORKERS = 8  # files that are read at once, and as many more that somebody waits for
 
 
 class Arrivals:
@@ -58,10 +58,10 @@ class Arrivals:
 
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(asked())
-                group.create_task(asked())
+                for _ in range(WORKERS):
+                    group.create_task(asked())
                 await asyncio.gather(*(background() for _ in range(WORKERS)))
-                for _ in range(2):
+                for _ in range(WORKERS):
                     self._asked.put_nowait(None)
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 # how much was left out and how often it was gone on with; a conversation is pinned or archived, and says who titled it; an
 # owner has defaults and a choice of days. `_upgraded` reads every one before the newest.
 FORMAT = 2
-PART_BYTES = 4_000_000  # a part that is longer starts another one
+PART_BYTES = 128_000  # a part that is longer starts another one; a turn sends one part, seldom two
 _HEX = "[0-9a-f]"
 _USER_PATH = re.compile(rf"users/({_HEX}{{2}})/(\1{_HEX}{{30}})(?:\.([1-9][0-9]{{0,5}}))?\.jsonl")
 _ACCOUNT_PATH = re.compile(rf"accounts/({_HEX}{{2}})\.jsonl")

@@ -849,6 +849,34 @@ async def test_a_part_that_is_full_starts_another_and_stays_as_it_is(world, monk
     assert await (await restored(world)).everything() == await machine.everything()
 
 
+async def test_what_a_turn_sends_does_not_grow_with_what_its_owner_has(world):
+    machine = world.machine()
+    conversations = [await machine.turn(owner_of(1), None, f"{number} " + "x" * 4000) for number in range(120)]
+    await machine.backup.flush()
+    before = world.head()
+    await machine.turn(owner_of(1), conversations[0], "one more")
+    await machine.backup.flush()
+    sent = [content for path, content in world.head().items() if before.get(path) != content]
+    assert len(sent) == 1 and len(sent[0]) <= 130_000
+    assert await (await restored(world)).everything() == await machine.everything()
+
+
+async def test_a_long_file_of_an_earlier_version_is_left_by_what_changes_and_nothing_is_lost(world, monkeypatch):
+    monkeypatch.setattr(formats, "PART_BYTES", 4_000_000)
+    machine = world.machine()
+    conversations = [await machine.turn(owner_of(1), None, f"{number} " + "x" * 4000) for number in range(60)]
+    await machine.backup.flush()
+    monkeypatch.undo()
+    path = formats.user_path(owner_of(1), 0)
+    long = len(world.head()[path])
+    for conversation in conversations[:3]:
+        await machine.turn(owner_of(1), conversation, "one more")
+        await machine.backup.flush()
+    assert len(world.head()[path]) < long - 3 * 4000
+    assert len(world.head()[formats.user_path(owner_of(1), 1)]) > 3 * 4000
+    assert await (await restored(world)).everything() == await machine.everything()
+
+
 class Notes:
     """Files of another part."""
 

@@ -132,7 +132,7 @@ async def test_while_an_app_is_at_work_it_refuses(stage):
     stage.machine.backup._wanted_elsewhere = yes
     stage.machine.clock.now = time.time()
     await stage.machine.backup.flush()
-    with pytest.raises(Denied, match=r"An app is at work on ada/chats. Stop it \(pause the Space\), wait 10 minutes"):
+    with pytest.raises(Denied, match=r"An app is at work on ada/chats. Stop it \(pause the Space\), wait 5 minutes"):
         stage.rotate()
 
 
