@@ -260,7 +260,7 @@ class ConsentMachine(RuleBasedStateMachine):
         ids=st.integers(0, 2**16),
     )
     def a_first_day(
-        self, kinds: list[str], agreed: list[str], said: list[tuple[int, int, str, str]], left_alone: bool, ids: int
+        self, kinds: list[str], agreed: list[str], said: list[tuple[int, int, str, str]], left_alone: bool, ids: int = 0
     ) -> None:
         """So that most episodes have something to share."""
         self.ids.seed(ids)
