@@ -84,6 +84,11 @@ class Errors:
                 f"The Hub at {self.endpoint} does not accept HF_TOKEN: it is wrong, expired or revoked. "
                 f"Set HF_TOKEN to a token that may write to {self.id}."
             )
+        if status == 403 and "storage" in (error.server_message or "").lower():
+            return Denied(
+                f"The private storage of {namespace} on the Hub is full. Make room there, get more in its billing settings, or "
+                f"choose a {self.kind} of an account that has room."
+            )
         if status == 403:
             return Denied(
                 f"HF_TOKEN may not write to {self.id}. Set it to a token with the write role of an account that may "

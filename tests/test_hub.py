@@ -69,6 +69,16 @@ def test_what_goes_wrong_with_a_commit_is_told_apart(hub, repo, fault, error):
     assert str(repo._api.token) not in str(raised.value)
 
 
+@pytest.mark.parametrize("request_path", ["/preupload/", "/commit/"])
+def test_a_full_storage_is_told_apart_from_a_token_without_rights(hub, repo, request_path):
+    """The Hub says 403 of both."""
+    full = {"error": "Private repository storage limit reached, please upgrade your plan."}
+    hub.faults.add(request_path, method="POST", status=403, body=full)
+    with pytest.raises(Denied, match=r"The private storage of ada on the Hub is full.*[Mm]ake room") as raised:
+        repo.commit({"a": CANARY.encode()}, [], repo.head(), "Write")
+    assert "HF_TOKEN" not in str(raised.value) and CANARY not in str(raised.value)
+
+
 def test_a_hub_that_is_silent_is_given_up_on(hub, repo):
     """The library has no time limit of its own; the answer of the commit may yet have been a success."""
     head = repo.head()
