@@ -488,8 +488,8 @@ class _Script:
         self.begin()
         field, interval = self.options.get("field", "reasoning"), self.number("interval", 0)
         for word in re.findall(r"\s*\S+", self.options.get("thoughts", "Let_me_think.").replace("_", " ")):
-            self.connection.send(self.event({field: word}))
             await asyncio.sleep(interval)
+            self.connection.send(self.event({field: word}))
         if "stall" in self.options:
             await asyncio.Event().wait()
         if "hold" in self.options:
