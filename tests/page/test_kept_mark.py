@@ -22,9 +22,9 @@ def test_the_mark_follows_what_the_server_says_and_tells_it_in_words(visit, back
     page.keyboard.press("Escape")
     expect(words).to_be_hidden()
     backend.conversations[id]["where"] = "safe"
-    expect(page.get_by_label("Safe: a copy is in private storage elsewhere")).to_be_visible(timeout=20_000)
+    expect(page.get_by_label("Safe: a copy is in private storage elsewhere")).to_be_visible()
     backend.conversations[id]["where"] = "saved"
-    expect(page.get_by_label("Saved: in the private dataset.")).to_be_visible(timeout=30_000)
+    expect(page.get_by_label("Saved: in the private dataset.")).to_be_visible()
 
 
 def test_a_new_chat_has_no_mark_and_what_was_just_sent_is_no_more_than_kept_here(page):

@@ -67,7 +67,7 @@ def test_a_title_that_the_model_writes_appears_by_itself(visit: Callable[..., Vi
     expect(page.locator("#p-title")).to_have_text("First words of it")
     backend.conversations[id]["title"] = "Llamas"
     backend.titling.clear()
-    expect(page.get_by_role("link", name="Llamas")).to_be_visible(timeout=10_000)
+    expect(page.get_by_role("link", name="Llamas")).to_be_visible()
     expect(page).to_have_title("Llamas · Parley")
 
 

@@ -217,11 +217,11 @@ def test_after_a_crash_what_was_logged_is_there_with_continue(browser: Browser, 
                 assert kept.strip() == words[: words.index(known) + len(known)]
                 page.get_by_role("button", name="Continue").click()
             if said:
-                expect(answers(page).last.locator(".md")).to_contain_text(said, timeout=15_000)
+                expect(answers(page).last.locator(".md")).to_contain_text(said)
                 until_logged(app, said)
                 app.kill()
             else:
-                expect(answers(page).last.locator(".md")).to_have_text(words, timeout=15_000)
+                expect(answers(page).last.locator(".md")).to_have_text(words)
     visitor.context.close()
 
 
