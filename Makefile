@@ -7,9 +7,9 @@ run:           ## Install what is missing, then serve the page on 127.0.0.1:7860
 	@$(PYTHON) install.py app
 	@exec $(VENV) app.py
 
-test:          ## Install what is missing, then run every test
+test:          ## Install what is missing, then run every test, in two processes: half of them wait for something
 	@$(PYTHON) install.py test
-	@$(VENV) -m pytest $(ARGS)
+	@$(VENV) -m pytest -n 2 --dist loadfile $(ARGS)
 
 campaign:      ## What takes longer than the tests; prints a table and records it in bench/results/
 	@$(PYTHON) install.py test
