@@ -306,6 +306,8 @@ async def test_under_a_text_that_was_replaced_nothing_new_leaves_and_what_is_pub
     stale_at = grant.at + 10 * DAY
     terms = Terms({"1": stale_at})
     world.clock.now = stale_at - 1
+    ahead = await covering(world, owner, stale_at + 1, terms=terms)
+    assert ahead.fresh, "a text makes nothing stale before it takes effect, whatever date a turn bears"
     assert (
         await state(world, owner, terms=terms),
         (await covering(world, owner, grant.at + 1, terms=terms)).fresh,

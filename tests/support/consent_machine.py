@@ -141,7 +141,8 @@ class Trace:
             if said in account and said.yes and said.at > no_at and place > refused
         ]
         for grant in grants:
-            written_under_it = grant.at < turn.asked_at and not self._stale(grant, turn.asked_at)
+            # A text that takes effect later by today's clock makes nothing stale yet, whatever date a turn bears.
+            written_under_it = grant.at < turn.asked_at and not self._stale(grant, min(turn.asked_at, now))
             if written_under_it:
                 return self._under(grants[-1], now)
         return False, False

@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sqlite3
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import privacy
@@ -32,6 +36,8 @@ from tests.support.memory_repo import MemoryRepo
 HOUR, DAY = 3600.0, 86400.0
 QUIET = 72 * HOUR
 ALPHA, BETA = "acme/alpha", "globex/beta"
+DB = "parley.db"
+EVERY_MIGRATION = {**MIGRATIONS, "privacy": privacy.MIGRATIONS}
 EMAIL = re.compile(r"[\w.]+@[\w.]+")
 
 
@@ -66,6 +72,14 @@ RULES = Rules(
 )
 
 
+@cache
+def _migrated() -> bytes:
+    """An empty database, to begin with a copy: half of an episode's time would be the migrations."""
+    with tempfile.TemporaryDirectory() as folder:
+        Database.open(Path(folder), DB, EVERY_MIGRATION).close()
+        return (Path(folder) / DB).read_bytes()
+
+
 class World:
     """`open_repo` gives the sharing datasets (default: in memory, in `repos`) and the audit repository (in `audit_repos`);
     `backups` counts the private backups."""
@@ -88,7 +102,13 @@ class World:
         self.open()
 
     def open(self) -> None:
-        self.db = Database.open(self.folder, migrations={**MIGRATIONS, "privacy": privacy.MIGRATIONS})
+        file = self.folder / DB
+        if not file.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(_migrated())
+            with closing(sqlite3.connect(file)) as db, db:
+                db.execute("UPDATE replica SET id = lower(hex(randomblob(8)))")
+        self.db = Database.open(self.folder, DB, EVERY_MIGRATION)
         self.store = Store(self.db, self.clock)
 
     def close(self) -> None:
