@@ -9,6 +9,7 @@ export class Account {
 	/** `on.moved()` is awaited when conversations came or went; `on.problem(sentence)` when something failed. */
 	constructor(on) {
 		this.on = on;
+		this.signedIn = false;
 	}
 
 	async load() {
@@ -18,6 +19,7 @@ export class Account {
 	draw(me) {
 		const framed = window.top !== window.self;
 		const place = $("p-account");
+		this.signedIn = me.signed_in;
 		if (me.signed_in) {
 			const leave = h("button", { class: "link", type: "button", text: "Sign out", onclick: () => this.signOut() });
 			place.replaceChildren(h("span", { class: "me", text: me.name ?? "Signed in" }), leave);

@@ -85,7 +85,8 @@ class Page {
 			this.composer.problem(error.message);
 		}
 		setInterval(() => !document.hidden && this.side.anyRunning && this.refreshList(), LIST_MS);
-		setInterval(() => !document.hidden && this.lookElsewhere(), LOOK_MS);
+		// Whoever is not signed in has no other machine.
+		setInterval(() => !document.hidden && this.account.signedIn && this.lookElsewhere(), LOOK_MS);
 		this.watchEngine();
 	}
 
