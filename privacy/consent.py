@@ -73,7 +73,8 @@ class Standpoint:
         self.subject = next(iter(self.subjects), None)
         self.standing = standing_of(db, owner)
         self._db, self._terms, self._now = db, terms, now
-        self._events = that_count(events_of(db, *self.subjects))
+        self._said = events_of(db, *self.subjects)
+        self._events = that_count(self._said)
         self._unread = unread_spans(db)
         self._hidden = hidden(db)
         self._pauses = pauses_of(db, self.subjects)
@@ -100,7 +101,7 @@ class Standpoint:
         for event in self._of_conversation(conversation):
             if event.kind in ("deny", "takedown"):
                 choice = "private"
-            elif event.kind == "grant":
+            elif event.kind == "grant" and (choice != "private" or event in self._events):
                 choice = "share"
             elif event.kind == "withdraw":
                 choice = "inherit"
@@ -159,7 +160,8 @@ class Standpoint:
 
     def _of_conversation(self, conversation: str) -> list[Event]:
         """The owner's events about a conversation, and what anybody else said against sharing it: what its former,
-        anonymous owner kept private stays so."""
+        anonymous owner kept private stays so. A share that does not count is among them: it covers nothing, and still
+        ends what the account's yes reaches."""
         found = self._conversations.get(conversation)
         if found is None:
             others = self._db.execute(
@@ -167,7 +169,7 @@ class Standpoint:
                 " AND subject NOT IN (SELECT value FROM json_each(?))",
                 (conversation, json.dumps(self.subjects)),
             )
-            own = [e for e in self._events if e.conversation == conversation]
+            own = [e for e in self._said if e.conversation == conversation]
             found = self._conversations[conversation] = in_order([*(event_from(row) for row in others), *own])
         return found
 
@@ -179,7 +181,7 @@ class Standpoint:
         return [
             e
             for e in self._of_conversation(conversation)
-            if e.kind == "grant" and e.recipient == recipient and e.at > last
+            if e.kind == "grant" and e.recipient == recipient and e.at > last and e in self._events
         ]
 
     def _follows_account(self, conversation: str) -> tuple[float, float]:

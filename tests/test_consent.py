@@ -447,6 +447,27 @@ async def test_of_two_machines_at_once_the_no_holds_though_their_clocks_were_set
     assert await covering(world, owner, asked_at=yes.at + 60) is None
 
 
+@pytest.mark.parametrize("first", ["yes", "no"])
+async def test_a_share_that_another_machines_no_undid_opens_nothing_to_others(world, tmp_path, first):
+    """The no was to one of the authors; it gives the other nothing that the share had kept."""
+    owner = await world.person()
+    await world.choose(owner, "grant", "globex")
+    other = await world.elsewhere(tmp_path / "other", await world.db.read(files))
+    try:
+        for said in ("yes", "no") if first == "yes" else ("no", "yes"):
+            if said == "yes":
+                share = await world.choose(owner, "grant", "acme", CHAT, (TURN,))
+            else:
+                await other.choose(owner, "withdraw", "acme")
+        heard = await other.db.read(files)
+    finally:
+        other.close()
+    await world.db.write(lambda db: restore(db, heard))
+    assert await covering(world, owner) is None
+    assert await covering(world, owner, share.at + 1, recipient="globex", answer="9" * 32) is None
+    assert await choice(world, owner) == "share"
+
+
 async def test_a_command_verifies_the_ledger_beside_the_app(world, capsys):
     owner = await world.person()
     await world.choose(owner, "deny", "acme")

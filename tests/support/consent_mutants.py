@@ -92,6 +92,12 @@ MUTANTS = (
         'WHERE subject IN (SELECT value FROM json_each(?))"\nLATEST_NO_ELSEWHERE',
         'WHERE replica = (SELECT id FROM replica) AND subject IN (SELECT value FROM json_each(?))"\nLATEST_NO_ELSEWHERE',
     ),
+    Mutant(
+        "a share that another machine's no undid still ends what the account's yes reaches",
+        "privacy/consent.py",
+        "own = [e for e in self._said if",
+        "own = [e for e in self._events if",
+    ),
     Mutant("a yes is to a recipient by name", "privacy/consent.py", "e.recipient in (None, recipient) and", ""),
     Mutant(
         "managed accounts are opted out",
