@@ -48,7 +48,7 @@ def walk(url: str) -> dict[str, Any]:
         ask("choose", "POST", f"/api/messages/{again['answer']['id']}/choose", {})
         long = ask("long", "POST", "/api/turns", {**turn, "text": SLOW, "system_prompt": ""})["answer"]["id"]
         with client.stream("GET", f"/api/answers/{long}/live?at=0") as events:
-            next(line for line in events.iter_lines() if "one" in line)
+            next(line for line in events.iter_lines() if '"at"' in line)
         ask("stop early", "POST", f"/api/answers/{long}/stop", {})
         ask("continue", "POST", f"/api/answers/{long}/continue", {})
         ask("stop again", "POST", f"/api/answers/{long}/stop", {})
