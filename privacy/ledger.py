@@ -84,6 +84,7 @@ class Event:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+LATEST_PROMPT = "SELECT max(created_at) AS at FROM prompted WHERE owner = ?"
 LATEST_KNOWN = "SELECT max(at) FROM consent_events WHERE subject IN (SELECT value FROM json_each(?))"
 LATEST_NO_ELSEWHERE = (
     "SELECT max(at) + ? FROM consent_events WHERE replica <> ? AND kind NOT IN ('grant', 'text_changed')"
@@ -123,10 +124,11 @@ def record(db: sqlite3.Connection, owner: str, choice: Choice, shown: Shown, now
         (subject, replica),
     ).fetchone()
     # Whoever chose on another machine, whose clock may be days ahead, chose before: this event follows all that is known.
-    after = [db.execute(LATEST_KNOWN, (json.dumps(subjects),)).fetchone()[0], None]
+    # It also follows what the owner has written: a clock that was set back since makes no yes retroactive.
+    after = [db.execute(LATEST_KNOWN, (json.dumps(subjects),)).fetchone()[0], last_prompt_at(db, owner)]
     if choice.kind == "grant":
         # A yes that knows of another machine's no follows it far enough for everybody to see that.
-        after[1] = db.execute(LATEST_NO_ELSEWHERE, (CONCURRENT, replica, json.dumps(subjects))).fetchone()[0]
+        after.append(db.execute(LATEST_NO_ELSEWHERE, (CONCURRENT, replica, json.dumps(subjects))).fetchone()[0])
     latest = max((at for at in after if at is not None), default=None)
     event = Event(
         id=secrets.token_hex(16),
@@ -148,6 +150,10 @@ def record(db: sqlite3.Connection, owner: str, choice: Choice, shown: Shown, now
         previous=last["hash"] if last else "",
     )
     return append(db, event)
+
+
+def last_prompt_at(db: sqlite3.Connection, owner: str) -> float | None:
+    return db.execute(LATEST_PROMPT, (owner,)).fetchone()["at"]
 
 
 def append(db: sqlite3.Connection, event: Event) -> Event:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 
-from privacy.ledger import subjects_of
+from privacy.ledger import last_prompt_at, subjects_of
 
 
 def pause(db: sqlite3.Connection, owner: str, now: float) -> None:
@@ -19,10 +19,11 @@ def pause(db: sqlite3.Connection, owner: str, now: float) -> None:
 def resume(db: sqlite3.Connection, owner: str, now: float) -> None:
     """What was agreed to holds again, for what is written from here on and what waited from before the pause."""
     subjects = json.dumps(subjects_of(db, owner))
+    ended_at = max(now, last_prompt_at(db, owner) or now)  # the clock may have been set back since it was written
     db.execute(
         "UPDATE pauses SET ended_at = max(begun_at, ?) WHERE ended_at IS NULL"
         " AND subject IN (SELECT value FROM json_each(?))",
-        (now, subjects),
+        (ended_at, subjects),
     )
 
 

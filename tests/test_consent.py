@@ -11,6 +11,7 @@ import pytest
 from privacy import verify
 from privacy.consent import ASKING, Consent, Standpoint, Terms
 from privacy.ledger import Choice, ConsentRefused, Shown, record, verify_chains
+from privacy.pauses import pause, resume
 from privacy.saved import files, restore
 from tests.support.sharing_world import DAY, World, shown
 
@@ -112,6 +113,43 @@ async def test_a_clock_set_back_does_not_bring_a_withdrawn_yes_back(world):
     assert await state(world, owner) == "withdrawn"
     assert await world.db.read(verify_chains) == []
     assert later.previous
+
+
+async def test_a_clock_set_back_makes_no_yes_retroactive(world):
+    owner = await world.person()
+    await world.say(owner, "before any yes")
+    asked_at = world.clock()
+    world.clock.now -= 2 * DAY
+    event = await world.choose(owner, "grant", "acme")
+    assert event.at >= asked_at - 10
+    assert await covering(world, owner, asked_at - 10) is None
+
+
+async def test_a_clock_set_back_shares_nothing_that_was_written_while_private(world):
+    owner = await world.person()
+    await world.choose(owner, "grant", "acme")
+    world.clock.now += DAY
+    await world.choose(owner, "deny", None, CHAT)
+    await world.say(owner, "in private")
+    asked_at = world.clock() - 10
+    world.clock.now -= 60
+    await world.choose(owner, "withdraw", None, CHAT)
+    world.clock.now += DAY
+    assert await covering(world, owner, asked_at) is None
+
+
+async def test_a_clock_set_back_shares_nothing_that_was_written_while_sharing_rested(world):
+    owner = await world.person()
+    await world.choose(owner, "grant", "acme")
+    world.clock.now += DAY
+    await world.db.write(lambda db: pause(db, owner, world.clock()))
+    await world.say(owner, "at rest")
+    asked_at = world.clock() - 10
+    world.clock.now -= 60
+    await world.db.write(lambda db: resume(db, owner, world.clock()))
+    world.clock.now += DAY
+    assert await covering(world, owner, asked_at) is None
+    assert (await covering(world, owner)).fresh
 
 
 # States

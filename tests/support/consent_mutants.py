@@ -98,6 +98,12 @@ MUTANTS = (
         "own = [e for e in self._said if",
         "own = [e for e in self._events if",
     ),
+    Mutant(
+        "a clock set back makes no yes retroactive",
+        "privacy/ledger.py",
+        "[0], last_prompt_at(db, owner)]",
+        "[0]]",
+    ),
     Mutant("a yes is to a recipient by name", "privacy/consent.py", "e.recipient in (None, recipient) and", ""),
     Mutant(
         "managed accounts are opted out",
