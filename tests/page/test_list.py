@@ -113,6 +113,7 @@ def test_the_menu_of_a_row_is_worked_with_the_keyboard(visit: Callable[..., Visi
 
 def test_a_list_in_which_nothing_changed_is_not_drawn_anew(visit: Callable[..., Visitor], backend: FakeBackend) -> None:
     """Else the keyboard would lose its place each time that the page looks for what was said elsewhere."""
+    backend.me |= {"signed_in": True, "name": "ada"}
     backend.conversation("Talk")
     visitor = visit()
     page = visitor.blank()
