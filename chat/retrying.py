@@ -60,7 +60,8 @@ class Retrying:
             return 0.0
         longest = min(self._longest, LONGEST_URGENT_WAIT) if urgent else self._longest
         wait = min(longest, 2.0 ** min(self._in_a_row - 1, 20)) * self._share
-        return max(0.0, self._failed_at + wait - now)
+        # A clock that was set back since makes nobody wait for it.
+        return max(0.0, self._failed_at + wait - now) if now >= self._failed_at else 0.0
 
 
 def _kind(error: RepoError) -> str:

@@ -15,18 +15,17 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 
 from chat.dataset_repo import DatasetRepo, Denied, RepoError
 from chat.slots import NoSlot
-from privacy.evidence import Evidence, audit_id, evidence, tell_head, told
+from privacy.evidence import HEADS, Evidence, audit_id, evidence, known_files, tell_head, told
 from privacy.head import Head, Strange, look, read
-from privacy.notes import UNTOLD, set_note
+from privacy.notes import UNTOLD, note, set_note
 from privacy.shards import CARD
 from privacy.snapshot import EVERY_SHARD, Snapshot, ids_of, snapshot_of
 from privacy.squashing import squashed, to_squash
-from privacy.strays import HEAD, check_ours, find_strays
+from privacy.strays import HEAD, NOT_OURS, UNWRITTEN, check_ours, find_strays
 from privacy.trying import LeaseLost, Tools, attempt, check_lease, until_settled
 from privacy.untold import is_untold, lost_rows
 
@@ -43,7 +42,7 @@ ANNOUNCEMENT = (
     " `tombstones.parquet` lists their ids. If you have a copy, remove those rows from it and from what you made of it,"
     " and load the newest revision from now on."
 )
-NOT_EVIDENCE = (".gitattributes", "space.json")
+SQUASHED = "squashed {}"  # the note of the commit that a squash of this dataset left
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +105,8 @@ async def _tell(tools: Tools, urgent: bool, problems: list[str]) -> bool:
 async def _tell_once(tools: Tools, repo: DatasetRepo) -> None:
     head = await tools.threads.run(repo.head)
     there = await tools.threads.run(repo.files, "", head) if head else {}
+    if there.keys() - UNWRITTEN - {CARD} and HEADS not in there and not await tools.db.read(known_files):
+        raise Denied(NOT_OURS.format(repo.id))
     now = tools.clock()
     new = await tools.db.read(lambda db: evidence(db, there, now))
     await tools.db.write(lambda db: tell_head(db, new, now))
@@ -119,7 +120,7 @@ def _write_evidence(repo: DatasetRepo, head: str | None, there: Mapping[str, str
         head = repo.create(new.files[CARD].decode())
         there = repo.files("", head)
     add = {path: content for path, content in new.files.items() if there.get(path) not in ids_of(content)}
-    delete = [path for path in there if path not in new.all and path not in NOT_EVIDENCE]
+    delete = [path for path in there if path not in new.all and path not in UNWRITTEN]
     if add or delete:
         repo.commit(add, delete, head, "What was agreed to, and what is shared")
 
@@ -127,7 +128,6 @@ def _write_evidence(repo: DatasetRepo, head: str | None, there: Mapping[str, str
 async def _announce(tools: Tools, problems: list[str]) -> bool:
     """One discussion a day in each dataset that lost rows: without names, and without how many. Whether all are made that
     can be."""
-    day = datetime.fromtimestamp(tools.clock(), UTC).date().isoformat()
     done = True
     for dataset, since in await tools.db.read(lost_rows):
         try:
@@ -136,7 +136,7 @@ async def _announce(tools: Tools, problems: list[str]) -> bool:
             problems.append(str(error))
             done = done and isinstance(error, Denied)
         else:
-            await tools.db.write(lambda db, dataset=dataset: set_note(db, f"announced {dataset}", day))
+            await tools.db.write(lambda db, dataset=dataset, since=since: set_note(db, f"announced {dataset}", since))
     return done
 
 
@@ -183,7 +183,10 @@ async def _push_one(tools: Tools, dataset: str, publish: bool, urgent: bool, pro
         problems.append(TEXT_MISSING.format(dataset))
     if snapshot.squash:
         check_lease(tools)
-        id = await threads.run(repo.squash, "Rows were withdrawn; the history is rewritten without them")
+        # What was squashed already, and only could not be purged, costs no second commit.
+        if id != await db.read(lambda c: note(c, SQUASHED.format(dataset))):
+            id = await threads.run(repo.squash, "Rows were withdrawn; the history is rewritten without them")
+            await db.write(lambda c: set_note(c, SQUASHED.format(dataset), id))
         await threads.run(repo.purge)
     now = tools.clock()
     await db.write(lambda c: _settle(c, snapshot, id, now))

@@ -13,10 +13,11 @@ from typing import Any, Protocol
 
 from chat.dataset_repo import DatasetRepo, RepoError, Threads
 from chat.db import Database
-from chat.retrying import Retrying
+from chat.retrying import LONGEST_URGENT_WAIT, Retrying
 from chat.slots import Slots
 from privacy.audit import Expected, audit
 from privacy.evidence import audit_id
+from privacy.extra import takes_back
 from privacy.notes import AUDITED, BATCH, FAILED, note, set_note
 from privacy.outbox import Plan, plan
 from privacy.push import Pushed, push
@@ -104,8 +105,10 @@ class Sharing:
                 report(sentence)
             told = wrong
             self._wrong = tuple(sorted(wrong)) if restored.is_set() else ()
+            # What is to leave and could not is tried again soon, however rarely the rest is compared.
+            pause = min(every, LONGEST_URGENT_WAIT) if await self.db.read(takes_back) else every
             with suppress(TimeoutError):
-                async with asyncio.timeout(every):
+                async with asyncio.timeout(pause):
                     await self._wake.wait()
 
     async def _wrong_of_a_turn(self, restored: Restored) -> set[str]:

@@ -22,12 +22,14 @@ NOT_OURS = (
     "The dataset {} holds something that is not from here, so nothing is shared there. Rename or delete it, or set"
     " SHARE_PREFIX to another name."
 )
+UNWRITTEN = frozenset({".gitattributes", "space.json"})  # what a repository has before anything is written there
 HEAD = "head {}"  # the note of a dataset's head as it was last written, or looked at, from here
 
 
 async def check_ours(tools: Tools, repo: DatasetRepo, dataset: str, head: Head) -> None:
     """Raise `Denied` for a dataset that somebody else made for something else: nothing of ours has ever stood there."""
-    if head.id is None or TOMBSTONES in head.files or await tools.db.read(lambda c: _stood_there(c, dataset)):
+    bare = not head.files.keys() - UNWRITTEN  # as it is between its creation and its first commit
+    if head.id is None or bare or TOMBSTONES in head.files or await tools.db.read(lambda c: _stood_there(c, dataset)):
         return
     card = await tools.threads.run(repo.read, CARD, head.id) if CARD in head.files else b""
     if MARK not in card.decode(errors="replace"):
@@ -37,7 +39,7 @@ async def check_ours(tools: Tools, repo: DatasetRepo, dataset: str, head: Head) 
 def _stood_there(db: sqlite3.Connection, dataset: str) -> bool:
     sql = (
         "SELECT EXISTS (SELECT 1 FROM pushed_files WHERE dataset = :id) OR EXISTS"
-        " (SELECT 1 FROM outbox WHERE dataset = :id AND state IN ('published', 'retracted'))"
+        " (SELECT 1 FROM outbox WHERE dataset = :id AND (state = 'retracted' OR published_at IS NOT NULL))"
     )
     return bool(db.execute(sql, {"id": dataset}).fetchone()[0])
 
@@ -68,22 +70,19 @@ def _note_strays(db: sqlite3.Connection, dataset: str, strange: Strange, now: fl
 
 async def look_over(tools: Tools, problems: list[str]) -> None:
     """Look at every dataset whose head is another than it was: what somebody else put there waits to leave from then on."""
-    changed = []
-    for dataset, head in await tools.db.read(_heads):
+    for dataset, known in await tools.db.read(_heads):
         try:
             repo = tools.open_repo(dataset)
-            if await tools.threads.run(repo.head) not in (head, None):
-                changed.append((dataset, repo))
-        except RepoError as error:
-            problems.append(str(error))
-    if changed:
-        # What another machine shared is known from here on.
-        await tools.before_public()
-    for dataset, repo in changed:
-        try:
+            seen = await tools.threads.run(repo.head)
+            if seen in (known, None):
+                continue
+            # What another machine shared until then is known from here on; what it shares meanwhile is looked at later.
+            await tools.before_public()
             head = await tools.threads.run(look, repo)
-            await find_strays(tools, repo, dataset, head, problems)
-            await tools.db.write(lambda db, dataset=dataset, head=head: set_note(db, HEAD.format(dataset), head.id))
+            if head.id == seen:
+                await check_ours(tools, repo, dataset, head)
+                await find_strays(tools, repo, dataset, head, problems)
+                await tools.db.write(lambda db, dataset=dataset, seen=seen: set_note(db, HEAD.format(dataset), seen))
         except RepoError as error:
             problems.append(str(error))
 

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
+from chat.dataset_repo import Denied
 from chat.hub import HubRepo
 from privacy.saved import files as saved_files
 from privacy.shards import SHARDS, shard_bytes, shard_path
@@ -156,6 +157,61 @@ async def test_a_dataset_of_somebody_s_own_under_the_name_is_left_alone(world):
     world.repos.clear()  # it was renamed
     await world.turn(0)
     assert "mine" in texts(world)
+
+
+async def test_an_audit_repository_that_somebody_else_made_is_left_alone(world):
+    owner = await agreed(world)
+    await world.say(owner, "mine")
+    repo = world.in_memory("ada/parley-audit")
+    repo.create("# My own audit")
+    repo.commit({"mine.csv": b"1,2"}, (), None, "by hand")
+    before = repo.now()
+    _, pushed = await world.turn()
+    assert "ada/parley-audit holds something that is not from here" in pushed.problems[0]
+    assert repo.now() == before and not world.repos
+
+
+async def test_a_dataset_whose_creation_was_cut_off_is_ours(world):
+    owner = await agreed(world)
+    await world.say(owner, "mine")
+    repo = world.in_memory(DATASET)
+    repo._add({".gitattributes": b"*.parquet filter=lfs"})
+    _, pushed = await world.turn()
+    assert not pushed.problems and "mine" in texts(world) and "README.md" in repo.now()
+
+
+async def test_what_another_machine_shares_while_a_dataset_is_looked_at_is_no_stray(world):
+    owner, _ = await published(world, "stays")
+    repo = world.repos[DATASET]
+    repo.commit({"README.md": repo.now()["README.md"] + b"\n"}, (), None, "by hand")
+    path, found = taken(repo.now())
+
+    async def another_shares():
+        repo.commit({path: shard_bytes([*found, stray(found[0], "f" * 32, "theirs")])}, (), None, "of the other one")
+
+    await world.sharing(before_public=another_shares).turn(restored=lambda: True)
+    assert not await world.db.read(lambda db: db.execute("SELECT * FROM strays").fetchall())
+
+
+async def test_what_cannot_be_purged_is_squashed_once(world):
+    owner, (chat, _) = await published(world, "canary-1", "stays")
+    repo, may_purge = world.repos[DATASET], False
+
+    def refuse(name, before):
+        if name == "purge" and before and not may_purge:
+            raise Denied("A pull request holds it.")
+
+    world.open_repo = lambda id: Faulty(world.in_memory(id), refuse)
+    await world.store.delete(owner, chat)
+    await world.turn(0)
+    commits = repo.commits
+    for _ in range(5):
+        _, pushed = await world.turn(0)
+        assert "pull request" in pushed.problems[0]
+    assert repo.commits == commits
+    may_purge = True
+    await world.turn(0)
+    assert not dug_up(world, "canary-1") and "retracted" in await world.states()
 
 
 async def strayed(world):
