@@ -386,7 +386,9 @@ class ConsentMachine(RuleBasedStateMachine):
         now, spans = self.world.clock.now, self.trace.pauses.setdefault(owner, [])
         if spans and spans[-1][1] == float("inf"):
             self.run(self.world.db.write(lambda db: resume(db, owner, now)))
-            spans[-1][1] = max(now, spans[-1][0])
+            # Where the clock was set back, what is dated up to the last prompt may have been written meanwhile.
+            written = (turn.asked_at for turn in self.trace.told if turn.owner == owner)
+            spans[-1][1] = max(now, spans[-1][0], *written)
         else:
             self.run(self.world.db.write(lambda db: pause(db, owner, now)))
             spans.append([now, float("inf")])
