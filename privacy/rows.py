@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from privacy.consent import Terms
 from privacy.feedback import Said
-from privacy.screening import KeptBack, reason_to_keep
+from privacy.screening import FLAG, KeptBack, reason_to_keep
 from privacy.segments import Segment
 from privacy.shards import SCHEMA_VERSION
 
@@ -105,6 +105,8 @@ def prepare(
     texts = (text for turn in segment.turns for text in (turn.prompt, turn.answer))
     if (reason := reason_to_keep(texts, segment.turns[0].instruction, rules.blocked)) is not None:
         return Prepared(None, kept_back=reason)
+    if any(FLAG in one.reasons for one in said if one.answer in segment.answers):
+        return Prepared(None, kept_back="flagged")
     found: Counter[str] = Counter()
     placeholders = rules.redaction.placeholders()
     messages = []

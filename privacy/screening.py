@@ -1,4 +1,5 @@
-"""What keeps a row back for its owner's preview: it quotes the system prompt, or has a phrase that the operator blocks."""
+"""What keeps a row back for its owner's preview: it quotes the system prompt, has a phrase that the operator blocks, or was
+flagged, which is to say that its owner called an answer in it harmful."""
 
 from __future__ import annotations
 
@@ -6,7 +7,9 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Literal
 
-KeptBack = Literal["redaction", "instruction", "blocked"]  # redaction: it failed
+KeptBack = Literal["redaction", "instruction", "blocked", "flagged"]  # redaction: it failed
+
+FLAG = "harmful"  # the reason for a rating that flags an answer
 
 SHORTEST_QUOTE = 20  # characters: a shorter system prompt says nothing that is not said anyway
 WORDS = 8  # in a row, the same in a text and in the system prompt

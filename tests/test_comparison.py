@@ -201,6 +201,22 @@ async def test_a_row_that_quotes_the_system_prompt_or_a_canary_stays_for_its_own
     ]
 
 
+async def test_a_row_whose_owner_called_an_answer_harmful_stays_for_their_preview(world):
+    owner = await agreed(world)
+    chat = await world.say(owner, "canary-1")
+    await world.say(owner, "fine")
+    (answer,) = await world.answers(owner, chat)
+    book = FeedbackBook(world.db, world.clock)
+    await book.give(owner, answer, Feedback("down", ("harmful",)))
+    await world.turn()
+    assert prompts(world) == ["fine"] and not dug_up(world, "canary-1")
+    kept = await world.db.read(lambda db: shared_rows(db, owner))
+    assert {(row.state, row.kept_back) for row in kept} == {("published", None), ("quarantined", "flagged")}
+    await book.give(owner, answer, Feedback("down", ("wrong",)))
+    await world.turn()
+    assert prompts(world) == ["fine"], "a rating that changes later moves no row, out or in"
+
+
 async def test_a_phrase_that_is_blocked_later_takes_back_what_is_public(world):
     await published(world, "the heron counts", "fine")
     world.use(blocked=("the heron counts",))
