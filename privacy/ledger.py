@@ -126,9 +126,9 @@ def record(db: sqlite3.Connection, owner: str, choice: Choice, shown: Shown, now
     # Whoever chose on another machine, whose clock may be days ahead, chose before: this event follows all that is known.
     # It also follows what the owner has written: a clock that was set back since makes no yes retroactive.
     after = [db.execute(LATEST_KNOWN, (json.dumps(subjects),)).fetchone()[0], last_prompt_at(db, owner)]
-    if choice.kind == "grant":
-        # A yes that knows of another machine's no follows it far enough for everybody to see that.
-        after.append(db.execute(LATEST_NO_ELSEWHERE, (CONCURRENT, replica, json.dumps(subjects))).fetchone()[0])
+    # A yes that knows of another machine's no follows it far enough for everybody to see that. So does a no, or it would
+    # be dated too long before a yes that it is concurrent with.
+    after.append(db.execute(LATEST_NO_ELSEWHERE, (CONCURRENT, replica, json.dumps(subjects))).fetchone()[0])
     latest = max((at for at in after if at is not None), default=None)
     event = Event(
         id=secrets.token_hex(16),

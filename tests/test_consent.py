@@ -486,6 +486,36 @@ async def test_of_two_machines_at_once_the_no_holds_though_their_clocks_were_set
 
 
 @pytest.mark.parametrize("first", ["yes", "no"])
+@pytest.mark.parametrize("back", [0, 5 * DAY])
+async def test_of_two_machines_at_once_the_no_holds_though_both_know_of_a_third_ones(world, tmp_path, first, back):
+    """The yes is dated well after the no that both know of, and no less concurrent with the one that it does not."""
+    owner = await world.person()
+    await world.choose(owner, "deny", "acme")
+    saved = await world.db.read(files)
+    here = await world.elsewhere(tmp_path / "here", saved)
+    other = await world.elsewhere(tmp_path / "other", saved)
+    try:
+        world.clock.now -= back
+        for said in ("yes", "no") if first == "yes" else ("no", "yes"):
+            if said == "yes":
+                await here.choose(owner, "grant", "acme")
+                yes = await here.choose(owner, "grant", "acme")
+                assert (await covering(here, owner, asked_at=yes.at + 60)).event == yes
+            else:
+                await other.choose(owner, "deny", "acme")
+        heard = await other.db.read(files)
+        await here.db.write(lambda db: restore(db, heard))
+        assert await state(here, owner) == "denied"
+        assert await covering(here, owner, asked_at=yes.at + 60) is None
+        again = await here.choose(owner, "grant", "acme")
+        assert (await covering(here, owner, asked_at=again.at + 60)).event == again
+        assert await here.db.read(verify_chains) == []
+    finally:
+        other.close()
+        here.close()
+
+
+@pytest.mark.parametrize("first", ["yes", "no"])
 async def test_a_share_that_another_machines_no_undid_opens_nothing_to_others(world, tmp_path, first):
     """The no was to one of the authors; it gives the other nothing that the share had kept."""
     owner = await world.person()

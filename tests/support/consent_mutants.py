@@ -93,6 +93,12 @@ MUTANTS = (
         'WHERE replica = (SELECT id FROM replica) AND subject IN (SELECT value FROM json_each(?))"\nLATEST_NO_ELSEWHERE',
     ),
     Mutant(
+        "a no that knows of another machine's no follows it as far as a yes does",
+        "privacy/ledger.py",
+        "    after.append(db.execute(LATEST_NO_ELSEWHERE",
+        '    if choice.kind == "grant":\n        after.append(db.execute(LATEST_NO_ELSEWHERE',
+    ),
+    Mutant(
         "a share that another machine's no undid still ends what the account's yes reaches",
         "privacy/consent.py",
         "own = [e for e in self._said if",
