@@ -116,8 +116,8 @@ PAGE_MUTANTS = (
     Mutant(
         "a yes that knows of another machine's no holds",
         "privacy/ledger.py",
-        'if choice.kind == "grant":\n        # A yes',
-        "if False:\n        # A yes",
+        "    after.append(db.execute(LATEST_NO_ELSEWHERE",
+        '    if choice.kind != "grant":\n        after.append(db.execute(LATEST_NO_ELSEWHERE',
     ),
     Mutant("a reported row is hidden", "privacy/consent.py", " or answer in self._hidden:", ":"),
     Mutant("it is hidden while the report is open", "privacy/hidden.py", "state = 'open'", "state = 'upheld'"),
