@@ -258,6 +258,19 @@ def test_the_privacy_page_deletes_everything_after_asking(visit: Callable[..., V
     assert backend.conversations == {}
 
 
+def test_delete_all_does_not_wait_for_an_answer_about_something_else(
+    visit: Callable[..., Visitor], backend: FakeBackend
+) -> None:
+    backend.conversation("One")
+    visitor = visit()
+    page = visitor.context.new_page()
+    page.route("**/api/retention", lambda route: None)  # never answered
+    page.goto(visitor.url + "/privacy")
+    page.get_by_role("button", name="Delete all conversations").click()
+    page.get_by_role("button", name="Yes, delete all of them").click(timeout=5000)
+    expect(page.get_by_role("status")).to_contain_text("1 conversation was deleted.")
+
+
 def test_the_privacy_page_of_a_tab_that_has_no_conversations_says_what_it_cannot_see(
     visit: Callable[..., Visitor], backend: FakeBackend
 ) -> None:

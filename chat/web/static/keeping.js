@@ -109,7 +109,9 @@ async function choose(section, days, told) {
 if ($("delete-all")) {
 	const section = $("keeping") ?? h("section", { id: "keeping" });
 	if (!section.isConnected) $("deleted").closest("p").after(section);
-	try {
-		draw(section, await api.retention());
-	} catch {} // the rest of the page says what is wrong
+	// Not awaited: the button of whoever imports this must work before the answer is there.
+	api.retention().then(
+		(kept) => draw(section, kept),
+		() => {}, // the rest of the page says what is wrong
+	);
 }
