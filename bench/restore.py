@@ -17,7 +17,7 @@ import secrets
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,10 +140,12 @@ def started(folder: Path, hub: LoopbackHub, token: str, name: str, engine: str) 
         yield app
 
 
-def poll(ask: httpx.Client, path: str, is_so, seconds: float = 900.0) -> float:
-    """Seconds until an answer is as wanted."""
+def poll(
+    app: AppProcess, ask: httpx.Client, path: str, is_so: Callable[[httpx.Response], object], seconds: float = 900.0
+) -> float:
+    """Seconds until an answer is as wanted. Raises `RuntimeError` with what the app printed, at once where it has ended."""
     began = time.perf_counter()
-    while time.perf_counter() - began < seconds:
+    while time.perf_counter() - began < seconds and app.process.poll() is None:
         try:
             answer = ask.get(path)
             if answer.status_code == 200 and is_so(answer):
@@ -151,7 +153,8 @@ def poll(ask: httpx.Client, path: str, is_so, seconds: float = 900.0) -> float:
         except httpx.TransportError:
             pass
         time.sleep(0.02)
-    raise RuntimeError(f"{path} did not become what was waited for")
+    why = "the app has ended" if app.process.poll() is not None else f"{seconds:.0f} s have passed"
+    raise RuntimeError(f"{path} did not become what was waited for: {why}. It printed:\n{app.output()}")
 
 
 def measure(folder: Path, hub: LoopbackHub, token: str, name: str, engine: str, cookie: str | None) -> Figures:
@@ -161,23 +164,29 @@ def measure(folder: Path, hub: LoopbackHub, token: str, name: str, engine: str, 
     began = time.perf_counter()
     with started(folder, hub, token, name, engine) as app:
         with httpx.Client(base_url=app.url, timeout=60, headers={"X-Parley": "1", "Origin": app.url}) as ask:
-            poll(ask, "/", lambda _: True)
+            poll(app, ask, "/", lambda _: True)
             found.up, found.up_cpu = time.perf_counter() - began, cpu_seconds(app.process.pid)
             if cookie:
                 cookies = {f"parley-{app.port}": cookie}
                 with httpx.Client(base_url=app.url, timeout=60, cookies=cookies) as returning:
-                    found.listed = poll(returning, "/api/conversations", lambda answer: answer.json()["items"])
+                    found.listed = poll(app, returning, "/api/conversations", lambda answer: answer.json()["items"])
                 listed, answers = time.perf_counter(), list(hub.requests)
                 found.listed_from_first = listed - min(answer.at for answer in answers if "/tree/" in answer.path)
                 found.listed_from_last = listed - next(
                     answer.at for answer in answers if answer.path.endswith(formats.user_path(LAST, 0))
                 )
             turns = []
-            while not ask.get("/api/privacy/state").json()["known"]:
+
+            def is_known(state: httpx.Response) -> bool:
+                if state.json()["known"]:
+                    return True
                 at = time.perf_counter()
                 ask.post("/api/turns", json={"text": "/clock tokens=1"}).raise_for_status()
                 turns.append((time.perf_counter() - at) * 1000)
                 time.sleep(0.2)
+                return False
+
+            poll(app, ask, "/api/privacy/state", is_known)
             found.restored = time.perf_counter() - began
             found.answer = statistics.median(turns) if turns else 0.0
         status = Path(f"/proc/{app.process.pid}/status").read_text()
