@@ -5,11 +5,12 @@ from __future__ import annotations
 import sqlite3
 
 HELD = "held"  # how many rows the last plan held back, because nothing explains that they should leave
+CONFIRMED = "confirmed"  # how many of them an operator lets leave, once
 BATCH = "batch"  # the hour, since 1970, in which the last batch of new rows left
 FAILED = "failed"  # what the last audit found wrong, a JSON array of sentences; nothing new leaves meanwhile
-UNTOLD = "untold"  # a push came as far as its commits, and not to what tells of them
 AUDITED = "audited"  # when that was, Unix seconds
-CONFIRMED = "confirmed"  # how many of them an operator lets leave, once
+UNTOLD = "untold"  # a push came as far as its commits, and not to what tells of them
+UNAUDITED = "unaudited"  # nor to an audit that was finished
 
 
 def note(db: sqlite3.Connection, name: str) -> str | None:

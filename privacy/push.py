@@ -21,7 +21,7 @@ from chat.dataset_repo import DatasetRepo, Denied, RepoError
 from chat.slots import NoSlot
 from privacy.evidence import HEADS, Evidence, audit_id, evidence, known_files, tell_head, told
 from privacy.head import Head, Strange, look, read
-from privacy.notes import UNTOLD, note, set_note
+from privacy.notes import UNAUDITED, UNTOLD, note, set_note
 from privacy.shards import CARD
 from privacy.snapshot import EVERY_SHARD, Snapshot, ids_of, snapshot_of
 from privacy.squashing import squashed, to_squash
@@ -48,11 +48,13 @@ SQUASHED = "squashed {}"  # the note of the commit that a squash of this dataset
 @dataclass(frozen=True, slots=True)
 class Pushed:
     """`commits`: dataset -> its head now. `problems`: sentences for the operator; what they concern is tried again.
-    `finished`: False where the lease was lost before all of it was done."""
+    `finished`: False where the lease was lost before all of it was done. `told`: the audit repository says what became of
+    the rows, so that an audit may go by it."""
 
     commits: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     finished: bool = True
+    told: bool = False
 
 
 async def push(tools: Tools, *, publish: bool = True) -> Pushed:
@@ -72,7 +74,7 @@ async def push(tools: Tools, *, publish: bool = True) -> Pushed:
         return Pushed(problems=tuple(problems))
     tools.slots.check(urgent=True)
     await tools.before_public()
-    finished = True
+    finished, told = True, False
     try:
         # What may be public is in the audit repository before it is public; without that nothing new is.
         if publish and not await _tell(tools, False, problems):
@@ -82,11 +84,12 @@ async def push(tools: Tools, *, publish: bool = True) -> Pushed:
             step = partial(_push_one, tools, dataset, publish, leaves, problems)
             if head := await attempt(tools, dataset, leaves, problems, step):
                 commits[dataset] = head
-        if (commits or owes) and await _tell(tools, True, problems) and await _announce(tools, problems):
+        told = bool(commits or owes) and await _tell(tools, True, problems)
+        if told and await _announce(tools, problems):
             await tools.db.write(lambda db: set_note(db, UNTOLD, None))
     except LeaseLost:
         finished = False
-    return Pushed(commits, tuple(dict.fromkeys(problems)), finished)
+    return Pushed(commits, tuple(dict.fromkeys(problems)), finished, told)
 
 
 async def _tell(tools: Tools, urgent: bool, problems: list[str]) -> bool:
@@ -238,6 +241,7 @@ def _settle(db: sqlite3.Connection, snapshot: Snapshot, head: str, now: float) -
     )
     set_note(db, HEAD.format(snapshot.dataset), head)
     set_note(db, UNTOLD, "yes")
+    set_note(db, UNAUDITED, "yes")
     if snapshot.squash:
         squashed(db, snapshot.dataset)
         db.execute("UPDATE strays SET gone_at = ? WHERE dataset = ? AND gone_at IS NULL", (now, snapshot.dataset))

@@ -18,7 +18,7 @@ from chat.slots import Slots
 from privacy.audit import Expected, audit
 from privacy.evidence import audit_id
 from privacy.extra import takes_back
-from privacy.notes import AUDITED, BATCH, FAILED, note, set_note
+from privacy.notes import AUDITED, BATCH, FAILED, UNAUDITED, note, set_note
 from privacy.outbox import Plan, plan
 from privacy.push import Pushed, push
 from privacy.rows import HOUR, Rules
@@ -183,18 +183,21 @@ class Sharing:
             if publish and pushed.finished and not pushed.problems:
                 await self.db.write(lambda db: set_note(db, BATCH, str(hour)))
             late = [sentence for again in plans[1:] for sentence in again.problems]
-            found = await self._audit(bool(pushed.commits))
+            found = await self._audit(pushed.told)
             if self.clock() >= self._looked_at + LOOK:
                 self._looked_at = self.clock()
                 await look_over(tools, found)
             return planned, replace(pushed, problems=tuple(dict.fromkeys((*pushed.problems, *late, *found))))
 
-    async def _audit(self, is_due: bool) -> list[str]:
-        """Prove that what is shared is what was agreed to: after every push, and while it is not so every hour. The
-        sentences for the operator. What another hand did is undone by the next push, which looks at the dataset anew."""
+    async def _audit(self, told: bool) -> list[str]:
+        """Prove that what is shared is what was agreed to: after every push that is `told`, until an audit of it was finished,
+        and every so often while it is not so. The sentences for the operator. What another hand did is undone by the next
+        push, which looks at the dataset anew."""
         now = self.clock()
-        id, failed, at = await self.db.read(lambda db: (audit_id(db, self.rules), note(db, FAILED), note(db, AUDITED)))
-        if id is None or not (is_due or (failed and now >= float(at or 0) + AGAIN)):
+        id, owed, failed, at = await self.db.read(
+            lambda db: (audit_id(db, self.rules), note(db, UNAUDITED), note(db, FAILED), note(db, AUDITED))
+        )
+        if id is None or not ((told and owed) or (failed and now >= float(at or 0) + AGAIN)):
             return [AUDIT_FAILED.format("; ".join(json.loads(failed)))] if failed else []
         try:
             wrong = await asyncio.to_thread(audit, self._open_repo, id, self._expected, now)
@@ -205,6 +208,7 @@ class Sharing:
         def write(db: sqlite3.Connection) -> None:
             set_note(db, FAILED, told)
             set_note(db, AUDITED, repr(now))
+            set_note(db, UNAUDITED, None)
             if failed is None:
                 known = {row["id"] for row in db.execute("SELECT id FROM sharing_datasets")}
                 for dataset in sorted(known & {finding.repo for finding in wrong}):

@@ -1,15 +1,16 @@
-"""What became of shared rows and is not told yet: in the audit repository, and in a discussion."""
+"""What became of shared rows and is not told yet, in the audit repository and in a discussion, or not audited."""
 
 from __future__ import annotations
 
 import sqlite3
 
-from privacy.notes import UNTOLD, note
+from privacy.notes import UNAUDITED, UNTOLD, note
 
 
 def is_untold(db: sqlite3.Connection) -> bool:
-    """Whether the audit repository, or a discussion, may not say yet what became of rows that left or came from here."""
-    return note(db, UNTOLD) is not None
+    """Whether the audit repository, or a discussion, may not say yet what became of rows that left or came from here, or
+    no audit has proved it."""
+    return note(db, UNTOLD) is not None or note(db, UNAUDITED) is not None
 
 
 def lost_rows(db: sqlite3.Connection) -> list[tuple[str, str]]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import HfApi
 
+from chat.dataset_repo import Unreachable
 from chat.hub import HubRepo
 from privacy.audit import main
 from tests.support.hub import LoopbackHub
 from tests.support.hub.testing import UPLOAD_WARNING, ada_api, clean_hub, running_hub  # noqa: F401
-from tests.support.memory_repo import text_of
+from tests.support.memory_repo import Crash, Faulty, text_of
 from tests.support.sharing_world import World
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings(UPLOAD_WARNING)]
@@ -235,6 +237,53 @@ def pq_rows(world):
         if path.startswith("data/")
         for row in pq.read_table(io.BytesIO(content)).to_pylist()
     ]
+
+
+@pytest.mark.parametrize("where", ["evidence", "audit"])
+@pytest.mark.parametrize("end", [Crash, Unreachable])
+async def test_a_push_that_was_not_audited_to_the_end_is_audited_by_the_next_turn(world, where, end):
+    """Whether the process ended before, or the Hub was away: there need be nothing new to push."""
+    calls = []
+
+    def open_repo(id):
+        def strike(call, before):
+            told = (id == AUDIT and call == "commit") if where == "evidence" else call == "history"
+            if told and not before and "heron" in world.repos[DATASET].everything():
+                calls.append(call)
+                if len(calls) == 1:
+                    raise end("The connection is gone.")
+
+        return Faulty(world.in_memory(id), strike)
+
+    await world.say(world.owner, "heron")
+    world.open_repo = open_repo
+    sharing = world.sharing()
+    world.clock.now += 80 * 3600
+    with suppress(Crash):
+        await sharing.turn(restored=lambda: True)
+    world.open_repo = world.in_memory
+    world.repos[DATASET].commit({"notes.txt": b"hello"}, (), None, "by hand")
+    world.clock.now += 600
+    _, pushed = await world.sharing().turn(restored=lambda: True)
+    assert calls and "notes.txt" in " ".join(pushed.problems), "it was looked at"
+    assert world.audited() != []
+
+
+async def test_an_audit_waits_until_the_audit_repository_says_what_was_pushed(world):
+    """Else it would find what is not told yet, and stop the sharing of everybody."""
+    chats = [row["conversation"] for row in await world.outbox() if row["state"] == "published"]
+
+    def away(call, before):
+        if call == "commit":
+            raise Unreachable("The connection is gone.")
+
+    world.open_repo = lambda id: Faulty(world.in_memory(id), away) if id == AUDIT else world.in_memory(id)
+    await world.store.delete(world.owner, chats[0])
+    _, pushed = await world.turn(60)
+    assert pushed.commits and pushed.problems == ("The connection is gone.",)
+    world.open_repo = world.in_memory
+    _, pushed = await world.turn(600)
+    assert pushed.problems == () and world.audited() == []
 
 
 # The announcement

@@ -382,8 +382,14 @@ MUTANTS = (
     Mutant(
         "the audit runs after every push",
         "privacy/sharing.py",
-        "found = await self._audit(bool(pushed.commits))",
+        "found = await self._audit(pushed.told)",
         "found = []",
+    ),
+    Mutant(
+        "a push that was cut off before its audit is audited later",
+        "privacy/untold.py",
+        " or note(db, UNAUDITED) is not None",
+        "",
     ),
     Mutant(
         "the history is audited", "privacy/audit.py", "return wrong + self._of_history(head, files)", "return wrong"
