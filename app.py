@@ -36,6 +36,7 @@ from chat.lease import Lease
 from chat.library import Library
 from chat.models.catalog import Catalog, CatalogError
 from chat.models.lookup import ModelLookup
+from chat.models.offer import Offer
 from chat.repo_guards import Counted, OfOneSpace
 from chat.scrub import scrub_forever
 from chat.service import ChatService, cache_salt
@@ -83,24 +84,8 @@ def build(
     whose sentences say what to do.
     """
     machine = Machine.detect()
-    catalog = catalogue(settings, machine, environ)
-    unavailable = {entry.name: reason for entry, reason in catalog.listing(machine, environ) if reason}
-
     db = Database.open(settings.data_dir, migrations={**MIGRATIONS, "privacy": PRIVACY_MIGRATIONS})
     store = Store(db, clock)
-    pool = EnginePool(
-        catalog.entries,
-        machine=machine,
-        make_server=lambda entry: build_server(entry, machine, settings.data_dir / "run", environ),
-        environ=environ,
-    )
-    generations = Generations(store.checkpoint, time.monotonic)
-    titles = Titles(store, pool, cache_salt)
-    service = ChatService(store, catalog, pool, generations, unavailable, titles)
-    library = Library(store, generations, titles, settings.retention_days, report=tell_operator)
-    temporary = TemporaryChats(catalog, pool, unavailable, clock, time.monotonic)
-    sessions = Sessions(db, clock, hub_whoami(settings.hf_endpoint))
-
     slots = slots_of(settings, clock)
     repo, every = private_repo(settings, slots), settings.sync_seconds
     lease, parts = Lease(clock), saved_parts(db)
@@ -118,7 +103,24 @@ def build(
         head_start=HEAD_START_SECONDS,
     )
     keeping = Keeping(backup, write_ahead_of(settings, db, clock, parts, backup), outlives=slots is not None)
-    keeping.check()
+    # Both ask the Hub, and a start waits for it once.
+    answered = keeping.ask()
+    offer = offer_of(settings, machine, environ)
+    answered()
+
+    catalog = offer.catalog
+    pool = EnginePool(
+        catalog.entries,
+        machine=machine,
+        make_server=lambda entry: build_server(entry, machine, settings.data_dir / "run", environ),
+        environ=environ,
+    )
+    generations = Generations(store.checkpoint, time.monotonic)
+    titles = Titles(store, pool, cache_salt)
+    service = ChatService(store, catalog, pool, generations, offer.unavailable, titles)
+    library = Library(store, generations, titles, settings.retention_days, report=tell_operator)
+    temporary = TemporaryChats(catalog, pool, offer.unavailable, clock, time.monotonic)
+    sessions = Sessions(db, clock, hub_whoami(settings.hf_endpoint))
     rules = sharing_rules(settings, catalog)
 
     sharing = Sharing(
@@ -137,6 +139,12 @@ def build(
     async def close(owner: str) -> None:
         await service.delete(owner)
         await sessions.close(owner)
+
+    async def offered() -> None:
+        for chats in (service, temporary.service):
+            chats.offer(offer.catalog, offer.unavailable)
+        pool.offer(offer.catalog.entries)
+        await pool.warm(offer.catalog.default)
 
     async def figures() -> dict[str, Any]:
         return {**await keeping.figures(), "shared": await sharing.figures(), "access": access.figures()}
@@ -158,6 +166,7 @@ def build(
             "Clearing the database's pages": lambda: scrub_forever(db),
             "Ending temporary chats": temporary.run,
             "The list": library.run,
+            "Asking the Hub for models": lambda: offer.run(offered),
         }
         tasks = [asyncio.create_task(forever(what, run, tell_operator)) for what, run in parts.items()]
         # What was made until here stays: the collector need not look at it again and again.
@@ -209,13 +218,12 @@ def build(
     return app
 
 
-def catalogue(settings: Settings, machine: Machine, environ: Mapping[str, str]) -> Catalog:
+def offer_of(settings: Settings, machine: Machine, environ: Mapping[str, str]) -> Offer:
     """The models on offer: `models.yaml`, narrowed by `MODELS`, with the server at `ENGINE_URL` first."""
-    catalog = Catalog.load(settings.models_file)
-    if settings.models:
-        catalog = catalog.offering(settings.models, ModelLookup(settings.hf_endpoint, settings.hf_token))
+    lookup = ModelLookup(settings.hf_endpoint, settings.hf_token)
+    catalog = Catalog.load(settings.models_file).offering(settings.models, lookup)
     key = "ENGINE_API_KEY" if settings.engine_api_key else None
-    return catalog.with_engine(settings.engine_url, api_key_env=key).settled(machine, environ)
+    return Offer(catalog.with_engine(settings.engine_url, api_key_env=key), machine, environ, lookup)
 
 
 def sign_in_of(settings: Settings, clock: Callable[[], float]) -> SignIn | None:

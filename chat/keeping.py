@@ -34,9 +34,14 @@ class Keeping:
             backup.look_before_purging(ahead.look)
 
     def check(self, seconds: float = FIRST_LOOK_SECONDS) -> None:
-        """Raise `PublicDataset` where conversations would be kept in public. Blocks for so long at most; call it before
-        serving. A Hub that does not answer is no reason to stop: `problem` says so, and whatever it calls public later
-        gets nothing, since it is asked again before anything is written."""
+        """`ask`, and wait for the answers."""
+        self.ask(seconds)()
+
+    def ask(self, seconds: float = FIRST_LOOK_SECONDS) -> Callable[[], None]:
+        """Ask who can read what is kept. What comes back waits for the answers, until `seconds` from now, and raises
+        `PublicDataset` where conversations would be kept in public; call it before serving. A Hub that does not answer is
+        no reason to stop: `problem` says so, and whatever it calls public later gets nothing, since it is asked again
+        before anything is written."""
         asked: dict[Backup | WriteAhead, str] = {self.backup: self.backup.repo.id}
         if self.ahead:
             asked[self.ahead] = self.ahead.bucket.id
@@ -45,16 +50,20 @@ class Keeping:
             # Daemons: the end of the process waits for none of them.
             threading.Thread(target=lambda part=part: answers.put((part, _refusal(part))), daemon=True).start()
         until = time.monotonic() + seconds
-        with suppress(queue.Empty):
-            while asked:
-                part, error = answers.get(timeout=max(0.0, until - time.monotonic()))
-                del asked[part]
-                if isinstance(error, RepoError):
-                    part.failed(error)
-                elif error:
-                    raise error
-        for part, id in asked.items():
-            part.failed(Unreachable(f"{id} has not answered yet; it is asked again."))
+
+        def answered() -> None:
+            with suppress(queue.Empty):
+                while asked:
+                    part, error = answers.get(timeout=max(0.0, until - time.monotonic()))
+                    del asked[part]
+                    if isinstance(error, RepoError):
+                        part.failed(error)
+                    elif error:
+                        raise error
+            for part, id in asked.items():
+                part.failed(Unreachable(f"{id} has not answered yet; it is asked again."))
+
+        return answered
 
     def parts(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         """What runs as long as the app does, by what people call it."""

@@ -54,6 +54,10 @@ class ChatService:
         self._counts = Counts()
         self.titles = titles
 
+    def offer(self, catalog: Catalog, unavailable: Mapping[str, str]) -> None:
+        """From now on visitors pick from `catalog`."""
+        self.catalog, self.unavailable = catalog, unavailable
+
     async def start(self) -> None:
         """Settle what a crash left running. Call once, before the first turn."""
         await self.store.interrupt_running(CRASHED)

@@ -27,6 +27,7 @@ from chat.models.catalog import (
 )
 from chat.models.catalog_file import REPOSITORY
 from chat.models.entry import Kind
+from chat.models.offer import Offer
 
 SHIPPED = REPOSITORY / "chat" / "models.yaml"
 
@@ -327,9 +328,72 @@ def test_a_hub_that_stays_silent_greys_what_it_was_asked_and_holds_up_nothing_el
         spoken.set()
     assert [entry.name for entry in entries] == ["org/quick", *silent]
     assert entries[0].unavailable is None
-    assert {entry.unavailable for entry in entries[1:]} == {
-        "The Hub did not answer within 1 s. Check the network and HF_ENDPOINT, then restart."
+    assert {(entry.awaited, entry.unavailable) for entry in entries[1:]} == {
+        (
+            True,
+            "The Hub did not answer within 1 s. It is asked again: reload in a minute, or check the network and HF_ENDPOINT.",
+        )
     }
+
+
+class Away(Known):
+    """A look-up of a Hub that is away until `is_back`."""
+
+    is_back = False
+
+    def __call__(self, repo: str, revision: str | None) -> ModelEntry:
+        if not self.is_back:
+            raise LookupFailed("The Hub is away.", passing=True)
+        return super().__call__(repo, revision)
+
+
+def test_what_the_hub_does_not_say_at_the_start_it_is_asked_again() -> None:
+    hub = Away(ModelEntry("org/a", author="org", description="A."), ModelEntry("org/b", author="org"))
+    catalog = FILE.offering("org/b@v2,org/a,org/gone", hub)
+    assert [entry.awaited for entry in catalog.entries] == [True, True, True]
+    assert catalog.asked_again(hub) == catalog
+    hub.is_back = True
+    again = catalog.asked_again(hub)
+    assert [(entry.name, entry.revision, entry.unavailable) for entry in again.entries] == [
+        ("org/b", "v2", None),
+        ("org/a", None, None),
+        ("org/gone", None, "No org/gone."),
+    ]
+    assert again.entry("org/a").description == "A."
+    hub.asked.clear()
+    assert again.asked_again(hub) == again and hub.asked == [], "it has said all it knows"
+
+
+def test_what_models_yaml_says_holds_while_the_hub_is_away_too() -> None:
+    """Above all the author, with whom rows may have been shared: another one would take them back."""
+    stated = ModelEntry("org/a", model="org/a", author="lab", label="Ours", stated=frozenset({"author", "label"}))
+    hub = Away(ModelEntry("org/a", author="org", licence="mit"))
+    catalog = replace(FILE, entries=(stated,)).offering("org/a@v2", hub)
+    assert (catalog.entry("org/a").author, catalog.entry("org/a").label) == ("lab", "Ours")
+    assert catalog.entry("org/a").unavailable == "The Hub is away."
+    hub.is_back = True
+    found = catalog.asked_again(hub).entry("org/a")
+    assert (found.author, found.label, found.licence, found.revision) == ("lab", "Ours", "mit", "v2")
+
+
+def test_a_model_whose_author_is_another_by_now_is_left_to_a_restart() -> None:
+    """Who reads what is shared is said at the start, and agreed to."""
+    hub = Away()
+    catalog = FILE.offering("org/a", hub)
+    hub.is_back, hub.entries = True, {"org/a": ModelEntry("org/a", author="others")}
+    found = catalog.asked_again(hub).entry("org/a")
+    assert (found.author, found.awaited) == ("org", False) and "Restart" in found.unavailable
+
+
+def test_what_is_offered_grows_while_the_app_runs_and_nothing_of_it_vanishes() -> None:
+    hub = Away(ModelEntry("org/a", author="org"))
+    offer = Offer(FILE.offering("org/a", hub), Small(), {}, hub)
+    assert (offer.catalog.default, offer.is_awaited) == ("parley-starter", True), "in reserve, and needed"
+    assert not offer.ask_again()
+    hub.is_back = True
+    assert offer.ask_again()
+    assert [entry.name for entry in offer.catalog.entries] == ["org/a", "parley-starter"]
+    assert (offer.catalog.default, offer.unavailable, offer.is_awaited) == ("org/a", {}, False)
 
 
 def test_what_goes_wrong_in_a_look_up_that_should_not_is_not_swallowed() -> None:

@@ -6,13 +6,15 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+from huggingface_hub import HfApi
 
 from chat.backup import PublicDataset
 from chat.dataset_repo import Unreachable
 from chat.keeping import Keeping
 from chat.write_ahead import WriteAhead
-from tests.support.app_process import AppProcess
+from tests.support.app_process import AppProcess, wait_until
 from tests.support.backing import Machine
 from tests.support.hub import LoopbackHub
 from tests.support.memory_bucket import MemoryBucket
@@ -80,6 +82,16 @@ def test_a_hub_that_hangs_is_asked_once_for_all_and_not_waited_for(hanging: Hang
     machine.close()
 
 
+def test_whoever_starts_may_ask_the_hub_something_else_before_waiting_for_it(hanging: Hanging, tmp_path: Path):
+    keeping, machine = keeping_of(tmp_path, HangingRepo(hanging), None)
+    answered = keeping.ask(LONG)
+    assert hanging.asked.acquire(timeout=LONG) and machine.backup.problem is None
+    hanging.answers.set()
+    answered()
+    assert machine.backup.problem is None and not hanging.outwaited
+    machine.close()
+
+
 def test_what_a_hub_answers_after_it_was_given_up_changes_nothing(hanging: Hanging, tmp_path: Path):
     repo, told = HangingRepo(hanging), threading.Event()
     repo.create("card", private=False)
@@ -140,3 +152,31 @@ def test_the_page_is_up_before_the_hub_has_answered_anything(bucket: str, hangin
             hanging.answers.set()
             for id in ("host/kept", *([bucket] if bucket else [])):
                 assert f"{id} has not answered yet" in told
+
+
+def test_models_that_a_hanging_hub_did_not_tell_at_the_start_come_later_by_themselves(hanging: Hanging, tmp_path: Path):
+    """The whole app. The page says meanwhile what is missing."""
+    with LoopbackHub(tmp_path / "hub") as hub:
+        api = HfApi(endpoint=hub.endpoint, token=hub.add_user("ada"))
+        api.create_repo("ada/talker")
+        api.upload_file(path_or_fileobj=b"{}", path_in_repo="config.json", repo_id="ada/talker")
+        hub.faults.add("^/api/", times=None, do=hanging)
+        variables = {
+            "HF_ENDPOINT": hub.endpoint,
+            "HF_TOKEN": hub.add_user("host"),
+            "STORE_DATASET": "host/kept",
+            "MODELS": "ada/talker",
+            "ENGINE_URL": "http://127.0.0.1:9",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
+
+        def talker(app: AppProcess) -> dict:
+            listed = httpx.get(f"{app.url}/api/models").json()["models"]
+            return next(model for model in listed if model["name"] == "ada/talker")
+
+        with AppProcess(tmp_path / "data", **variables) as app:
+            assert not hanging.outwaited
+            assert "did not answer" in talker(app)["reason"] and "asked again" in talker(app)["reason"]
+            assert "host/kept has not answered yet" in app.output()
+            hanging.answers.set()
+            wait_until(lambda: talker(app)["available"])

@@ -132,6 +132,10 @@ class EnginePool:
         self._failures: dict[str, tuple[EngineError, EngineStatus]] = {}
         self._closed = False
 
+    def offer(self, entries: Iterable[ModelEntry]) -> None:
+        """From now on there are these; an engine that runs goes on as it is."""
+        self._entries = {entry.name: entry for entry in entries}
+
     def status(self, name: str) -> EngineStatus:
         """Where the engine of `name` stands. One elsewhere counts as ready; an answer will tell."""
         entry = self._entries[name]

@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 STARTER = "parley-starter"
-LOOKUP_SECONDS = 10.0  # for all look-ups together: the page waits for them
+LOOKUP_SECONDS = 3.0  # for all look-ups together: the page waits for them
 _AT_ONCE = 8  # look-ups under way at the same time
 # What `text-generation` demands contradicts `huggingface_hub`, so that no requirements file, and no Space, can have it.
 NO_TGI_CLIENT = (
@@ -60,7 +60,11 @@ class UnknownModel(LookupError):
 
 
 class LookupFailed(Exception):
-    """The Hub could not say what a repository is; `str(error)` says why and what to do."""
+    """The Hub could not say what a repository is; `str(error)` says why and what to do. `passing`: it may say so later."""
+
+    def __init__(self, sentence: str, passing: bool = False) -> None:
+        super().__init__(sentence)
+        self.passing = passing
 
 
 class Lookup(Protocol):
@@ -109,12 +113,28 @@ class Catalog:
         enough is not looked up. The starter is held in reserve. Nothing in `models`: this catalogue as it is.
         Raises `CatalogError`.
         """
-        entries = entries_from_models(models, self._laid_over(lookup))
+        entries = self._looked_up(models, lookup)
         if not entries:
             return self
         named = {entry.name for entry in entries}
         starter = next((entry for entry in self.entries if entry.name == STARTER and STARTER not in named), None)
         return Catalog(entries, entries[0].name, starter)
+
+    def asked_again(self, lookup: Lookup) -> Catalog:
+        """This catalogue with what the Hub says now of what it did not say before. Blocks for `LOOKUP_SECONDS` at most.
+
+        Who made a model is known since the start, and agreed to: one with another author by now is left to a restart.
+        """
+        awaited = [entry for entry in self.entries if entry.awaited]
+        items = [f"{entry.name}@{entry.revision}" if entry.revision else entry.name for entry in awaited]
+        now = {}
+        for entry, found in zip(awaited, self._looked_up(items, lookup), strict=True):
+            moved = f"The Hub calls its author {found.author} now. Restart to offer it."
+            same = found.author == entry.author
+            now[entry.name] = (
+                replace(found, name=entry.name) if same else replace(entry, unavailable=moved, awaited=False)
+            )
+        return replace(self, entries=tuple(now.get(entry.name, entry) for entry in self.entries))
 
     def with_engine(self, url: str | None, names: Sequence[str] = (), api_key_env: str | None = None) -> Catalog:
         """This catalogue with the OpenAI-compatible server at `url` first, as the default.
@@ -164,15 +184,26 @@ class Catalog:
             return self
         return replace(self, default=able[0])
 
-    def _laid_over(self, lookup: Lookup) -> Lookup:
-        own = {entry.name: entry for entry in self.entries}
+    def _looked_up(self, models: str | Sequence[str], lookup: Lookup) -> tuple[ModelEntry, ...]:
+        found = entries_from_models(models, self._laid_over(lookup))
+        # What the file says of one holds where the Hub does not say anything, too.
+        return tuple(
+            stated.over(entry) if entry.unavailable and (stated := self._stated(entry.name, entry.revision)) else entry
+            for entry in found
+        )
 
+    def _stated(self, name: str, revision: str | None) -> ModelEntry | None:
+        """What this catalogue says of a model that `MODELS` names at `revision`; None: nothing."""
+        stated = next((entry for entry in self.entries if entry.name == name), None)
+        if stated is None:
+            return None
+        return replace(stated, revision=revision or stated.revision, stated=stated.stated | {"revision"})
+
+    def _laid_over(self, lookup: Lookup) -> Lookup:
         def known(repo: str, revision: str | None) -> ModelEntry:
-            stated = own.get(repo)
+            stated = self._stated(repo, revision)
             if stated is None:
                 return lookup(repo, revision)
-            stated = replace(stated, revision=revision or stated.revision)
-            stated = replace(stated, stated=stated.stated | {"revision"})
             says_enough = stated.licence and stated.description and stated.memory_gib
             if says_enough or not stated.is_here or stated.is_folder:
                 return stated
@@ -206,17 +237,22 @@ def entries_from_models(
         try:
             return lookup(repo, revision or None)
         except LookupFailed as error:
-            return _greyed(item, str(error))
+            return _greyed(item, str(error), error.passing)
 
-    late = f"The Hub did not answer within {within:g} s. Check the network and HF_ENDPOINT, then restart."
+    late = (
+        f"The Hub did not answer within {within:g} s. It is asked again: reload in a minute, or check the network and "
+        "HF_ENDPOINT."
+    )
     found = _made_in_time(items, made, within)
-    return tuple(found[item] if item in found else _greyed(item, late) for item in items)
+    return tuple(found[item] if item in found else _greyed(item, late, awaited=True) for item in items)
 
 
-def _greyed(item: str, why: str) -> ModelEntry:
+def _greyed(item: str, why: str, awaited: bool) -> ModelEntry:
     repo, _, revision = item.partition("@")
     label, author = repo.split("/")[-1], repo.split("/")[0] if "/" in repo else ""
-    return ModelEntry(repo, model=repo, revision=revision or None, label=label, author=author, unavailable=why)
+    return ModelEntry(
+        repo, model=repo, revision=revision or None, label=label, author=author, unavailable=why, awaited=awaited
+    )
 
 
 def _made_in_time(items: Sequence[str], made: Callable[[str], ModelEntry], within: float) -> dict[str, ModelEntry]:

@@ -24,8 +24,8 @@ class ModelEntry:
     by: a repository on the Hub, or, for a `vllm` here, the absolute path of a folder. `author`: the Hub namespace that
     made it; consent to share names it. `context`: tokens of prompt and answer together (`ASSUMED_CONTEXT` where it is
     not known). `base_url`: up to and without `/v1`. `memory_gib`: weights and cache, in GiB. `unavailable`: a sentence
-    why nobody can pick it, whatever the machine. `stated`: the keys that the file gives, as against what follows from
-    them.
+    why nobody can pick it, whatever the machine. `awaited`: because the Hub has not said yet what it is, and is asked
+    again. `stated`: the keys that the file gives, as against what follows from them.
     """
 
     name: str
@@ -56,6 +56,7 @@ class ModelEntry:
     reasoning: bool = False
     titles: bool = True
     unavailable: str | None = None
+    awaited: bool = False
     stated: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
     @property

@@ -74,10 +74,14 @@ class ModelLookup:
             raise LookupFailed(f"{repo!r} cannot be a repository of the Hub. Correct it in MODELS.") from None
         except HfHubHTTPError as error:
             status = error.response.status_code if error.response is not None else "an error"
-            raise LookupFailed(f"The Hub at {self._endpoint} answered {status}. Restart to ask again.") from None
+            passing = status == 429 or (isinstance(status, int) and status >= 500)
+            again = "It is asked again: reload in a minute." if passing else "Restart to ask again."
+            raise LookupFailed(f"The Hub at {self._endpoint} answered {status}. {again}", passing) from None
         except (transport.TransportError, transport.InvalidURL, ConnectionError, TimeoutError):
             raise LookupFailed(
-                f"The Hub at {self._endpoint} could not be reached. Check the network and HF_ENDPOINT, then restart."
+                f"The Hub at {self._endpoint} could not be reached. It is asked again: reload in a minute, or check the "
+                "network and HF_ENDPOINT.",
+                passing=True,
             ) from None
         except (ValueError, TypeError, KeyError, RuntimeError):
             raise LookupFailed(
