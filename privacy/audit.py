@@ -37,7 +37,7 @@ LEDGER_LINE = re.compile(r"^Ledger of consent at this state: `([0-9a-f]{64})`$",
 # Of the database's schema what `Standpoint` and the ledger's functions read.
 SCHEMA = """
     CREATE TABLE consent_events (id, subject, replica, number, at, kind, scope, conversation, recipient, turns, purposes,
-        policy_version, text_hash, language, surface, age_affirmed, previous, hash);
+        policy_version, text_hash, language, surface, age_affirmed, previous, hash, seen);
     CREATE TABLE subjects (owner, subject);
     CREATE TABLE owner_standing (owner, standing);
     CREATE TABLE unread (replica, begun_at, ended_at);
@@ -119,7 +119,9 @@ def _read(repo: DatasetRepo, head: str) -> Evidence:
     names = [row[1] for row in db.execute("PRAGMA table_info(consent_events)")]
     for path in (path for path in paths if path.startswith(LEDGER)):
         values = ", ".join(f":{name}" for name in names)
-        db.executemany(f"INSERT INTO consent_events VALUES ({values})", lines(path))
+        db.executemany(
+            f"INSERT INTO consent_events VALUES ({values})", ({"seen": "[]", **line} for line in lines(path))
+        )
     for line in lines(PEOPLE):
         db.execute("INSERT INTO subjects VALUES (?, ?)", (line["person"], line["subject"]))
         db.execute("INSERT INTO owner_standing VALUES (?, ?)", (line["person"], line["standing"]))

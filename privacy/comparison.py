@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from privacy.consent import Standpoint, Yes
-from privacy.ledger import ASKING, event_of
+from privacy.ledger import ASKING, event_of, events_of, that_count
 from privacy.rows import HOUR, Rules
 from privacy.segments import Segment, Turn, cut, find, turns_of
 
@@ -291,6 +291,7 @@ class _Explained:
 
     def __init__(self, db: sqlite3.Connection, rules: Rules) -> None:
         self._db, self._rules = db, rules
+        self._undone: dict[str, bool] = {}  # event -> another machine heard a no that it did not know of
 
     def __call__(self, row: sqlite3.Row, changed_at: float | None) -> bool:
         if changed_at is not None and changed_at > row["planned_at"]:
@@ -306,6 +307,7 @@ class _Explained:
                 " consent_events WHERE id = ?)) OR conversation = ?)",
                 (row["subject"], row["subject"], row["event"], row["conversation"]),
             ).fetchone()
+            or self._is_undone(row["event"])
             or one("SELECT 1 FROM reports WHERE row_id = ? AND state = 'open'", (row["row_id"],)).fetchone()
             or one(
                 "SELECT 1 FROM subjects JOIN owner_standing USING (owner) WHERE subject = ? AND standing = 'managed'",
@@ -314,3 +316,14 @@ class _Explained:
             or one("SELECT policy_version FROM consent_events WHERE id = ?", (row["event"],)).fetchone()[0]
             in self._rules.terms.stale_from
         )
+
+    def _is_undone(self, id: str) -> bool:
+        if id not in self._undone:
+            event = event_of(self._db, id)
+            same = self._db.execute(
+                "SELECT b.subject FROM subjects AS a JOIN subjects AS b USING (owner) WHERE a.subject = ?",
+                (event.subject,),
+            )
+            said = events_of(self._db, event.subject, *(row["subject"] for row in same))
+            self._undone[id] = event not in that_count(said)
+        return self._undone[id]

@@ -16,7 +16,6 @@ from typing import Literal
 Kind = Literal["grant", "deny", "withdraw", "text_changed", "org_block", "takedown", "delete"]
 
 ASKING = 30 * 86400.0  # seconds for which what is public stays, once the text it was agreed under is stale
-CONCURRENT = 600.0  # seconds within which a yes here and a no on another machine may not know of each other
 TICK = 0.001  # seconds by which an event follows the last one known where the clock does not
 
 # Of events at one moment, which only replicas can write, the most restrictive is taken for the last. See `that_count`.
@@ -57,7 +56,9 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event of the ledger. `hash` covers every other field; `previous`: the hash of the one before in its chain."""
+    """One event of the ledger. `hash` covers every other field; `previous`: the hash of the one before in its chain;
+    `seen`: of the last ones of the other chains of the same person, as far as its machine knew them. What an event follows
+    is told by these, as the parents of a commit are, and by no clock."""
 
     id: str
     subject: str
@@ -77,19 +78,27 @@ class Event:
     age_affirmed: bool
     previous: str
     hash: str = ""
+    seen: tuple[str, ...] = ()
+
+    @property
+    def chain(self) -> tuple[str, str]:
+        return self.subject, self.replica
 
     def digest(self) -> str:
-        content = {name: value for name, value in asdict(self).items() if name != "hash"}
+        without = {"hash"} if self.seen else {"hash", "seen"}  # events from before `seen` keep the hash they have
+        content = {name: value for name, value in asdict(self).items() if name not in without}
         text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 LATEST_PROMPT = "SELECT max(created_at) AS at FROM prompted WHERE owner = ?"
 LATEST_KNOWN = "SELECT max(at) FROM consent_events WHERE subject IN (SELECT value FROM json_each(?))"
-LATEST_NO_ELSEWHERE = (
-    "SELECT max(at) + ? FROM consent_events WHERE replica <> ? AND kind NOT IN ('grant', 'text_changed')"
-    " AND subject IN (SELECT value FROM json_each(?))"
-)
+OTHER_HEADS = """
+    SELECT hash FROM consent_events AS e
+    WHERE subject IN (SELECT value FROM json_each(:subjects)) AND NOT (subject = :subject AND replica = :replica)
+        AND number = (SELECT max(number) FROM consent_events WHERE subject = e.subject AND replica = e.replica)
+    ORDER BY hash
+"""
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------
@@ -119,6 +128,7 @@ def record(db: sqlite3.Connection, owner: str, choice: Choice, shown: Shown, now
     if not subjects:
         db.execute("INSERT INTO subjects (owner, subject) VALUES (?, ?)", (owner, subject))
     replica = db.execute("SELECT id FROM replica").fetchone()["id"]
+    chain = {"subjects": json.dumps(subjects), "subject": subject, "replica": replica}
     last = db.execute(
         "SELECT number, at, hash FROM consent_events WHERE subject = ? AND replica = ? ORDER BY number DESC LIMIT 1",
         (subject, replica),
@@ -126,9 +136,6 @@ def record(db: sqlite3.Connection, owner: str, choice: Choice, shown: Shown, now
     # Whoever chose on another machine, whose clock may be days ahead, chose before: this event follows all that is known.
     # It also follows what the owner has written: a clock that was set back since makes no yes retroactive.
     after = [db.execute(LATEST_KNOWN, (json.dumps(subjects),)).fetchone()[0], last_prompt_at(db, owner)]
-    # A yes that knows of another machine's no follows it far enough for everybody to see that. So does a no, or it would
-    # be dated too long before a yes that it is concurrent with.
-    after.append(db.execute(LATEST_NO_ELSEWHERE, (CONCURRENT, replica, json.dumps(subjects))).fetchone()[0])
     latest = max((at for at in after if at is not None), default=None)
     event = Event(
         id=secrets.token_hex(16),
@@ -148,6 +155,7 @@ def record(db: sqlite3.Connection, owner: str, choice: Choice, shown: Shown, now
         surface=shown.surface,
         age_affirmed=shown.age_affirmed,
         previous=last["hash"] if last else "",
+        seen=tuple(row["hash"] for row in db.execute(OTHER_HEADS, chain)),
     )
     return append(db, event)
 
@@ -159,9 +167,9 @@ def last_prompt_at(db: sqlite3.Connection, owner: str) -> float | None:
 def append(db: sqlite3.Connection, event: Event) -> Event:
     """Write an event down (a restored one keeps its hash) and return it. The database refuses what breaks a chain."""
     row = {**asdict(event), "hash": event.hash or event.digest()}
-    names = ", ".join(f":{name}" for name in row)  # the fields of Event are the columns, in the same order
     values = {name: json.dumps(value) if isinstance(value, tuple) else value for name, value in row.items()}
-    db.execute(f"INSERT INTO consent_events VALUES ({names})", values)
+    names, given = ", ".join(row), ", ".join(f":{name}" for name in row)
+    db.execute(f"INSERT INTO consent_events ({names}) VALUES ({given})", values)
     return event_from(row)
 
 
@@ -198,20 +206,27 @@ def event_of(db: sqlite3.Connection, id: str) -> Event:
 
 
 def that_count(events: list[Event]) -> list[Event]:
-    """Of `events`, in order, those that count: a yes does not, where another machine heard a no to the same at about the
-    same time. Neither can have known of the other, and clocks differ; the most restrictive wins."""
+    """Of `events`, one person's in order, those that count: a yes does not, where another machine heard a no to the same and
+    neither knew of the other. Of concurrent events the most restrictive wins."""
     denials = [event for event in events if event.kind not in ("grant", "text_changed")]
-    return [event for event in events if event.kind != "grant" or not any(_outdone(event, no) for no in denials)]
+    by_hash = {event.hash: event for event in events}
+    return [e for e in events if e.kind != "grant" or not any(_outdone(e, no, by_hash) for no in denials)]
 
 
-def _outdone(yes: Event, no: Event) -> bool:
+def _outdone(yes: Event, no: Event, by_hash: Mapping[str, Event]) -> bool:
+    """Whether the no is to what the yes is to, and the yes does not follow it. (Where the no follows the yes, it ends it.)"""
     return (
         no.replica != yes.replica
-        and abs(yes.at - no.at) < CONCURRENT
+        and not any(_reaches(by_hash.get(hash), no) for hash in yes.seen)
         and no.recipient in (None, yes.recipient)
         and no.conversation in (None, yes.conversation)
         and speaks_of(no, yes.surface)
     )
+
+
+def _reaches(head: Event | None, event: Event) -> bool:
+    """Whether `event` is of the chain that ends with `head`."""
+    return head is not None and head.chain == event.chain and head.number >= event.number
 
 
 def speaks_of(event: Event, surface: str) -> bool:
@@ -230,7 +245,7 @@ def verify_chains(db: sqlite3.Connection) -> list[str]:
     last: Event | None = None
     for row in db.execute("SELECT * FROM consent_events ORDER BY subject, replica, number"):
         event = event_from(row)
-        if last is None or (last.subject, last.replica) != (event.subject, event.replica):
+        if last is None or last.chain != event.chain:
             last = None
         if event.number != (last.number + 1 if last else 1) or event.previous != (last.hash if last else ""):
             wrong.append(f"Event {event.id} does not follow the one before it.")
@@ -258,7 +273,7 @@ def standing_of(db: sqlite3.Connection, owner: str) -> str:
 
 def event_from(row: sqlite3.Row | Mapping) -> Event:
     values = dict(row)
-    for name in ("turns", "purposes"):
+    for name in ("turns", "purposes", "seen"):
         given = values[name]
         values[name] = tuple(json.loads(given) if isinstance(given, str) else given)
     return Event(**{**values, "age_affirmed": bool(values["age_affirmed"])})

@@ -9,14 +9,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from chat.formats import refuse_newer
-from privacy.ledger import Event, append
+from privacy.ledger import append, event_from
 
 SUBJECTS, DATASETS = "consent/subjects.jsonl", "sharing/datasets.jsonl"
 HEADS = "consent/told-heads.jsonl"
 UNREAD, STRAYS, UNSQUASHED = "consent/unread.jsonl", "sharing/strays.jsonl", "sharing/unsquashed.jsonl"
 REPORTS, ERASED, PAUSES = "consent/reports.jsonl", "consent/erased.jsonl", "consent/pauses.jsonl"
 LEDGER, OUTBOX = "consent/ledger-", "sharing/outbox-"
-FORMAT = 2  # 1, the first, did not say so
+# 1, the first, did not say so. 3: an event says what else was seen.
+FORMAT = 3
 
 
 def files(db: sqlite3.Connection) -> dict[str, bytes]:
@@ -24,8 +25,8 @@ def files(db: sqlite3.Connection) -> dict[str, bytes]:
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     found[SUBJECTS] = [dict(row) for row in db.execute("SELECT * FROM subjects ORDER BY owner, subject")]
     for row in db.execute("SELECT * FROM consent_events ORDER BY replica, subject, number"):
-        event = {**dict(row), "turns": json.loads(row["turns"]), "purposes": json.loads(row["purposes"])}
-        found[f"{LEDGER}{row['replica']}.jsonl"].append(event)
+        lists = {name: json.loads(row[name]) for name in ("turns", "purposes", "seen")}
+        found[f"{LEDGER}{row['replica']}.jsonl"].append({**dict(row), **lists})
     found[REPORTS] = [dict(row) for row in db.execute("SELECT * FROM reports ORDER BY id")]
     found[ERASED] = [dict(row) for row in db.execute("SELECT * FROM erased_subjects ORDER BY subject")]
     found[PAUSES] = [dict(row) for row in db.execute("SELECT * FROM pauses ORDER BY subject, begun_at")]
@@ -54,17 +55,7 @@ def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
     for path in sorted(path for path in found if path.startswith(LEDGER)):
         for row in _rows(found, path):
             if row["id"] not in known:
-                append(
-                    db,
-                    Event(
-                        **{
-                            **row,
-                            "turns": tuple(row["turns"]),
-                            "purposes": tuple(row["purposes"]),
-                            "age_affirmed": bool(row["age_affirmed"]),
-                        }
-                    ),
-                )
+                append(db, event_from({"seen": [], **row}))
     for row in _rows(found, DATASETS):
         db.execute("INSERT OR IGNORE INTO sharing_datasets VALUES (:id, :model, :recipient, :created_at)", row)
         # Of what several replicas wrote down, each ends with the same.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pytest
 
 from privacy import verify
 from privacy.consent import ASKING, Consent, Standpoint, Terms
-from privacy.ledger import Choice, ConsentRefused, Shown, record, verify_chains
+from privacy.ledger import Choice, ConsentRefused, Event, Shown, record, verify_chains
 from privacy.pauses import pause, resume
 from privacy.saved import files, restore
 from tests.support.sharing_world import DAY, World, shown
@@ -371,6 +372,19 @@ async def test_agreeing_to_the_new_text_keeps_what_the_old_one_covered_but_not_t
     assert (await covering(world, owner, again.at + 1, terms=terms)).event == again
 
 
+async def test_what_an_event_has_seen_cannot_be_changed_and_one_from_before_that_keeps_its_hash(world, tmp_path):
+    owner = await world.person()
+    first = await world.choose(owner, "deny", "acme")
+    other = await world.elsewhere(tmp_path / "other", await world.db.read(files))
+    second = await other.choose(owner, "grant", "acme")
+    other.close()
+    assert (first.seen, second.seen) == ((), (first.hash,))
+    assert replace(second, seen=()).digest() != second.hash
+    named = {name: getattr(first, name) for name in Event.__dataclass_fields__ if name not in ("hash", "seen")}
+    text = json.dumps(named, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    assert first.hash == hashlib.sha256(text.encode()).hexdigest()
+
+
 async def test_an_event_holds_what_was_shown(world):
     owner = await world.person()
     consent = Consent(world.db, world.clock, Terms())
@@ -401,8 +415,7 @@ async def test_several_choices_are_written_together_or_not_at_all(world):
 def _row(event):
     return {
         **{name: getattr(event, name) for name in event.__dataclass_fields__},
-        "turns": json.dumps(event.turns),
-        "purposes": json.dumps(event.purposes),
+        **{name: json.dumps(getattr(event, name)) for name in ("turns", "purposes", "seen")},
         "age_affirmed": int(event.age_affirmed),
     }
 
@@ -437,7 +450,6 @@ async def test_of_what_two_machines_hear_at_once_the_most_restrictive_wins(world
     assert await covering(world, owner, asked_at=yes.at + 60) is None
     world.clock.now += 1
     again = await world.choose(owner, "grant", "acme", scope, turns)
-    assert again.at > yes.at + 500, "a yes that knows of the no comes well after it"
     assert (await covering(world, owner, asked_at=again.at + 1)).event == again
     await world.choose(owner, "withdraw", "acme")
     assert await covering(world, owner, asked_at=again.at + 1) is None, "and a no that follows it holds at once"
@@ -466,34 +478,45 @@ async def test_a_no_follows_the_yes_of_another_machine_whose_clock_was_days_ahea
 
 
 @pytest.mark.parametrize("first", ["yes", "no"])
-async def test_of_two_machines_at_once_the_no_holds_though_their_clocks_were_set_back(world, tmp_path, first):
+@pytest.mark.parametrize("apart", [-5 * DAY, -60, 0, 60, 5 * DAY])
+async def test_of_two_machines_at_once_the_no_holds_however_far_apart_their_clocks_are(world, tmp_path, first, apart):
+    """Nor does it help the yes that what both know of was said by a clock ahead of both."""
     owner = await world.person()
     await world.choose(owner, "grant", "acme")
     other = await world.elsewhere(tmp_path / "other", await world.db.read(files))
+    world.clock.now -= 2 * DAY
     try:
-        world.clock.now -= 5 * DAY
         for said in ("yes", "no") if first == "yes" else ("no", "yes"):
             if said == "yes":
                 yes = await world.choose(owner, "grant", "acme")
             else:
+                world.clock.now += apart
                 await other.choose(owner, "deny", "acme")
+                world.clock.now -= apart
         heard = await other.db.read(files)
     finally:
         other.close()
     await world.db.write(lambda db: restore(db, heard))
     assert await state(world, owner) == "denied"
     assert await covering(world, owner, asked_at=yes.at + 60) is None
+    again = await world.choose(owner, "grant", "acme")
+    assert (await covering(world, owner, asked_at=again.at + 1)).event == again
+    assert await world.db.read(verify_chains) == []
 
 
 @pytest.mark.parametrize("first", ["yes", "no"])
 @pytest.mark.parametrize("back", [0, 5 * DAY])
-async def test_of_two_machines_at_once_the_no_holds_though_both_know_of_a_third_ones(world, tmp_path, first, back):
-    """The yes is dated well after the no that both know of, and no less concurrent with the one that it does not."""
+@pytest.mark.parametrize("known", ["to both", "to the yes alone"])
+async def test_of_two_machines_at_once_the_no_holds_though_a_third_ones_is_known(world, tmp_path, first, back, known):
+    """That the yes knows of the one makes it no less concurrent with the other."""
     owner = await world.person()
+    await world.choose(owner, "deny", "globex")
+    before = await world.db.read(files)
+    world.clock.now += 5 * DAY
     await world.choose(owner, "deny", "acme")
     saved = await world.db.read(files)
     here = await world.elsewhere(tmp_path / "here", saved)
-    other = await world.elsewhere(tmp_path / "other", saved)
+    other = await world.elsewhere(tmp_path / "other", saved if known == "to both" else before)
     try:
         world.clock.now -= back
         for said in ("yes", "no") if first == "yes" else ("no", "yes"):
@@ -513,6 +536,28 @@ async def test_of_two_machines_at_once_the_no_holds_though_both_know_of_a_third_
     finally:
         other.close()
         here.close()
+
+
+@pytest.mark.parametrize("apart", [-5 * DAY, 0, 5 * DAY])
+async def test_a_yes_that_knows_of_a_machines_first_no_is_undone_by_its_second(world, tmp_path, apart):
+    owner = await world.person()
+    await world.choose(owner, "grant", "acme")
+    other = await world.elsewhere(tmp_path / "other", await world.db.read(files))
+    try:
+        await other.choose(owner, "withdraw", "acme")
+        heard = await other.db.read(files)
+        await world.db.write(lambda db: restore(db, heard))
+        yes = await world.choose(owner, "grant", "acme")
+        assert await state(world, owner) == "granted"
+        world.clock.now += apart
+        await other.choose(owner, "withdraw", "acme")
+        world.clock.now -= apart
+        heard = await other.db.read(files)
+    finally:
+        other.close()
+    await world.db.write(lambda db: restore(db, heard))
+    assert await state(world, owner) == "withdrawn"
+    assert await covering(world, owner, asked_at=yes.at + 60) is None
 
 
 @pytest.mark.parametrize("first", ["yes", "no"])

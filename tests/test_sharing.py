@@ -21,10 +21,11 @@ from privacy.mine import outlook, preview, recipients, shared_rows
 from privacy.outbox import UNEXPLAINED_ROWS, plan
 from privacy.rows import Redaction
 from privacy.saved import files as saved_files
+from privacy.saved import restore
 from privacy.shards import SCHEMA
 from privacy.sharing import AGAIN, PATIENCE, SLOW
 from tests.support.memory_repo import Crash, Faulty
-from tests.support.sharing_world import ALPHA, BETA, DAY, QUIET, World, redact, shown
+from tests.support.sharing_world import ALPHA, BETA, DAY, HOUR, QUIET, World, redact, shown
 
 pytestmark = pytest.mark.anyio
 
@@ -489,6 +490,26 @@ async def test_one_withdrawal_explains_every_row_of_its_subject(world):
     await world.choose(owner, "withdraw")
     planned, _ = await world.turn(0)
     assert planned.retract == len(chats)
+    assert not dug_up(world, "word 1")
+
+
+async def test_a_no_that_another_machine_heard_before_it_knew_of_the_yes_explains_every_row(world, tmp_path):
+    """Its clock is behind, so by its date it was said before the yes that it undoes."""
+    owner = await world.person()
+    await world.choose(owner, "grant", "globex")
+    other = await world.elsewhere(tmp_path / "other", await world.db.read(saved_files))
+    await other.choose(owner, "deny", "acme")
+    heard = await other.db.read(saved_files)
+    other.close()
+    world.clock.now += HOUR
+    await world.choose(owner, "grant", "acme")
+    for n in range(UNEXPLAINED_ROWS + 5):
+        await world.say(owner, f"word {n}")
+    await world.turn()
+    assert "word 0" in texts(world)
+    await world.db.write(lambda db: restore(db, heard))
+    planned, _ = await world.turn(0)
+    assert (planned.retract, planned.stopped) == (UNEXPLAINED_ROWS + 5, None)
     assert not dug_up(world, "word 1")
 
 

@@ -89,14 +89,26 @@ MUTANTS = (
     Mutant(
         "an event follows what other machines said, whatever their clocks do",
         "privacy/ledger.py",
-        'WHERE subject IN (SELECT value FROM json_each(?))"\nLATEST_NO_ELSEWHERE',
-        'WHERE replica = (SELECT id FROM replica) AND subject IN (SELECT value FROM json_each(?))"\nLATEST_NO_ELSEWHERE',
+        'WHERE subject IN (SELECT value FROM json_each(?))"\nOTHER_HEADS',
+        'WHERE replica = (SELECT id FROM replica) AND subject IN (SELECT value FROM json_each(?))"\nOTHER_HEADS',
     ),
     Mutant(
-        "a no that knows of another machine's no follows it as far as a yes does",
+        "a yes that knows of one machine's no knows of no other's",
         "privacy/ledger.py",
-        "    after.append(db.execute(LATEST_NO_ELSEWHERE",
-        '    if choice.kind == "grant":\n        after.append(db.execute(LATEST_NO_ELSEWHERE',
+        "head.chain == event.chain and head.number >= event.number",
+        "head.at >= event.at",
+    ),
+    Mutant(
+        "a yes knows of no later event of the chains that it has seen",
+        "privacy/ledger.py",
+        " and head.number >= event.number",
+        "",
+    ),
+    Mutant(
+        "a no that undoes another machine's yes explains that its rows leave",
+        "privacy/comparison.py",
+        '            or self._is_undone(row["event"])\n',
+        "",
     ),
     Mutant(
         "a share that another machine's no undid still ends what the account's yes reaches",

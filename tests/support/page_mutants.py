@@ -116,8 +116,8 @@ PAGE_MUTANTS = (
     Mutant(
         "a yes that knows of another machine's no holds",
         "privacy/ledger.py",
-        "    after.append(db.execute(LATEST_NO_ELSEWHERE",
-        '    if choice.kind != "grant":\n        after.append(db.execute(LATEST_NO_ELSEWHERE',
+        "        and not any(_reaches(by_hash.get(hash), no) for hash in yes.seen)\n",
+        "",
     ),
     Mutant("a reported row is hidden", "privacy/consent.py", " or answer in self._hidden:", ":"),
     Mutant("it is hidden while the report is open", "privacy/hidden.py", "state = 'open'", "state = 'upheld'"),
