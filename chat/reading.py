@@ -81,13 +81,19 @@ class Counts:
         self._known[question.answer, question.model] = Counted(found.omitted, len(found.messages), size, tokens)
         return found
 
+    def answered(self, question: Question, found: Context, text: int, tokens: int) -> None:
+        """The model read `found` and wrote `text` characters; both together are `tokens`, by its server's word."""
+        size = question.fixed + found.size + text
+        self._known[question.answer, question.model] = Counted(found.omitted, len(found.messages), size, tokens)
+
     async def still_fits(self, store: Store, question: Question) -> Context | None:
         """What the answer before this one read, with what was said since, where that fits for certain: every new
         character may be a token of its own."""
         known = self._known.get((question.prompt.parent or "", question.model))
         if known is None:
             return None
-        most = known.size + question.budget - known.tokens - question.fixed
+        room = known.size + question.budget - known.tokens
+        most = min(room, int(question.budget * MOST_CHARACTERS)) - question.fixed
         found = await store.context(question.prompt, most, known.omitted)
         more = question.fixed + found.size - known.size
         tokens = known.tokens + more + FRAME * (len(found.messages) - known.messages)
@@ -134,9 +140,13 @@ async def answer_to(
             cache_salt=cache_salt,
             continue_last=bool(question.cut_off),
         )
+        written = 0
         try:
             async with aclosing(stream):
                 async for delta in _without_space_again(stream, question.cut_off):
+                    written += len(delta.text)
+                    if counts and delta.tokens:
+                        counts.answered(question, found, written, delta.tokens)
                     yield delta
             return
         except PromptTooLong as error:

@@ -6,13 +6,13 @@ parents. `Conversation.leaf` ends the kept branch. What is done with whole conve
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from dataclasses import dataclass, replace
 
 from chat.branches import Branches, advance, insert, insert_answer, keep_only_branch
 from chat.conversation import Message, Written
 from chat.stored import (
-    ANCESTORS,
     AnswerRunning,
     Author,
     NotFound,
@@ -38,6 +38,19 @@ __all__ = [
     "Surface",
     "new_id",
 ]
+
+
+# The end of a branch, newest first, until its characters exceed `room`. (SQLite counts them to a NUL at most.)
+NEWEST = """
+    WITH RECURSIVE up (parent, role, content, depth, model, omitted, size) AS (
+        SELECT parent, role, content, depth, model, omitted, length(content) FROM messages WHERE id = :start
+        UNION ALL
+        SELECT m.parent, m.role, m.content, m.depth, m.model, m.omitted, up.size + length(m.content)
+        FROM up JOIN messages AS m ON m.id = up.parent
+        WHERE up.size <= :room AND m.depth >= :above
+    )
+    SELECT json_group_array(json_array(role, content, depth, model, omitted)) FROM up
+"""
 
 
 class AlreadySent(Exception):
@@ -191,7 +204,7 @@ class Store(Branches):
         """The newest messages of the branch that ends with `prompt`, oldest first, of about `characters` in all, without
         the first `above` of the branch.
 
-        Reads no more rows than it returns, so a long conversation costs what fits and no more. Roles alternate and the
+        Reads one row more than it returns at most, so a long conversation costs what fits and no more. Roles alternate and the
         first is a user's, as chat templates demand: prompts that never got a word of answer join the one that follows.
         """
 
@@ -199,12 +212,14 @@ class Store(Branches):
             taken: list[tuple[Message, int]] = []
             before: tuple[str, int] | None = None
             room = characters
-            for row in db.execute(ANCESTORS, {"start": prompt.id, "limit": -1}):
-                role, content, depth = row["role"], row["content"], row["depth"]
+            start = {"start": prompt.id, "room": characters, "above": above}
+            # One row: between two the thread would have to come by Python's lock again, which the streams hold.
+            [[rows]] = db.execute(NEWEST, start)
+            for role, content, depth, model, omitted in json.loads(rows):
                 if taken and (room < len(content) or depth < above):
                     break
                 if role == "assistant" and before is None:
-                    before = row["model"], row["omitted"]
+                    before = model, omitted
                 room -= len(content)
                 if taken and taken[-1][0].role == role:
                     taken[-1] = Message(role, f"{content}\n\n{taken[-1][0].content}"), depth

@@ -97,7 +97,16 @@ async def test_an_answer_arrives_whole_and_its_last_delta_carries_the_finish_rea
     deltas = await answer(engine, "/say")
     assert text_of(deltas) == SAYING
     assert [delta.finish_reason for delta in deltas if delta.finish_reason] == ["stop"]
-    assert deltas[-1].finish_reason == "stop"
+    last = next(n for n, delta in enumerate(deltas) if delta.finish_reason)
+    assert not text_of(deltas[last + 1 :])
+    await engine.aclose()
+
+
+async def test_vllm_tells_with_an_answer_how_many_tokens_it_read_and_wrote(server: ScriptedEngine) -> None:
+    engine = build("vllm", server.url)
+    deltas = await answer(engine, "/say one two three")
+    read = len(["Be", "brief.", "/say", "one", "two", "three"])
+    assert [delta.tokens for delta in deltas if delta.tokens] == [read + 3]
     await engine.aclose()
 
 
@@ -206,6 +215,7 @@ async def test_vllm_gets_its_own_fields_and_the_owners_cache_salt(server: Script
     assert set(fields) == COMMON | {
         "top_k",
         "repetition_penalty",
+        "stream_options",
         "cache_salt",
         "continue_final_message",
         "add_generation_prompt",

@@ -114,6 +114,55 @@ async def test_the_turn_after_a_counted_one_is_not_counted_again_while_it_fits_f
     assert found.omitted > 100
 
 
+async def test_what_the_engine_says_that_an_answer_took_is_not_counted(store):
+    """Before every turn but those few at which the room is nearly used up."""
+    engine, counts = FakeEngine(tokens_each=0.9), Counts()
+    prompt = await talk(store, 60)
+    counted = []
+    for _ in range(40):
+        _, _, answer = await store.turn(OWNER, prompt.id)
+        now = question(prompt, answer=answer.id)
+        before = engine.counted
+        engine.scripts = [["a"]]
+        found, *_ = [part async for part in answer_to(store, engine, now, "salt", counts)]
+        counted.append(engine.counted > before)
+        assert await engine.count(now.messages(found.messages)) <= now.budget
+        prompt = await talk_on(store, prompt, found.omitted)
+    assert counted[0], "nobody told of the turns before"
+    assert sum(counted) <= 6
+    assert found.omitted > 100
+
+
+async def test_a_turn_after_an_answer_that_was_stopped_is_counted_from_the_turn_before(store):
+    engine, counts = FakeEngine(tokens_each=0.5), Counts()
+    prompt = await talk(store, 60)
+    _, _, answer = await store.turn(OWNER, prompt.id)
+    first = await fitting(store, engine, question(prompt, answer=answer.id), counts)
+    before, prompt = engine.counted, await talk_on(store, prompt, first.omitted)
+    assert len((await fitting(store, engine, question(prompt), counts)).messages) == len(first.messages) + 2
+    assert engine.counted == before
+
+
+class Forgetful(FakeEngine):
+    """Its chat template renders the last messages only."""
+
+    def _tokens(self, size: int) -> int:
+        return 10
+
+
+async def test_a_template_that_leaves_out_most_of_a_conversation_does_not_have_all_of_it_sent(store):
+    engine, counts = Forgetful(), Counts()
+    prompt = await talk(store, 60)
+    for _ in range(5):
+        _, _, answer = await store.turn(OWNER, prompt.id)
+        now = question(prompt, answer=answer.id)
+        engine.scripts = [["a"]]
+        found, *_ = [part async for part in answer_to(store, engine, now, "salt", counts)]
+        assert 4000 <= found.size <= 6 * now.budget
+        await store.finish_turn(answer.id, "a" * 900, "done", "stop", omitted=found.omitted)
+        _, prompt, _ = await store.begin_turn(OWNER, prompt.conversation, "and now?", AUTHOR, "", "page")
+
+
 async def test_what_was_counted_for_another_branch_or_model_counts_for_nothing(store):
     engine, counts = FakeEngine(tokens_each=0.5), Counts()
     prompt = await talk(store, 60)

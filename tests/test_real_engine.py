@@ -46,11 +46,13 @@ def test_it_came_up_by_the_stages_it_reported(vllm_server: RealEngine) -> None:
 
 @pytest.mark.anyio
 async def test_it_answers_through_the_socket_and_says_why_it_ended(vllm_server: RealEngine) -> None:
-    engine = vllm_server.adapter()
-    deltas = [delta async for delta in engine.stream([Message("user", "Hello")], SamplingParams(max_tokens=16, seed=1))]
+    engine, hello = vllm_server.adapter(), [Message("user", "Hello")]
+    deltas = [delta async for delta in engine.stream(hello, SamplingParams(max_tokens=16, seed=1))]
+    read = await engine.count(hello)
     await engine.aclose()
     assert "".join(delta.text for delta in deltas).strip()
-    assert deltas[-1].finish_reason in ("stop", "length")
+    assert [delta.finish_reason for delta in deltas if delta.finish_reason] in (["stop"], ["length"])
+    assert [read < delta.tokens <= read + 16 for delta in deltas if delta.tokens] == [True]
 
 
 @pytest.mark.anyio

@@ -180,6 +180,7 @@ class OpenAIEngine(_ChatEngine):
             # Sent at their neutral values too: left out, the model's own generation_config.json would decide.
             request["top_k"] = params.top_k
             request["repetition_penalty"] = params.repetition_penalty
+            request["stream_options"] = {"include_usage": True}
             if cache_salt:
                 request["cache_salt"] = cache_salt
             if continue_last:

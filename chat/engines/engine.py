@@ -17,13 +17,15 @@ MAX_LINE = 1 << 20  # bytes; a longer line is not an answer
 class Delta:
     """A piece of an answer: what one read from the server brought, one token or several.
 
-    The last one of a complete stream carries the finish reason ("stop", "length", ...). Where a delta has both,
-    `reasoning` came before `text`.
+    The last one with words of a complete stream carries the finish reason ("stop", "length", ...); with it or after it
+    comes `tokens`, where the server tells how many it read and wrote together. Where a delta has both, `reasoning` came
+    before `text`.
     """
 
     text: str = ""
     reasoning: str = ""
     finish_reason: str | None = None
+    tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class Answer:
         text: list[str] = []
         reasoning: list[str] = []
         reason: str | None = None
+        tokens: int | None = None
         for event in self._events(piece) if isinstance(piece, bytes) else (piece,):
             try:
                 if event.get("error") or event.get("object") == "error":
@@ -94,6 +97,7 @@ class Answer:
                     reasoning.append(delta.get("reasoning") or delta.get("reasoning_content") or "")
                     reason = choice.get("finish_reason") or reason
                     break  # one answer was asked for
+                tokens = (event.get("usage") or {}).get("total_tokens") or tokens
             except (AttributeError, TypeError):
                 self._garbage()
                 break
@@ -103,14 +107,12 @@ class Answer:
             self.ended = True
         self.finished = self.finished or reason is not None
         try:
-            delta = Delta("".join(text), "".join(reasoning), reason)
+            delta = Delta("".join(text), "".join(reasoning), reason, tokens)
         except TypeError:
             self._garbage()
             return None
-        if delta.text or delta.reasoning or delta.finish_reason:
-            self.begun = True
-            return delta
-        return None
+        self.begun = self.begun or bool(delta.text or delta.reasoning or delta.finish_reason)
+        return None if delta == Delta() else delta
 
     def _events(self, chunk: bytes) -> list[Mapping[str, Any]]:
         """The events that `chunk` completes. Lines end with a line feed only: vLLM's JSON holds U+2028 and U+0085 as

@@ -40,7 +40,7 @@ class FakeEngine:
     scripts: list[list[str | Delta | EngineError | asyncio.Event]] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     freed: int = 0
-    tokens_each: float | None = None  # of a character; None: this engine does not count
+    tokens_each: float | None = None  # of a character; None: this engine tells none
     counted: int = 0
 
     async def stream(
@@ -52,6 +52,7 @@ class FakeEngine:
         continue_last: bool = False,
     ) -> AsyncIterator[Delta]:
         self.asked.append(Asked(messages, params, cache_salt, continue_last))
+        size = sum(len(message.content) for message in messages)
         try:
             for item in self.scripts.pop(0):
                 if isinstance(item, EngineError):
@@ -59,16 +60,21 @@ class FakeEngine:
                 if isinstance(item, asyncio.Event):
                     await item.wait()
                 else:
-                    yield item if isinstance(item, Delta) else Delta(item)
-            yield Delta(finish_reason="stop")
+                    delta = item if isinstance(item, Delta) else Delta(item)
+                    size += len(delta.text)
+                    yield delta
+            yield Delta(finish_reason="stop", tokens=self._tokens(size))
         finally:
             self.freed += 1
 
     async def count(self, messages: Sequence[Message], *, continue_last: bool = False) -> int | None:
-        if self.tokens_each is None:
+        if self._tokens(0) is None:
             return None
         self.counted += 1
-        return int(sum(len(message.content) for message in messages) * self.tokens_each)
+        return self._tokens(sum(len(message.content) for message in messages))
+
+    def _tokens(self, size: int) -> int | None:
+        return None if self.tokens_each is None else int(size * self.tokens_each)
 
     async def aclose(self) -> None:
         pass

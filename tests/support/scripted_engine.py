@@ -62,6 +62,7 @@ class Seen:
     params: dict[str, Any] = field(default_factory=dict)  # every field but the messages
     roles: tuple[str, ...] = ()
     characters: int = 0
+    words: int = 0  # which it calls tokens
     authorization: str | None = None
     outcome: str = "running"  # "done", "refused", "aborted" (the client went away) or "died" (by script)
     sent: int = 0  # words
@@ -215,6 +216,7 @@ class _Connection(asyncio.Protocol):
                 body,
                 tuple(message["role"] for message in messages),
                 sum(len(message["content"]) for message in messages),
+                sum(len(message["content"].split()) for message in messages),
                 headers.get("authorization"),
             )
             server.begin(self._seen)
@@ -270,6 +272,13 @@ class _Connection(asyncio.Protocol):
             seen, self._seen, self._task = self._seen, None, None
             self.server.end(seen, outcome)
             asyncio.get_running_loop().call_soon(self._next_request)
+
+    def used(self) -> None:
+        """How many tokens were read and written, as vLLM tells who asks for it."""
+        if self._seen is not None:
+            usage = {"prompt_tokens": self._seen.words, "completion_tokens": self._seen.sent}
+            usage["total_tokens"] = sum(usage.values())
+            self.send(b"data: " + json.dumps({"choices": [], "usage": usage}).encode() + b"\n\n")
 
     def sent(self) -> None:
         if self._seen is not None:
@@ -337,6 +346,8 @@ class _Script:
     def close(self, reason: str | None = "stop", done: bool = True) -> None:
         if reason is not None:
             self.connection.send(self.event({}, reason))
+        if reason in ("stop", "length") and (self.body.get("stream_options") or {}).get("include_usage"):
+            self.connection.used()
         if done:
             self.connection.send(b"data: [DONE]\n\n")
         self.connection.end_stream()
