@@ -57,9 +57,10 @@ class Figures:
 
 
 def conversations(owner: str, count: int) -> Iterator[SavedConversation]:
-    """Two turns each, of about 700 characters in all."""
+    """Two turns each, of about 700 characters in all; no two people speak in the same millisecond."""
+    first = 1_750_000_000.0 + secrets.randbelow(600_000) / 1000
     for number in range(count):
-        at = 1_750_000_000.0 + number * 600
+        at = first + number * 600
         messages: list[SavedMessage] = []
         for turn in range(4):
             text = " ".join(WORDS[(number + turn + word) % len(WORDS)] for word in range(30))

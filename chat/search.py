@@ -6,7 +6,9 @@ for it. Functions over one connection each; the caller runs them through `Databa
 
 from __future__ import annotations
 
+import random
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chat.words import Query, tokens
@@ -15,6 +17,7 @@ PAGE_OF_HITS = 30
 # Of one write: enough to be quick about a restored store, little enough for a turn to wait for.
 MOST_INDEXED = 64
 MOST_CHARACTERS = 200_000
+IN_TURN = 8  # entries that are tried one after the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +89,21 @@ def index_some(db: sqlite3.Connection) -> int:
     return done
 
 
+def _near(entry: int) -> Iterator[int]:
+    """It, then the next few in turn, then any in a room that doubles: where thousands were said in one millisecond, a
+    search for the end of them would cost each as much as there are."""
+    yield from range(entry, entry + IN_TURN)
+    room = IN_TURN
+    while True:
+        room *= 2
+        yield entry + random.randrange(room)
+
+
 def _add(db: sqlite3.Connection, at: float, owner: str, text: str) -> int:
-    entry = int(at * 1000)
     taken = (
         "SELECT EXISTS (SELECT 1 FROM messages WHERE search_entry = :entry)"
         " OR EXISTS (SELECT 1 FROM conversations WHERE title_entry = :entry)"
     )
-    while db.execute(taken, {"entry": entry}).fetchone()[0]:
-        entry += 1
+    entry = next(entry for entry in _near(int(at * 1000)) if not db.execute(taken, {"entry": entry}).fetchone()[0])
     db.execute("INSERT INTO search (rowid, words) VALUES (?, ?)", (entry, tokens(owner, text)))
     return entry

@@ -55,6 +55,22 @@ async def test_several_words_are_all_in_it_and_a_phrase_stands_as_it_is(store):
     assert set(await found(store, "pea")) == {"red apples and green pears"}
 
 
+async def test_what_many_said_in_one_millisecond_is_found_and_costs_each_a_few_look_ups(store):
+    """As after a restore of what was imported: times that are alike."""
+    count = 600
+    for number in range(count):
+        await turn(store, f"herons {number}", "", owner=OWNER if number % 2 else OTHER)
+    await store.db.write(lambda db: db.execute("UPDATE messages SET created_at = 1750000000.0"))
+    await store.db.write(lambda db: db.execute("UPDATE conversations SET updated_at = 1750000000.0"))
+    steps: list[str] = []
+    await store.db.write(lambda db: db.set_trace_callback(steps.append))
+    await index(store)
+    await store.db.write(lambda db: db.set_trace_callback(None))
+    assert len([step for step in steps if "search_entry =" in step and "EXISTS" in step]) < 20 * 2 * count
+    hits, _ = await find(store, "herons ", limit=2 * count)
+    assert len(hits) == count, "a message and a title each"
+
+
 async def test_another_owners_words_are_not_found(store):
     await turn(store, "mine alone", owner=OTHER)
     assert await found(store, "mine") == []
