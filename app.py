@@ -377,7 +377,7 @@ def desk_of(
         labels={entry.name: entry.label for entry in catalog.entries},
         model_of=model_of,
         saving=lambda: saving_of(keeping, settings),
-        problems=lambda: sharing.problems,
+        held_up=lambda: bool(sharing.problems),
         wake=wake,
         restored=keeping.is_set,
         unframed=Unframed(clock, (settings.hf_endpoint, *settings.allowed_origins)),

@@ -29,9 +29,10 @@ class Outlook:
     """Who will read a conversation, by name, each tuple sorted.
 
     `state`: the account's, towards `recipient`, the authors of the model selected ("unset" where it names none).
-    `standing`: who has, or may have, rows of it that stay. `leaving`: from whom rows that they have, or may have, are taken
-    back; somebody may be among both. `coming`: who gets turns of it that are here already, the first at `when`, Unix
-    seconds. `next_turn`: whether what is written next would be covered.
+    `standing`: who has, or may have, rows of it that stay. `leaving`: from whom rows that they have are taken back;
+    `stopped`: to whom rows were on their way that are to go, and nobody knows whether they arrived; somebody may be among
+    several. `coming`: who gets turns of it that are here already, the first at `when`, Unix seconds. `next_turn`: whether
+    what is written next would be covered.
     """
 
     recipient: str | None
@@ -39,6 +40,7 @@ class Outlook:
     choice: ConversationChoice
     standing: tuple[str, ...]
     leaving: tuple[str, ...]
+    stopped: tuple[str, ...]
     coming: tuple[str, ...]
     when: float | None
     next_turn: bool
@@ -47,12 +49,12 @@ class Outlook:
     def readers(self) -> tuple[str, ...]:
         """All who have turns of it, or will get some."""
         follows = {self.recipient} if self.next_turn and self.recipient else set()
-        return tuple(sorted({*self.standing, *self.leaving, *self.coming, *follows}))
+        return tuple(sorted({*self.standing, *self.leaving, *self.stopped, *self.coming, *follows}))
 
     @property
     def shared(self) -> bool:
         """Its readers have, or may have, some of it now."""
-        return bool(self.standing or self.leaving)
+        return bool(self.standing or self.leaving or self.stopped)
 
     @property
     def can_take_back(self) -> bool:
@@ -78,13 +80,15 @@ class PreviewRow:
 @dataclass(frozen=True, slots=True)
 class SharedRow:
     """One row of "My shared data", times in Unix seconds. `content` None: its text is gone from here, or kept back.
-    `kept_back`: why it stays here, see `privacy.screening`."""
+    `sent`: it may have left; it is known to have only where there is a `published_at`. `kept_back`: why it stays here, see
+    `privacy.screening`."""
 
     row_id: str
     dataset: str
     recipient: str
     conversation: str
     state: str
+    sent: bool
     content: Mapping[str, Any] | None
     row_hash: str
     event: str
@@ -117,6 +121,7 @@ def outlook(
     state: AccountState = at.account_state(recipient) if recipient else "unset"
     standing: set[str] = set()
     leaving: set[str] = set()
+    stopped: set[str] = set()
     coming: dict[str, float] = {}
     if conversation is not None:
         turns = turns_of(db, owner, conversation)
@@ -126,7 +131,8 @@ def outlook(
                 continue
             name, sent = row["recipient"], row["shard"] is not None
             if row["state"] == "retract" or stands(row, at, turns, rules, now) is None:
-                leaving |= {name} if sent else set()
+                if sent:
+                    (stopped if row["published_at"] is None else leaving).add(name)
                 continue
             taken.update(json.loads(row["answers"]))
             standing |= {name} if sent else set()
@@ -138,7 +144,7 @@ def outlook(
             coming[name] = min(leaves, coming.get(name, leaves))
     next_turn = state == "granted" and choice == "inherit" and not at.was_unread(now) and not at.is_paused
     when = min(coming.values(), default=None)
-    names = (tuple(sorted(found)) for found in (standing, leaving, coming))
+    names = (tuple(sorted(found)) for found in (standing, leaving, stopped, coming))
     return Outlook(recipient, state, choice, *names, when, next_turn)
 
 
@@ -173,9 +179,10 @@ async def preview(db: Database, owner: str, conversation: str, rules: Rules) -> 
 def shared_rows(db: sqlite3.Connection, owner: str) -> list[SharedRow]:
     """All that this owner's consent has let out or is about to, newest first, with what became of it."""
     rows = db.execute(f"SELECT *, {WHY} AS why FROM outbox WHERE {OF_OWNER} ORDER BY planned_at DESC, row_id", (owner,))
-    columns = [name for name in SharedRow.__dataclass_fields__ if name not in ("content", "kept_back")]
+    columns = [name for name in SharedRow.__dataclass_fields__ if name not in ("sent", "content", "kept_back")]
     return [
         SharedRow(
+            sent=row["shard"] is not None,
             content=json.loads(row["row"]) if row["row"] else None,
             kept_back=row["why"],
             **{name: row[name] for name in columns},

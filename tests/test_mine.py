@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from chat.dataset_repo import Unreachable
 from privacy.mine import outlook, preview, shared_rows, waiting_rows
 from privacy.outbox import plan
 from privacy.rows import Redaction
@@ -121,6 +122,36 @@ async def test_what_waits_for_one_reader_says_who_may_read_what_comes_next(world
     assert (await seen(world, owner, chat))["sentence"] == waits
     found = await seen(world, owner, chat, BETA)
     assert found["sentence"] == f"{waits} globex will be able to read what you write next, {LATER}."
+
+
+async def test_a_row_that_nobody_saw_arrive_is_stopped_and_not_said_to_be_read(world: World):
+    """Its shard was chosen, and the private dataset was away: nothing was sent, and after a lost answer nobody knows."""
+    owner = await world.person()
+    await world.choose(owner, "grant", "acme")
+    chat = await world.say(owner, "for acme")
+    world.clock.now += QUIET
+    for before_public, sent in ((None, False), (away, True)):
+        if before_public is None:
+            await plan(world.db, world.rules, now=world.clock(), restored=True)
+        else:
+            with pytest.raises(Unreachable):
+                await world.sharing(before_public=before_public).turn(restored=lambda: True)
+        (row,) = await world.db.read(lambda db: shared_rows(db, owner))
+        assert (row.state, row.sent) == ("publish", sent)
+    await world.choose(owner, "deny", conversation=chat)
+    stopped = "Stopped on its way to acme; what may have arrived is being taken out."
+    for _ in range(2):  # before the next plan, and after it
+        found = await seen(world, owner, chat)
+        assert (found["sentence"], found["can_take_back"], found["who"]) == (stopped, False, ["acme"])
+        await plan(world.db, world.rules, now=world.clock(), restored=True)
+    (row,) = await world.db.read(lambda db: shared_rows(db, owner))
+    assert (row.state, row.published_at) == ("retract", None)
+    await world.turn(0)
+    assert (await seen(world, owner, chat))["sentence"] == ONLY_YOU
+
+
+async def away() -> None:
+    raise Unreachable("The connection is gone.")
 
 
 async def test_a_row_whose_conversation_went_another_way_is_going_and_the_new_one_coming(world: World):

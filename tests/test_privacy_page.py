@@ -415,12 +415,22 @@ def test_the_page_of_one_conversation_does_not_leave_out_the_host_that_answers(b
     assert page.complaints == []
 
 
+def let_in(state: dict[str, Any]) -> dict[str, Any]:
+    return {**state, "nobody_in": []}
+
+
 def test_my_shared_data_in_the_browser(browser: Browser, prompt: SharingStage, tmp_path: Path):
     with prompt.visitor("ivy") as ivy:
         ivy.grant()
         ivy.say("Reach me at ivy@example.org")
         ivy.wait_for(lambda: [row for row in ivy.get("shared")["rows"] if row["state"] == "published"])
+        ivy.wait_for(lambda: ivy.get("state")["nobody_in"] == ["acme"])
     page = signed_in(browser, prompt, "ivy", DESKTOP)
+    expect(page.locator("#summary")).to_contain_text(
+        "1 row of yours is in the dataset for acme; nobody has access yet."
+    )
+    page.route("**/api/privacy/state*", lambda route: route.fulfill(json=let_in(route.fetch().json())))
+    page.reload()
     expect(page.locator("#summary")).to_contain_text("acme can read 1 row of yours.")
     page.locator("#rows details").click()
     expect(page.locator("#rows mark")).to_have_text("[EMAIL_1]")

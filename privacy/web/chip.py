@@ -59,6 +59,7 @@ def sentence(
         return say(key, len(names), who=say.all_of(names), **values)
 
     gone = tuple(name for name in outlook.leaving if name not in outlook.standing)
+    stopped = tuple(name for name in outlook.stopped if name not in (*outlook.standing, *gone))
     said = []
     let_in = tuple(name for name in outlook.standing if name not in nobody_in)
     not_yet = tuple(name for name in outlook.standing if name in nobody_in)
@@ -68,6 +69,8 @@ def sentence(
         said.append(about("chip_nobody_yet", not_yet))
     if gone:
         said.append(about("chip_taking_back", gone))
+    if stopped:
+        said.append(about("chip_stopped", stopped))
     if outlook.when is not None:
         when = say.distance(outlook.when - now)
         if not said:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,7 +66,7 @@ class Desk:
     """What the routes work with.
 
     `labels`: model -> what people call it. `model_of(owner, conversation)`: its model; raises where it is not the owner's.
-    `saving()`: how far everything is saved, and who can read that, as the page shows it. `problems()`: what is wrong with sharing. `wake()`: something is to be
+    `saving()`: how far everything is saved, and who can read that, as the page shows it. `held_up()`: whether something is wrong with sharing; what, is the operator's business. `wake()`: something is to be
     taken back, do not wait for the next round. `restored()`: whether all that was kept is here; before that it is not known
     who can read what. `close(owner)`: delete what the account has and is. `is_whole()`: whether all that anybody has is here.
     `nobody_in()`: authors none of whom can read what was shared with them yet.
@@ -79,7 +79,7 @@ class Desk:
     labels: Mapping[str, str]
     model_of: Callable[[str, str], Awaitable[str]]
     saving: Callable[[], Awaitable[Mapping[str, Any]]]
-    problems: Callable[[], Sequence[str]]
+    held_up: Callable[[], bool]
     wake: Callable[[], None]
     restored: Callable[[], bool]
     unframed: Unframed

@@ -160,7 +160,7 @@ def _body(place: Place, say: Words, prose: str) -> str:
 <p class="by">{escape(dates(say))}</p>
 <p class="lead" id="summary" role="status">…</p>
 <p id="saving" class="by"></p>
-<p id="problems" class="reason" hidden></p>
+<p id="held-up" class="reason" hidden>{said("sharing_problem")}</p>
 
 <section id="one" hidden>
 <h2 id="one-title">{said("this_conversation")}</h2>

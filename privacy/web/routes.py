@@ -106,7 +106,8 @@ def router(desk: Desk) -> APIRouter:
                 for name, states in found.items()
             ],
             "saving": await desk.saving(),
-            "problems": list(desk.problems()),
+            "nobody_in": sorted(await desk.nobody_in()),
+            "held_up": desk.held_up(),
         }
 
     @routes.post("/grant")
@@ -249,7 +250,8 @@ def router(desk: Desk) -> APIRouter:
 async def _public_rows(desk: Desk, owner: str, recipient: str | None) -> int:
     """How many rows may be with readers now, and leave."""
     rows = await desk.db.read(lambda db: shared_rows(db, owner))
-    return sum(row.state in ("publish", "published", "retract") and recipient in (None, row.recipient) for row in rows)
+    out = (row for row in rows if row.sent and row.state != "retracted")
+    return sum(recipient in (None, row.recipient) for row in out)
 
 
 def _reason(desk: Desk, visitor: Visitor, say: Words) -> str | None:
@@ -303,6 +305,7 @@ def _shared_row(row: SharedRow) -> dict[str, Any]:
         "recipient": row.recipient,
         "conversation": row.conversation,
         "state": row.state,
+        "sent": row.sent,
         "hash": row.row_hash,
         "consent": row.event,
         "published_at": row.published_at,

@@ -34,10 +34,13 @@ async function load() {
 
 function drawSummary(rows) {
 	const shared = state.recipients.filter((recipient) => recipient.sharing).map((recipient) => recipient.name);
-	const out = rows.filter((row) => ["publish", "published", "retract"].includes(row.state));
-	const readers = [...new Set(out.map((row) => row.recipient))];
+	const out = rows.filter((row) => row.sent && row.state !== "retracted");
 	const parts = [];
-	if (readers.length) parts.push(t("rows_readable", { who: list(readers) }, out.length));
+	for (const [key, unread] of [["rows_readable", false], ["rows_nobody_yet", true]]) {
+		const theirs = out.filter((row) => state.nobody_in.includes(row.recipient) === unread);
+		const readers = [...new Set(theirs.map((row) => row.recipient))];
+		if (readers.length) parts.push(t(key, { who: list(readers) }, theirs.length));
+	}
 	if (state.paused) parts.push(t("paused"));
 	else if (shared.length) parts.push(t("shared_after", { who: list(shared), after: state.after ?? t("soon_after") }));
 	const apis = state.recipients.filter((recipient) => recipient.api.sharing).map((recipient) => recipient.name);
@@ -48,11 +51,10 @@ function drawSummary(rows) {
 	$("summary").textContent = parts.join(" ");
 	const { saving } = state;
 	$("saving").textContent = saving.problem ? `${t("saving_problem")} ${saving.problem}` : t(`saving_${saving.state.replace(" ", "_")}`);
-	$("problems").hidden = !state.problems.length;
-	$("problems").textContent = [t("sharing_problem"), ...state.problems].join(" ");
+	$("held-up").hidden = !(state.held_up && state.signed_in);
 	$("pause").hidden = !(state.known && (shared.length || apis.length || state.paused));
 	$("pause").textContent = t(state.paused ? "go_on" : "pause");
-	$("take-back").hidden = !shared.length && !apis.length && !out.some((row) => row.state !== "retract");
+	$("take-back").hidden = !shared.length && !apis.length && !rows.some((row) => ["publish", "published"].includes(row.state));
 }
 
 const hosts = () => Boolean($("others").textContent.trim());

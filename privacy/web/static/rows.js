@@ -16,6 +16,9 @@ export function said(message) {
 /** Why a row stays here; null: it does not. */
 export const stays = (row) => (row.kept_back ? t(`kept_${row.kept_back}`) : null);
 
+/** What is known of a row: one that nobody saw in the dataset was stopped, and may not have been there. */
+const howFar = ({ state, published_at }) => (published_at ? state : ({ retract: "stopped", retracted: "not_there" }[state] ?? state));
+
 /** `act(change, sentence)` makes the change and says the sentence. */
 export function drawRows(known, rows, waiting, act) {
 	if (!known) return $("rows").replaceChildren(h("li", { text: t("rows_looked_up") }));
@@ -45,7 +48,7 @@ function sharedRow(row, act) {
 	return h(
 		"li",
 		{ "data-row": row.row, "data-state": row.state },
-		h("div", { class: "row-head" }, h("span", {}, h("b", { text: row.recipient }), ` · ${stays(row) ?? t(`row_${row.state}`)}`), leaves ? h("button", button) : null),
+		h("div", { class: "row-head" }, h("span", {}, h("b", { text: row.recipient }), ` · ${stays(row) ?? t(`row_${howFar(row)}`)}`), leaves ? h("button", button) : null),
 		text(row),
 		h("div", { class: "receipt", text: receipt(row), title: `${row.row} ${row.hash} ${row.published_in ?? ""} ${row.retracted_in ?? ""}` }),
 	);
