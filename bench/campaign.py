@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,10 +25,15 @@ def machine() -> str:
 
 def run(name: str) -> str:
     """Run one campaign and record it. Returns what was recorded."""
+    return record(name, importlib.import_module(f"bench.campaigns.{name}").run, f"make campaign ARGS={name}")
+
+
+def record(name: str, measure: Callable[[], object], again: str) -> str:
+    """Measure, and write in `results/` what came out, on what, and how to have it `again`. Returns what was written."""
     day, on, began = datetime.now(UTC).date(), machine(), time.monotonic()
-    table = importlib.import_module(f"bench.campaigns.{name}").run()
+    table = measure()
     minutes = (time.monotonic() - began) / 60
-    recorded = f"{table}\n{day}, {on}; {minutes:.1f} minutes. Again: `make campaign ARGS={name}`.\n"
+    recorded = f"{table}\n{day}, {on}; {minutes:.1f} minutes. Again: `{again}`.\n"
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.md").write_text(recorded, encoding="utf-8")
     return recorded

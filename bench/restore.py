@@ -24,6 +24,7 @@ from pathlib import Path
 
 import httpx
 
+from bench.campaign import record
 from bench.report import Table, calibration
 from chat import formats
 from chat.formats import SavedConversation, SavedMessage, SavedOwner, SavedSession
@@ -208,7 +209,11 @@ def best(starts: list[Figures]) -> Figures:
     return Figures(**{field: min(getattr(start, field) for start in starts) for field in Figures.__dataclass_fields__})
 
 
-def main(sizes: tuple[int, ...] = SIZES) -> Table:
+def main() -> str:
+    return record("restore", measure_all, "make bench ARGS=restore")
+
+
+def measure_all(sizes: tuple[int, ...] = SIZES) -> Table:
     table = Table(
         f"An empty disk: restore from the private dataset; calibration {calibration():.4f} ms",
         (
@@ -265,4 +270,5 @@ def _costs(found: Figures) -> tuple[float, int, float]:
 if __name__ == "__main__":
     import sys
 
-    print(main(tuple(int(size) for size in sys.argv[1:]) or SIZES))
+    # Other sizes are not recorded.
+    print(measure_all(tuple(map(int, sys.argv[1:]))) if sys.argv[1:] else main())

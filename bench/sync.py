@@ -15,7 +15,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.report import Table
+from bench.campaign import record
+from bench.report import Table, calibration
 from chat import formats
 from chat.backup import Backup
 from chat.db import Database
@@ -142,6 +143,10 @@ async def size(folder: Path, owned: int) -> tuple[int, int]:
 
 
 def main() -> str:
+    return record("sync", measure, "make bench ARGS=sync")
+
+
+def measure() -> str:
     os.environ.setdefault("HF_HUB_DISABLE_XET", "1")  # of the dataset; a bucket always uses it
     memory = "/dev/shm" if os.path.isdir("/dev/shm") else None  # the disk is not what is measured
     with tempfile.TemporaryDirectory(dir=memory) as name:
@@ -151,7 +156,8 @@ def main() -> str:
         with LoopbackHub(folder / "hub") as hub:
             token = hub.add_user("bench")
             asked = [asyncio.run(requests(folder / f"asked{changed}", hub, token, changed)) for changed in CHANGED]
-    return "\n".join(map(str, (_of_hours(hours), _of_requests(asked), _of_sizes(sizes))))
+    tables = "\n".join(map(str, (_of_hours(hours), _of_requests(asked), _of_sizes(sizes))))
+    return f"{tables}\nOne JSON dump of a chunk in this run: {calibration():.4f} ms."
 
 
 def _of_hours(hours: list[tuple[int, int, float, float, float]]) -> Table:
