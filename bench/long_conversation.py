@@ -2,7 +2,8 @@
 path adds to the first token.
 
 The engine is scripted, shows itself as a vLLM that counts tokens, and is asked by itself for the baseline, with the
-messages that the app sends it. Both conversations are asked in turn, so that what else the machine does meets both.
+messages that the app sends it. Both conversations are asked in turn, so that what else the machine does meets both; the
+app's CPU time for a turn is told beside, which a busy machine changes less.
 """
 
 from __future__ import annotations
@@ -89,7 +90,13 @@ async def messages_read(page: Page) -> int:
     return last["depth"] - last["omitted"]
 
 
-async def measure(table: Table, engine_url: str, app_url: str) -> None:
+def cpu_ms(process: int) -> float:
+    """Milliseconds of CPU that all threads of a process have used."""
+    threads = Path(f"/proc/{process}/task").iterdir()
+    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e6
+
+
+async def measure(table: Table, engine_url: str, app_url: str, process: int) -> None:
     short, long = await filled(app_url, SHORT), await filled(app_url, LONG)
     opened: dict[Page, list[float]] = {short: [], long: []}
     for _ in range(OPENINGS):
@@ -108,12 +115,15 @@ async def measure(table: Table, engine_url: str, app_url: str) -> None:
 
     async with aiohttp.ClientSession(engine_url) as engine:
         first: dict[str, list[float]] = {"short": [], "bare short": [], "long": [], "bare long": []}
+        cpu: dict[str, list[float]] = {"short": [], "long": []}
         for round in range(TURNS):
             if round % 5 == 0:
                 # The short one grows by its turns: it is begun anew before it is long.
                 small = await filled(app_url, SHORT)
             for name, page in (("short", small), ("long", long)):
+                before = cpu_ms(process)
                 first[name].append(await page.send(PROMPT))
+                cpu[name].append(cpu_ms(process) - before)
                 first[f"bare {name}"].append(await bare(engine, await messages_read(page)))
             if round % 5 == 4:
                 await small.client.close()
@@ -122,6 +132,7 @@ async def measure(table: Table, engine_url: str, app_url: str) -> None:
         for name in ("short", "long")
     }
     compare(table, "time added to the first token", added["short"], added["long"], "aim: ratio at most 1.3")
+    compare(table, "the app's CPU time for that turn", cpu["short"], cpu["long"], "")
     for page in (short, long):
         await page.client.close()
 
@@ -138,7 +149,7 @@ def main() -> Table:
     )
     with tempfile.TemporaryDirectory() as folder, engine_process("--owned-by", "vllm") as engine_url:
         with AppProcess(Path(folder) / "data", forked=False, ENGINE_URL=engine_url) as app:
-            asyncio.run(measure(table, engine_url, app.url))
+            asyncio.run(measure(table, engine_url, app.url, app.process.pid))
     return table
 
 
