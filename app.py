@@ -61,6 +61,7 @@ from privacy.audit import Expected
 from privacy.closing import erase_closed
 from privacy.consent import Consent, Terms
 from privacy.extra import saved_parts, takes_back, waits_to_leave
+from privacy.ledger import last_heard
 from privacy.rows import Redaction, Rules
 from privacy.sharing import Sharing
 from privacy.web import everything
@@ -84,7 +85,7 @@ def build(
     """
     machine = Machine.detect()
     db = Database.open(settings.data_dir, migrations={**MIGRATIONS, "privacy": PRIVACY_MIGRATIONS})
-    store = Store(db, clock)
+    store = Store(db, clock, last_heard)
     slots = slots_of(settings, clock)
     repo, every = private_repo(settings, slots), settings.sync_seconds
     lease, parts = Lease(clock), saved_parts(db)

@@ -139,7 +139,7 @@ class Branches(Lists):
 def insert(db: sqlite3.Connection, message: StoredMessage) -> None:
     db.execute(
         "INSERT INTO messages (id, conversation, parent, role, content, created_at, surface, model, model_revision, params,"
-        " state, depth) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " state, depth, heard) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             message.id,
             message.conversation,
@@ -153,6 +153,7 @@ def insert(db: sqlite3.Connection, message: StoredMessage) -> None:
             dump(message.params) if message.params else None,
             message.state,
             message.depth,
+            message.heard,
         ),
     )
 

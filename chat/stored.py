@@ -59,7 +59,7 @@ class StoredConversation:
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
     """One message. `model` to `error` are None on a prompt, `surface` on an answer. `kept`: on the kept branch. `depth`:
-    messages above it on its branch. `reasoning`: of an answer, apart from its content. `siblings`: ids, oldest first, itself among them."""
+    messages above it on its branch. `heard`: of a prompt, see `Store`. `reasoning`: of an answer, apart from its content. `siblings`: ids, oldest first, itself among them."""
 
     id: str
     conversation: str
@@ -82,6 +82,7 @@ class StoredMessage:
     omitted: int = 0
     continued: int = 0
     left_at: int = 0
+    heard: float | None = None
     siblings: tuple[str, ...] = ()
 
 

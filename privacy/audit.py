@@ -153,7 +153,8 @@ def _uncovered(evidence: Evidence, terms: Terms, now: float) -> set[str]:
             standpoints[owner] = Standpoint(evidence.ledger, owner, terms, now)
         at, turns = standpoints[owner], json.loads(row["turns"])
         covered = [
-            at.covering(row["recipient"], row["conversation"], answer, door, asked) for answer, asked, door in turns
+            at.covering(row["recipient"], row["conversation"], answer, door, asked, *heard)
+            for answer, asked, door, *heard in turns  # what was heard was not noted at first
         ]
         if not turns or not all(covered):
             found.add(row["row_id"])

@@ -21,6 +21,7 @@ from chat.db import Database
 from privacy.hidden import hidden
 from privacy.ledger import (
     ASKING,
+    TICK,
     Choice,
     Event,
     Shown,
@@ -109,8 +110,18 @@ class Standpoint:
                 break
         return choice
 
-    def covering(self, recipient: str, conversation: str, answer: str, surface: str, asked_at: float) -> Yes | None:
-        """The consent under which `recipient` may have this turn, or None. `asked_at`: when its prompt was written."""
+    def covering(
+        self,
+        recipient: str,
+        conversation: str,
+        answer: str,
+        surface: str,
+        asked_at: float,
+        heard: float | None = None,
+    ) -> Yes | None:
+        """The consent under which `recipient` may have this turn, or None. `asked_at`: when its prompt was written; `heard`:
+        the date of the newest event that its machine knew of then, None: that was not noted. Where they disagree about
+        whether it came before or after an event, one of two machines' clocks is wrong or one did not know: it is not shared."""
         if self.standing != "account" or answer in self._hidden:
             return None
         choice = self.conversation_choice(conversation)
@@ -122,14 +133,14 @@ class Standpoint:
         if surface == "import":
             return None
         since, frozen = self._follows_account(conversation)
-        if asked_at > frozen or self.was_unread(asked_at) or self.was_paused(asked_at):
+        first, last = (asked_at, asked_at) if heard is None else sorted((asked_at, heard + TICK / 2))
+        if last > frozen or self.was_unread(asked_at) or self.was_paused(first, last):
             return None
         grants = self._grants(recipient, surface)
         ends = [*(grant.at for grant in grants[1:]), float("inf")]
         for grant, following in zip(grants, ends, strict=False):
             stale = self._terms.stale_since(grant.policy_version, self._now)
-            until = following if stale is None else min(following, stale)
-            if grant.at < asked_at < until and asked_at > since:
+            if max(grant.at, since) < first < following and (stale is None or asked_at < stale):
                 # A newer yes to the same recipient refreshes an older one: they were asked again and agreed.
                 fresh = self._yes(grants[-1])
                 return fresh and Yes(grant, fresh.fresh)
@@ -139,9 +150,9 @@ class Standpoint:
         """Whether at that time it was not known what the owner had said: an older yes does not cover what came then."""
         return any(begun <= at <= ended for begun, ended in self._unread)
 
-    def was_paused(self, at: float) -> bool:
-        """Whether the owner let their sharing rest at that time."""
-        return any(begun <= at <= ended for begun, ended in self._pauses)
+    def was_paused(self, first: float, last: float) -> bool:
+        """Whether the owner let their sharing rest at some time from `first` to `last`."""
+        return any(begun <= last and first <= ended for begun, ended in self._pauses)
 
     @property
     def is_paused(self) -> bool:

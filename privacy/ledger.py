@@ -91,8 +91,13 @@ class Event:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-LATEST_PROMPT = "SELECT max(created_at) AS at FROM prompted WHERE owner = ?"
-LATEST_KNOWN = "SELECT max(at) FROM consent_events WHERE subject IN (SELECT value FROM json_each(?))"
+LATEST_PROMPT = "SELECT max(at) AS at FROM prompted WHERE owner = ?"
+LATEST_KNOWN = """
+    SELECT max(at) AS at FROM (
+        SELECT at FROM consent_events WHERE subject IN (SELECT subject FROM subjects WHERE owner = :owner)
+        UNION ALL
+        SELECT coalesce(ended_at, begun_at) FROM pauses WHERE subject IN (SELECT subject FROM subjects WHERE owner = :owner))
+"""
 OTHER_HEADS = """
     SELECT hash FROM consent_events AS e
     WHERE subject IN (SELECT value FROM json_each(:subjects)) AND NOT (subject = :subject AND replica = :replica)
@@ -133,16 +138,12 @@ def record(db: sqlite3.Connection, owner: str, choice: Choice, shown: Shown, now
         "SELECT number, at, hash FROM consent_events WHERE subject = ? AND replica = ? ORDER BY number DESC LIMIT 1",
         (subject, replica),
     ).fetchone()
-    # Whoever chose on another machine, whose clock may be days ahead, chose before: this event follows all that is known.
-    # It also follows what the owner has written: a clock that was set back since makes no yes retroactive.
-    after = [db.execute(LATEST_KNOWN, (json.dumps(subjects),)).fetchone()[0], last_prompt_at(db, owner)]
-    latest = max((at for at in after if at is not None), default=None)
     event = Event(
         id=secrets.token_hex(16),
         subject=subject,
         replica=replica,
         number=last["number"] + 1 if last else 1,
-        at=max(float(now), latest + TICK) if latest is not None else float(now),
+        at=next_moment(db, owner, now),
         kind=choice.kind,
         scope="account" if choice.conversation is None else "conversation",
         conversation=choice.conversation,
@@ -160,8 +161,16 @@ def record(db: sqlite3.Connection, owner: str, choice: Choice, shown: Shown, now
     return append(db, event)
 
 
-def last_prompt_at(db: sqlite3.Connection, owner: str) -> float | None:
-    return db.execute(LATEST_PROMPT, (owner,)).fetchone()["at"]
+def next_moment(db: sqlite3.Connection, owner: str, now: float) -> float:
+    """The date of what `owner` says `now`, Unix seconds: after all that is known of what they said, on another machine too,
+    whose clock may be days ahead; and after all that they wrote, though the clock was set back since."""
+    prompt = db.execute(LATEST_PROMPT, (owner,)).fetchone()["at"]
+    return max(float(now), last_heard(db, owner) + TICK, (prompt or 0.0) + TICK)
+
+
+def last_heard(db: sqlite3.Connection, owner: str) -> float:
+    """The date of the newest thing that `owner` is known to have said, a pause among it; 0.0: nothing. See `Store`."""
+    return db.execute(LATEST_KNOWN, {"owner": owner}).fetchone()["at"] or 0.0
 
 
 def append(db: sqlite3.Connection, event: Event) -> Event:

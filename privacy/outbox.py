@@ -186,7 +186,7 @@ def _insert(
         "row": None if kept_back else row,
         "feedback": json.dumps(ready.feedback, ensure_ascii=False) if ready.feedback else None,
         "kept_back": ready.kept_back,
-        "turns": json.dumps([[turn.answer_id, turn.created_at, turn.surface] for turn in segment.turns]),
+        "turns": json.dumps([[turn.answer_id, turn.created_at, turn.surface, turn.heard] for turn in segment.turns]),
         "first_month": month_of(segment),
         "redaction": rules.version,
         "language": label[0],

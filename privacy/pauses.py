@@ -5,25 +5,23 @@ from __future__ import annotations
 import json
 import sqlite3
 
-from privacy.ledger import last_prompt_at, subjects_of
+from privacy.ledger import next_moment, subjects_of
 
 
 def pause(db: sqlite3.Connection, owner: str, now: float) -> None:
     """From here on nothing new of `owner` leaves. Repeatable; of somebody who never chose anything there is nothing to rest."""
+    at = next_moment(db, owner, now)
     for subject in subjects_of(db, owner):
         open_one = "SELECT 1 FROM pauses WHERE subject = ? AND ended_at IS NULL"
         if db.execute(open_one, (subject,)).fetchone() is None:
-            db.execute("INSERT INTO pauses (subject, begun_at) VALUES (?, ?)", (subject, now))
+            db.execute("INSERT INTO pauses (subject, begun_at) VALUES (?, ?)", (subject, at))
 
 
 def resume(db: sqlite3.Connection, owner: str, now: float) -> None:
     """What was agreed to holds again, for what is written from here on and what waited from before the pause."""
-    subjects = json.dumps(subjects_of(db, owner))
-    ended_at = max(now, last_prompt_at(db, owner) or now)  # the clock may have been set back since it was written
     db.execute(
-        "UPDATE pauses SET ended_at = max(begun_at, ?) WHERE ended_at IS NULL"
-        " AND subject IN (SELECT value FROM json_each(?))",
-        (ended_at, subjects),
+        "UPDATE pauses SET ended_at = ? WHERE ended_at IS NULL AND subject IN (SELECT value FROM json_each(?))",
+        (next_moment(db, owner, now), json.dumps(subjects_of(db, owner))),
     )
 
 

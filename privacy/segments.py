@@ -35,6 +35,7 @@ class Turn:
     params: str
     finish_reason: str | None
     surface: str
+    heard: float | None
     created_at: float
     conversation_updated_at: float
     settled_at: float
@@ -86,7 +87,7 @@ class Segment(Generic[Why]):
 
 SELECT = """
     SELECT conversation, owner, position, prompt_id, prompt, answer_id, answer, model, model_revision, params,
-           finish_reason, surface, created_at, conversation_updated_at,
+           finish_reason, surface, heard, created_at, conversation_updated_at,
            coalesce(settled_at, created_at) AS settled_at, system_prompt AS instruction
     FROM finished_turn WHERE owner = ?
 """

@@ -16,7 +16,9 @@ import secrets
 import shutil
 import tempfile
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -43,6 +45,7 @@ from tests.support.sharing_world import ALPHA, BETA, DAY, HOUR, QUIET, World
 AUTHORS = {ALPHA: "acme", BETA: "globex", "nobody/knows": None}
 CANARY = re.compile(r"canary[0-9]{6}x")
 KINDS = ("owner", "owner", "owner", "managed", "anonymous")
+APART = st.sampled_from([0, 0, 1, -1, 48, -48])  # hours by which another machine's clock is ahead
 # Who, in which of their conversations (below 0: a new one), to which model, through which door.
 TURN = st.tuples(
     st.sampled_from([0, 0, 1, 2, 3]),
@@ -57,7 +60,8 @@ TURN = st.tuples(
 
 @dataclass
 class Said:
-    """One thing somebody decided. `recipient` None: all. `answers`: of a share. `conversation` None: the account."""
+    """One thing somebody decided. `recipient` None: all. `answers`: of a share. `conversation` None: the account. `serial`:
+    which of all things that were ever said."""
 
     at: float
     yes: bool
@@ -66,11 +70,14 @@ class Said:
     answers: frozenset[str] = frozenset()
     version: str = "1"
     for_ever: bool = False
+    serial: int = field(default_factory=itertools.count().__next__)
 
 
 @dataclass
 class Told:
-    """One turn that was written, with its own words of which each is a canary."""
+    """One turn that was written, with its own words of which each is a canary. `heard`: the serials of all that its owner
+    had said by then, where it was written; `at_rest`: they let their sharing rest; `in_time`: no clock had been set back so
+    far that it bears an earlier date than something before it."""
 
     owner: str
     conversation: str
@@ -80,6 +87,9 @@ class Told:
     asked_at: float
     prompt_canary: str
     answer_canary: str
+    heard: frozenset[int]
+    at_rest: bool
+    in_time: bool
     is_kept: bool = True
 
 
@@ -92,14 +102,13 @@ class Trace:
     cannot: set[str] = field(default_factory=set)  # anonymous, managed, closed
     deleted: set[str] = field(default_factory=set)
     hidden: dict[str, frozenset[str]] = field(default_factory=dict)
-    pauses: dict[str, list[list[float]]] = field(default_factory=dict)
+    pauses: dict[str, list[float]] = field(default_factory=dict)  # begun, ended, begun, ...
     stale_at: float | None = None
 
     def may(self, turn: Told, now: float) -> tuple[bool, bool]:
         """(its authors may have this turn now, it may leave now if it has not left yet)."""
         stays, leaves = self._covered(turn, now)
-        rests = any(ended == float("inf") for _, ended in self.pauses.get(turn.owner, ()))
-        return stays, leaves and not rests
+        return stays, leaves and not self.rests(turn.owner)
 
     def _covered(self, turn: Told, now: float) -> tuple[bool, bool]:
         recipient = AUTHORS[turn.model]
@@ -117,35 +126,36 @@ class Trace:
         # Whatever the clocks say, a no ends every yes that was said before it.
         refused = _last_no(own, account)
         kept_back = _last_no(own, here)
-        no_at = max((said.at for said in account if not said.yes), default=-1.0)
-        no_here = max((said.at for said in here if not said.yes), default=-1.0)
-        shares = [
-            said
-            for place, said in enumerate(own)
-            if said in here and said.yes and said.at > max(no_at, no_here) and place > max(refused, kept_back)
-        ]
+        shares = [said for place, said in enumerate(own) if said in here and said.yes and place > kept_back]
         for share in reversed(shares):
-            if share.recipient == recipient and turn.answer in share.answers:
+            stands = own.index(share) > refused
+            if stands and share.recipient == recipient and turn.answer in share.answers:
                 return self._under(share, now)
-        if any(begun <= turn.asked_at <= ended for begun, ended in self.pauses.get(turn.owner, ())):
+        if turn.surface != "page" or turn.at_rest:
             return False, False
-        if turn.surface != "page" or turn.asked_at <= no_here:
+        if kept_back >= 0 and own[kept_back].serial not in turn.heard:
             return False, False
         # After a share of the conversation, the account's yes reaches nothing that is said in it later.
-        first_share = min((said.at for said in here if said.yes and said.at > no_here), default=float("inf"))
-        if turn.asked_at > first_share:
+        if any(share.serial in turn.heard for share in shares):
             return False, False
-        grants = [
-            said
-            for place, said in enumerate(own)
-            if said in account and said.yes and said.at > no_at and place > refused
-        ]
+        grants = [said for place, said in enumerate(own) if said in account and said.yes and place > refused]
         for grant in grants:
             # A text that takes effect later by today's clock makes nothing stale yet, whatever date a turn bears.
-            written_under_it = grant.at < turn.asked_at and not self._stale(grant, min(turn.asked_at, now))
-            if written_under_it:
-                return self._under(grants[-1], now)
+            if grant.serial in turn.heard and not self._stale(grant, min(turn.asked_at, now)):
+                stays, leaves = self._under(grants[-1], now)
+                return stays, leaves and turn.in_time
         return False, False
+
+    def rests(self, owner: str) -> bool:
+        return len(self.pauses.get(owner, ())) % 2 == 1
+
+    def written(self, owner: str, asked_at: float) -> dict[str, Any]:
+        """What a turn of `owner` that is written now is told of, and whether its date is in time."""
+        said = self.said.get(owner, [])
+        dates = [each.at for each in said] + self.pauses.get(owner, [])
+        dates += [turn.asked_at for turn in self.told if turn.owner == owner]
+        heard = frozenset(each.serial for each in said)
+        return {"heard": heard, "at_rest": self.rests(owner), "in_time": asked_at > max(dates, default=0.0)}
 
     def _stale(self, said: Said, at: float) -> bool:
         return self.stale_at is not None and said.version == "1" and at >= self.stale_at
@@ -303,7 +313,8 @@ class ConsentMachine(RuleBasedStateMachine):
         )
         self.run(self.world.store.rename(owner, found, f"title {title}"))
         last = self.run(self.world.answers(owner, found))[-1]
-        self.trace.told.append(Told(owner, found, last, model, surface, asked_at, prompt, answer))
+        told = self.trace.written(owner, asked_at)
+        self.trace.told.append(Told(owner, found, last, model, surface, asked_at, prompt, answer, **told))
 
     def _closed(self, owner: str) -> bool:
         return any(said.for_ever and said.conversation is None for said in self.trace.said.get(owner, []))
@@ -320,9 +331,7 @@ class ConsentMachine(RuleBasedStateMachine):
         self.run(self.world.retry(turn.owner, turn.conversation, f"answer {answer}", model))
         last.is_kept = False
         new = self.run(self.world.answers(turn.owner, turn.conversation))[-1]
-        self.trace.told.append(
-            Told(last.owner, last.conversation, new, model, last.surface, last.asked_at, last.prompt_canary, answer)
-        )
+        self.trace.told.append(replace(last, answer=new, model=model, answer_canary=answer, is_kept=True))
 
     @rule(who=st.integers(0, 3), recipient=st.sampled_from(["acme", "acme", "globex"]))
     def grant(self, who: int, recipient: str) -> None:
@@ -383,15 +392,9 @@ class ConsentMachine(RuleBasedStateMachine):
         if not self.trace.said.get(owner):
             return
         self.world.clock.now += 1
-        now, spans = self.world.clock.now, self.trace.pauses.setdefault(owner, [])
-        if spans and spans[-1][1] == float("inf"):
-            self.run(self.world.db.write(lambda db: resume(db, owner, now)))
-            # Where the clock was set back, what is dated up to the last prompt may have been written meanwhile.
-            written = (turn.asked_at for turn in self.trace.told if turn.owner == owner)
-            spans[-1][1] = max(now, spans[-1][0], *written)
-        else:
-            self.run(self.world.db.write(lambda db: pause(db, owner, now)))
-            spans.append([now, float("inf")])
+        now, act = self.world.clock.now, resume if self.trace.rests(owner) else pause
+        self.run(self.world.db.write(lambda db: act(db, owner, now)))
+        self.trace.pauses.setdefault(owner, []).append(now)
         self.save()
 
     @precondition(lambda self: self.trace.told)
@@ -520,15 +523,16 @@ class ConsentMachine(RuleBasedStateMachine):
         self.trace.said = copy.deepcopy(self.saved_said)
         FOUND["lost disks"] += 1
 
-    @rule(who=st.integers(0, 3), recipient=st.sampled_from(["acme", None]))
-    def another_machine_hears_a_no(self, who: int, recipient: str | None) -> None:
+    @rule(who=st.integers(0, 3), recipient=st.sampled_from(["acme", None]), apart=APART)
+    def another_machine_hears_a_no(self, who: int, recipient: str | None, apart: int) -> None:
         owner = self.owners[who % len(self.owners)]
         if owner in self.trace.cannot or not self.trace.said.get(owner):
             return
         self.save()
         other = self._elsewhere(self.saved)
         try:
-            event = self.run(other.choose(owner, "withdraw", recipient))
+            with self._by_another_clock(apart):
+                event = self.run(other.choose(owner, "withdraw", recipient))
             heard = self.run(other.db.read(files))
         finally:
             other.close()
@@ -536,8 +540,8 @@ class ConsentMachine(RuleBasedStateMachine):
         self.trace.said[owner].append(Said(event.at, False, recipient))
         self.save()
 
-    @rule(who=st.integers(0, 3), yes_first=st.booleans())
-    def two_machines_at_once(self, who: int, yes_first: bool) -> None:
+    @rule(who=st.integers(0, 3), yes_first=st.booleans(), apart=APART)
+    def two_machines_at_once(self, who: int, yes_first: bool, apart: int) -> None:
         """One hears a yes, the other a no, before either has read the other: the no holds."""
         owner = self.owners[who % len(self.owners)]
         if owner in self.trace.cannot or not self.trace.said.get(owner):
@@ -549,7 +553,8 @@ class ConsentMachine(RuleBasedStateMachine):
                 if says_yes:
                     self.run(self.world.choose(owner, "grant", "acme"))
                 else:
-                    event = self.run(other.choose(owner, "deny", "acme"))
+                    with self._by_another_clock(apart):
+                        event = self.run(other.choose(owner, "deny", "acme"))
             heard = self.run(other.db.read(files))
         finally:
             other.close()
@@ -557,6 +562,39 @@ class ConsentMachine(RuleBasedStateMachine):
         self.trace.said[owner].append(Said(event.at, False, "acme"))
         FOUND["at once"] += 1
         self.save()
+
+    @rule(who=st.integers(0, 3), apart=APART, kind=st.sampled_from(["grant", "withdraw", "rest"]))
+    def another_machine_writes_what_is_asked_before_it_hears(self, who: int, apart: int, kind: str) -> None:
+        """Somebody writes there, and then chooses here, before either machine has read of the other."""
+        owner = self.owners[who % len(self.owners)]
+        if owner in self.trace.cannot or not self.trace.said.get(owner):
+            return
+        self.save()
+        other = self._elsewhere(self.saved)
+        here = self.world
+        try:
+            with self._by_another_clock(apart):
+                self.world = other
+                self.say(who, -1, ALPHA, "page")
+            self.world = here
+            if kind == "rest":
+                self.rest_or_go_on(who)
+            else:
+                self._choose(owner, kind, "acme")
+            self.run(self.world.take_in(other))
+        finally:
+            self.world = here
+            other.close()
+        FOUND["written elsewhere"] += 1
+
+    @contextmanager
+    def _by_another_clock(self, hours: int) -> Iterator[None]:
+        self.world.clock.now += hours * HOUR
+        self.latest = max(self.latest, self.world.clock.now)
+        try:
+            yield
+        finally:
+            self.world.clock.now -= hours * HOUR
 
     # What must hold
 

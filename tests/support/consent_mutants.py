@@ -17,6 +17,8 @@ TESTS = {
     "chat/hub.py": ("test_hub.py", "test_sharing_hub.py"),
     "privacy/access.py": ("test_access.py",),
     "privacy/audit.py": ("test_audit.py",),
+    "app.py": ("test_kept.py", "-k", "a_new_machine"),
+    "chat/backup_incoming.py": ("test_kept.py", "-k", "a_new_machine"),
 }
 DEFAULT = ("test_sharing.py", "test_comparison.py", "test_strays.py", "test_unread.py", "test_audit.py")
 
@@ -24,8 +26,8 @@ MUTANTS = (
     Mutant(
         "a grant is not retroactive",
         "privacy/consent.py",
-        "if grant.at < asked_at < until and",
-        "if asked_at < until and",
+        "if max(grant.at, since) < first",
+        "if since < first",
     ),
     Mutant(
         "unset is not a yes",
@@ -40,7 +42,10 @@ MUTANTS = (
         'if choice == "never":\n            return None',
     ),
     Mutant(
-        "what was said while private stays private", "privacy/consent.py", "< until and asked_at > since:", "< until:"
+        "what was said while private stays private",
+        "privacy/consent.py",
+        "if max(grant.at, since) < first",
+        "if grant.at < first",
     ),
     Mutant(
         "imported turns need a share of their own",
@@ -83,14 +88,14 @@ MUTANTS = (
     Mutant(
         "an event follows the one before whatever the clock does",
         "privacy/ledger.py",
-        "at=max(float(now), latest + TICK) if latest is not None else float(now),",
+        "at=next_moment(db, owner, now),",
         "at=float(now),",
     ),
     Mutant(
         "an event follows what other machines said, whatever their clocks do",
         "privacy/ledger.py",
-        'WHERE subject IN (SELECT value FROM json_each(?))"\nOTHER_HEADS',
-        'WHERE replica = (SELECT id FROM replica) AND subject IN (SELECT value FROM json_each(?))"\nOTHER_HEADS',
+        "SELECT at FROM consent_events WHERE subject IN",
+        "SELECT at FROM consent_events WHERE replica = (SELECT id FROM replica) AND subject IN",
     ),
     Mutant(
         "a yes that knows of one machine's no knows of no other's",
@@ -117,10 +122,29 @@ MUTANTS = (
         "own = [e for e in self._events if",
     ),
     Mutant(
-        "a clock set back makes no yes retroactive",
+        "what is said is dated after what was written, though the clock was set back",
         "privacy/ledger.py",
-        "[0], last_prompt_at(db, owner)]",
-        "[0]]",
+        ", (prompt or 0.0) + TICK)",
+        ")",
+    ),
+    Mutant(
+        "a yes covers nothing that was written where it was not known yet",
+        "privacy/consent.py",
+        "else sorted((asked_at, heard + TICK / 2))",
+        "else (asked_at, max(asked_at, heard + TICK / 2))",
+    ),
+    Mutant(
+        "what is known to have been written at rest is at rest, whatever its date",
+        "privacy/consent.py",
+        "else sorted((asked_at, heard + TICK / 2))",
+        "else (min(asked_at, heard + TICK / 2), asked_at)",
+    ),
+    Mutant("a prompt is kept with what was heard", "app.py", "Store(db, clock, last_heard)", "Store(db, clock)"),
+    Mutant(
+        "what was heard outlives the disk",
+        "chat/backup_incoming.py",
+        '**message.model_dump(exclude={"feedback"}),',
+        '**message.model_dump(exclude={"feedback"}), "heard": None,',
     ),
     Mutant("a yes is to a recipient by name", "privacy/consent.py", "e.recipient in (None, recipient) and", ""),
     Mutant(
@@ -237,8 +261,8 @@ MUTANTS = (
     Mutant(
         "an older yes does not cover what was written before all was read",
         "privacy/consent.py",
-        "if asked_at > frozen or self.was_unread(asked_at) or",
-        "if asked_at > frozen or",
+        "if last > frozen or self.was_unread(asked_at) or",
+        "if last > frozen or",
     ),
     Mutant(
         "it is not covered on another disk either",
@@ -274,7 +298,7 @@ MUTANTS = (
     Mutant(
         "after a share of a conversation nothing that follows leaves by the account",
         "privacy/consent.py",
-        "if asked_at > frozen or",
+        "if last > frozen or",
         "if",
     ),
     Mutant(

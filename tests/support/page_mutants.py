@@ -101,7 +101,7 @@ PAGE_MUTANTS = (
     Mutant(
         "what is written while sharing rests is nobody's later",
         "privacy/consent.py",
-        " or self.was_paused(asked_at):",
+        " or self.was_paused(first, last):",
         ":",
     ),
     Mutant(

@@ -23,7 +23,7 @@ from chat.slots import Slots
 from chat.store import Author, Store, new_id
 from privacy.audit import Expected, audit
 from privacy.consent import Terms
-from privacy.ledger import Choice, Event, Shown, record
+from privacy.ledger import Choice, Event, Shown, last_heard, record
 from privacy.outbox import Plan
 from privacy.push import Pushed, push
 from privacy.rows import Redaction, Rules
@@ -109,7 +109,7 @@ class World:
             with closing(sqlite3.connect(file)) as db, db:
                 db.execute("UPDATE replica SET id = lower(hex(randomblob(8)))")
         self.db = Database.open(self.folder, DB, EVERY_MIGRATION)
-        self.store = Store(self.db, self.clock)
+        self.store = Store(self.db, self.clock, last_heard)
 
     def close(self) -> None:
         self.db.close()
@@ -231,16 +231,20 @@ class World:
         )
 
         def write(db):
-            for table, all_rows in copy.items():
-                for row in all_rows:
-                    row.pop("rowid", None)
-                    names, values = ", ".join(row), ", ".join("?" * len(row))
-                    db.execute(f"INSERT INTO {table} ({names}) VALUES ({values})", list(row.values()))
+            _insert(db, copy)
             restore(db, saved)
             restore(db, saved)
 
         await other.db.write(write)
         return other
+
+    async def take_in(self, other: World) -> None:
+        """The conversations of another disk, where they are not here."""
+        tables = ("conversations", "messages")
+        copy = await other.db.read(
+            lambda db: {table: [dict(row) for row in db.execute(f"SELECT * FROM {table}")] for table in tables}
+        )
+        await self.db.write(lambda db: _insert(db, copy))
 
     def audited(self, **expected: object) -> list[str]:
         """What the audit finds, from the audit repository and the datasets alone."""
@@ -257,3 +261,10 @@ class World:
 
     def use(self, **changes: object) -> None:
         self.rules = replace(self.rules, **changes)
+
+
+def _insert(db: sqlite3.Connection, rows: Mapping[str, list[dict]]) -> None:
+    for table, all_rows in rows.items():
+        for row in all_rows:
+            names, values = ", ".join(row), ", ".join("?" * len(row))
+            db.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({values})", list(row.values()))

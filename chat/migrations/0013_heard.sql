@@ -1,0 +1,15 @@
+-- Of a prompt: the date of the newest thing that its owner was known to have said about sharing when it was written here, 0:
+-- nothing. privacy/ dates such things; chat only notes the number. NULL: on answers, and from before this column.
+ALTER TABLE messages ADD COLUMN heard REAL;
+
+-- As before, with it.
+DROP VIEW finished_turn;
+CREATE VIEW finished_turn AS
+SELECT a.conversation, c.owner, a.depth AS position,
+       p.id AS prompt_id, p.content AS prompt, a.id AS answer_id, a.content AS answer,
+       a.model, a.model_revision, a.params, a.finish_reason, p.surface, p.heard,
+       p.created_at, a.settled_at, c.system_prompt, max(c.updated_at, coalesce(c.deletes_at, 0)) AS conversation_updated_at
+FROM messages AS a
+JOIN messages AS p ON p.id = a.parent
+JOIN conversations AS c ON c.id = a.conversation
+WHERE a.role = 'assistant' AND a.kept = 1 AND a.state IN ('done', 'stopped') AND a.content <> '';
