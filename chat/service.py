@@ -5,14 +5,15 @@ send, retry  ->  the turn is kept (state running)  ->  a generation reads the en
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 from chat.conversation import Message, SamplingParams, Written
-from chat.engines.engine import Delta
+from chat.engines.engine import Delta, Engine
+from chat.engines.errors import EngineUnavailable
 from chat.engines.pool import EnginePool
 from chat.generation import Ending, Generation, Generations
 from chat.models.catalog import Catalog, ModelEntry
@@ -20,6 +21,8 @@ from chat.reading import Counts, Question, answer_to
 from chat.store import AlreadySent, Context, Store
 from chat.stored import Author, CannotContinue, NotFound, StoredConversation, StoredMessage, Surface, new_id
 from chat.titles import Titles
+
+Part = TypeVar("Part")
 
 LONGEST_PROMPT = 200_000  # characters
 LONGEST_SYSTEM_PROMPT = 20_000  # characters
@@ -177,14 +180,14 @@ class ChatService:
         sampling = check_params(params, entry.defaults)
         messages = [*_system(check_system_prompt(system_prompt)), Message("user", text)]
 
-        async def deltas(generation: Generation) -> AsyncIterator[Delta]:
-            async with self.pool.ready(entry.name, generation.report) as engine:
-                stream = engine.stream(messages, sampling, cache_salt=cache_salt(owner))
-                async with aclosing(stream):
-                    async for delta in stream:
-                        yield delta
-
-        return self.generations.start(new_id(), deltas)
+        return self.generations.start(
+            new_id(),
+            lambda generation: self._read(
+                generation,
+                entry.name,
+                lambda engine: engine.stream(messages, sampling, cache_salt=cache_salt(owner)),
+            ),
+        )
 
     # -- conversations ----------------------------------------------------------------------------------------------
 
@@ -237,15 +240,36 @@ class ChatService:
         return generation
 
     async def _deltas(self, generation: Generation, question: Question, owner: str) -> AsyncIterator[Delta]:
-        async with self.pool.ready(question.model, generation.report) as engine:
-            generation.report(None)
-            parts = answer_to(self.store, engine, question, cache_salt(owner), self._counts)
-            async with aclosing(parts):
-                async for part in parts:
-                    if isinstance(part, Context):
-                        generation.reads_without(part.omitted)
-                    else:
-                        yield part
+        parts = self._read(
+            generation,
+            question.model,
+            lambda engine: answer_to(self.store, engine, question, cache_salt(owner), self._counts),
+        )
+        async with aclosing(parts):
+            async for part in parts:
+                if isinstance(part, Context):
+                    generation.reads_without(part.omitted)
+                else:
+                    yield part
+
+    async def _read(
+        self, generation: Generation, model: str, ask: Callable[[Engine], AsyncIterator[Part]]
+    ) -> AsyncIterator[Part]:
+        """What `ask` brings of the model's engine. One that went away before its first word is waited for, as one that is
+        known to be starting is; once, since the prompt may be what ends it."""
+        for again in (True, False):
+            begun = False
+            async with self.pool.ready(model, generation.report) as engine:
+                generation.report(None)
+                try:
+                    async with aclosing(ask(engine)) as parts:
+                        async for part in parts:
+                            begun = begun or isinstance(part, Delta)
+                            yield part
+                    return
+                except EngineUnavailable:
+                    if begun or not again or not await self.pool.has_gone(model):
+                        raise
 
 
 def _system(prompt: str) -> list[Message]:

@@ -55,6 +55,9 @@ class FakeServer:
     def error(self) -> EngineError:
         return EngineOutOfMemory(self.status.detail)
 
+    async def has_gone(self) -> bool:
+        return self.status.stage != "ready"
+
 
 class Bench:
     """A pool of models a, b (8 GiB each), small and tiny (1 GiB each), huge and away, on fake servers."""
@@ -288,6 +291,21 @@ async def test_a_crash_in_mid_answer_keeps_those_who_wait_waiting() -> None:
     assert second.holds
     await first.end()
     await second.end()
+    await bench.pool.aclose()
+
+
+@pytest.mark.anyio
+async def test_only_an_engine_of_this_machine_can_be_found_gone_and_comes_back() -> None:
+    bench = Bench()
+    answer = bench.ask("a")
+    await settle()
+    bench.servers["a"].becomes("ready")
+    await settle()
+    assert not await bench.pool.has_gone("a")
+    bench.servers["a"].becomes("restarting")
+    assert await bench.pool.has_gone("a")
+    assert not await bench.pool.has_gone("b") and not await bench.pool.has_gone("away")
+    await answer.end()
     await bench.pool.aclose()
 
 

@@ -145,6 +145,36 @@ async def test_an_engine_that_dies_leaves_prompt_and_words_and_a_retry_answers(a
     assert answer.params.seed is None, "with the same seed it would only repeat itself"
 
 
+async def test_asked_before_it_is_known_that_the_engine_has_gone_the_answer_waits_for_it(app):
+    app.pool.gone = True
+    app.engine.scripts += [[EngineUnavailable("Nobody is there.")], ["whole"]]
+    _, _, running = await app.service.send(OWNER, None, "go")
+    await app.service.generations.get(running.id).wait()
+    answer = await app.store.message(OWNER, running.id)
+    assert (answer.content, answer.state) == ("whole", "done")
+
+    app.engine.scripts += [[EngineUnavailable("Nobody is there.")], ["whole"]]
+    generation = app.service.ask(OWNER, "go", None, {}, "")
+    assert (await generation.wait()).state == "done"
+    assert generation.text == "whole"
+
+
+async def test_an_engine_that_goes_again_at_the_same_prompt_is_not_waited_for_twice(app):
+    """The prompt may be what ends it."""
+    app.pool.gone = True
+    app.engine.scripts += [[EngineUnavailable("Gone.")], [EngineUnavailable("Gone again.")]]
+    _, _, running = await app.service.send(OWNER, None, "go")
+    await app.service.generations.get(running.id).wait()
+    assert (await app.store.message(OWNER, running.id)).error == "Gone again."
+
+
+async def test_an_engine_that_is_there_and_does_not_answer_is_not_asked_again(app):
+    app.engine.scripts += [[EngineUnavailable("It did not answer in time.")]]
+    _, _, running = await app.service.send(OWNER, None, "go")
+    await app.service.generations.get(running.id).wait()
+    assert (await app.store.message(OWNER, running.id)).error == "It did not answer in time."
+
+
 async def test_older_messages_make_room_when_the_conversation_exceeds_the_context(app):
     found, _ = await say(app, "a" * 900, "b" * 900)
     await say(app, "c" * 900, "d" * 900, found.id)

@@ -177,6 +177,28 @@ async def test_killed_it_is_started_again_with_the_same_key_and_its_grandchild_i
 
 
 @pytest.mark.anyio
+async def test_whoever_finds_it_gone_before_that_was_noticed_is_told_once_it_was(plan: Plan) -> None:
+    async with served(plan, "ready") as server:
+        await server.wait_ready()
+        assert not await server.has_gone()
+        [main] = plan.pids("main")
+        watching = processes()[main][0]  # the guard, which would notice
+        os.kill(watching, signal.SIGSTOP)
+        try:
+            os.kill(main, signal.SIGKILL)
+            asked = asyncio.create_task(server.has_gone())
+            engine = OpenAIEngine("http://vllm", "scripted", vllm=True, api_key=server.api_key, uds=server.uds)
+            with pytest.raises(EngineUnavailable):
+                [_ async for _ in engine.stream([Message("user", "/say")], SamplingParams())]
+            await engine.aclose()
+            assert server.status.stage == "ready" and not asked.done()
+        finally:
+            os.kill(watching, signal.SIGCONT)
+        assert await asked
+        assert server.status.stage != "ready"
+
+
+@pytest.mark.anyio
 async def test_crashes_are_answered_with_longer_and_longer_waits_and_the_reason_is_told(plan: Plan) -> None:
     waits = Waits()
     seen: list[str] = []

@@ -42,6 +42,7 @@ class Server(Protocol):
     async def stop(self) -> None: ...
     def watch(self, every: float = 1.0) -> AsyncIterator[EngineStatus]: ...
     def error(self) -> EngineError: ...
+    async def has_gone(self) -> bool: ...
 
 
 def build_engine(entry: ModelEntry, environ: Mapping[str, str], server: Server | None = None) -> Engine:
@@ -177,6 +178,12 @@ class EnginePool:
         finally:
             resident.users -= 1
             self._announce()
+
+    async def has_gone(self, name: str) -> bool:
+        """Whether the engine of `name` is of this machine and down, as whoever got no answer from it may be the first to
+        find: `ready` then waits until it has been started again."""
+        resident = self._residents.get(name)
+        return resident is not None and await resident.server.has_gone()
 
     async def aclose(self) -> None:
         """End every engine of this machine and close the connections to the others."""

@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,6 +40,7 @@ STABLE_SECONDS = 300.0
 HEALTH_SECONDS = 5.0
 HEALTH_TIMEOUT = 10.0
 HEALTH_MISSES = 3
+NOTICE_SECONDS = 60.0  # more than it takes to find out that it hangs
 START_POLL_SECONDS = 0.25
 GRACE_SECONDS = 5.0
 SOCKET_PATH_LIMIT = 107
@@ -175,6 +177,19 @@ class VllmServer:
         memory = self._failure is not None and self._failure.code == "out_of_memory"
         return (EngineOutOfMemory if memory else EngineUnavailable)(self.status.detail)
 
+    async def has_gone(self) -> bool:
+        """Whether the engine, which gave somebody no answer, is down. Where that was not known yet, it is on return."""
+        if self._status.stage == "ready":
+            async with self._client() as client:
+                if await self._healthy(client):
+                    return False
+            with suppress(TimeoutError):
+                async with asyncio.timeout(NOTICE_SECONDS):
+                    async for status in self.watch():
+                        if status.stage != "ready":
+                            break
+        return self._status.stage != "ready"
+
     async def watch(self, every: float = 1.0) -> AsyncIterator[EngineStatus]:
         """The status now, at each change, and every so many seconds (its sentence counts them)."""
         while True:
@@ -307,8 +322,7 @@ class VllmServer:
 
     async def _watch_health(self) -> Failure:
         """Set "ready" at the first good answer of /health; return when vLLM says that it is broken, or hangs."""
-        transport = httpx.AsyncHTTPTransport(uds=str(self.uds))
-        async with httpx.AsyncClient(transport=transport, base_url="http://vllm", timeout=HEALTH_TIMEOUT) as client:
+        async with self._client() as client:
             misses = 0
             while True:
                 healthy = await self._healthy(client)
@@ -326,6 +340,10 @@ class VllmServer:
                 if misses >= HEALTH_MISSES:
                     return Failure("crashed", "The engine stopped answering.", None)
                 await asyncio.sleep(HEALTH_SECONDS)
+
+    def _client(self) -> httpx.AsyncClient:
+        transport = httpx.AsyncHTTPTransport(uds=str(self.uds))
+        return httpx.AsyncClient(transport=transport, base_url="http://vllm", timeout=HEALTH_TIMEOUT)
 
     @staticmethod
     async def _healthy(client: httpx.AsyncClient) -> bool:

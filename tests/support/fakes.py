@@ -81,10 +81,11 @@ class FakeEngine:
 
 
 class FakePool:
-    """One engine for every model, there at once unless `up` is cleared."""
+    """One engine for every model, there at once unless `up` is cleared. `gone`: it is, for whom it gave no answer."""
 
     def __init__(self, engine: FakeEngine) -> None:
         self.engine = engine
+        self.gone = False
         self.up = asyncio.Event()
         self.up.set()
 
@@ -94,3 +95,6 @@ class FakePool:
             report("Loading the weights.")
             await self.up.wait()
         yield self.engine
+
+    async def has_gone(self, name: str) -> bool:
+        return self.gone
