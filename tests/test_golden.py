@@ -1,7 +1,8 @@
-"""What the first version wrote, today's code reads; what a later one will have written, it leaves as it is and says so.
+"""What earlier versions wrote, today's code reads; what a later one will have written, it leaves as it is and says so.
 
 `tests/golden/format1/` was written by the first version: the files of a private dataset and the database beside them, of
-people who do not exist. They are never made anew: a format that changes gets a folder beside this one.
+people who do not exist; `format2/` is the same dataset as the last version of the second format wrote it, rated, pinned and
+put to rest. They are never made anew: a format that changes gets a folder beside these.
 """
 
 from __future__ import annotations
@@ -23,16 +24,22 @@ from tests.support.fakes import TickingClock
 from tests.support.memory_repo import MemoryRepo
 
 pytestmark = pytest.mark.anyio
-FIRST = Path(__file__).parent / "golden" / "format1"
-FILES = {
-    path.relative_to(FIRST).as_posix(): path.read_bytes()
-    for path in sorted(FIRST.rglob("*"))
-    if path.is_file() and path.name != "database.sql"
-}
+FIRST, SECOND = (Path(__file__).parent / "golden" / name for name in ("format1", "format2"))
+
+
+def golden(folder: Path) -> dict[str, bytes]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "database.sql")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+FILES, FILES_OF_SECOND = golden(FIRST), golden(SECOND)
 ADA, GRACE, NOBODY = (
     next(path for path, content in FILES.items() if path.startswith("users/") and text in content)[9:41]
     for text in (b"About temperature", b"grace@example.org", b"Nobody signed in")
 )
+
+
+RATINGS = "down:Not so, says nobody@example.org. up:"
 
 
 class Disk(Machine):
@@ -92,8 +99,9 @@ async def all_is_there(machine: Machine) -> None:
     assert await machine.figure(kinds) == "deny,grant,grant,withdraw"
 
 
-async def test_the_files_of_the_first_version_come_back(disk):
-    machine = disk()
+@pytest.mark.parametrize("files", [FILES, FILES_OF_SECOND], ids=["first", "second"])
+async def test_the_files_of_earlier_formats_come_back(disk, files):
+    machine = disk(files)
     await machine.backup.pull()
     assert machine.backup.problem is None
     await all_is_there(machine)
@@ -121,6 +129,26 @@ async def test_the_first_version_knew_none_of_the_keys_of_the_second_and_their_d
         "SELECT count(*) FROM tombstones WHERE purged_at IS NOT NULL",
     ):
         assert await machine.figure(sql) == 0, sql
+
+
+async def test_what_the_second_format_added_comes_back_and_what_the_third_adds_is_not_known(disk):
+    machine = disk(FILES_OF_SECOND)
+    await machine.backup.pull()
+    for sql, found in (
+        ("SELECT group_concat(rating || ':' || comment, ' ') FROM (SELECT * FROM feedback ORDER BY rating)", RATINGS),
+        (
+            "SELECT reasoning || '/' || omitted || '/' || continued FROM messages WHERE reasoning <> ''",
+            "Herons wade./2/1",
+        ),
+        ("SELECT sum(pinned) || '/' || sum(archived) FROM conversations", "1/1"),
+        ("SELECT group_concat(system_prompt) FROM own_defaults", "Answer in verse."),
+        ("SELECT days FROM retention", 3650),
+        ("SELECT count(*) FROM tombstones WHERE purged_at IS NOT NULL", 1),
+        ("SELECT count(*) FROM pauses WHERE ended_at IS NULL", 1),
+        ("SELECT count(*) FROM messages WHERE heard IS NOT NULL", 0),
+        ("SELECT count(*) FROM consent_events WHERE seen <> '[]'", 0),
+    ):
+        assert await machine.figure(sql) == found, sql
 
 
 async def test_reading_them_writes_nothing_but_what_changed_and_what_is_written_then_is_read_again(disk):
