@@ -94,9 +94,10 @@ class Event:
 LATEST_PROMPT = "SELECT max(at) AS at FROM prompted WHERE owner = ?"
 LATEST_KNOWN = """
     SELECT max(at) AS at FROM (
-        SELECT at FROM consent_events WHERE subject IN (SELECT subject FROM subjects WHERE owner = :owner)
+        SELECT (SELECT max(at) FROM consent_events WHERE subject = s.subject) AS at FROM subjects AS s WHERE owner = :owner
         UNION ALL
-        SELECT coalesce(ended_at, begun_at) FROM pauses WHERE subject IN (SELECT subject FROM subjects WHERE owner = :owner))
+        SELECT (SELECT max(coalesce(ended_at, begun_at)) FROM pauses WHERE subject = s.subject)
+        FROM subjects AS s WHERE owner = :owner)
 """
 OTHER_HEADS = """
     SELECT hash FROM consent_events AS e

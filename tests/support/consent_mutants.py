@@ -94,8 +94,8 @@ MUTANTS = (
     Mutant(
         "an event follows what other machines said, whatever their clocks do",
         "privacy/ledger.py",
-        "SELECT at FROM consent_events WHERE subject IN",
-        "SELECT at FROM consent_events WHERE replica = (SELECT id FROM replica) AND subject IN",
+        "SELECT max(at) FROM consent_events WHERE subject = s.subject)",
+        "SELECT max(at) FROM consent_events WHERE replica = (SELECT id FROM replica) AND subject = s.subject)",
     ),
     Mutant(
         "a yes that knows of one machine's no knows of no other's",
