@@ -193,7 +193,7 @@ def build(
         feedback.feedback_routes(book),
         defaults.defaults_routes(OwnDefaults(db, clock), service),
         lists.list_routes(library, keeping.outlives, keeping.is_whole),
-        deletions.router(db),
+        deletions.router(db, keeping.outlives),
     ):
         app.include_router(of_an_owner, dependencies=[Depends(returning.theirs)])
     app.include_router(routes.catalogue_router(service))
@@ -312,8 +312,12 @@ def tell_operator(sentence: str) -> None:
     print(f"Note: {sentence}", file=sys.stderr, flush=True)
 
 
-async def saving_of(keeping: Keeping, settings: Settings) -> dict[str, str | None]:
-    """What the Privacy page says about how far everything is saved."""
+async def saving_of(keeping: Keeping, settings: Settings) -> dict[str, Any]:
+    """What the Privacy page says about how far everything is saved, and whether that survives the loss of this machine."""
+    return {"outlives": keeping.outlives, **await _saving_of(keeping, settings)}
+
+
+async def _saving_of(keeping: Keeping, settings: Settings) -> dict[str, str | None]:
     found = await keeping.backup.figures()
     where = "the private dataset" if settings.hf_token and settings.store_dataset else "the folder beside the database"
     if found.problem:
@@ -321,6 +325,7 @@ async def saving_of(keeping: Keeping, settings: Settings) -> dict[str, str | Non
             "state": "kept here",
             "sentence": f"Kept here; not saved in {where} yet. {found.problem}",
             "problem": found.problem,
+            "kind": found.kind,
         }
     safe = await keeping.ahead.figures() if keeping.ahead else None
     if safe and safe.problem:

@@ -50,12 +50,14 @@ class PublicDataset(Exception):
 class Figures:
     """How far the backup is. `backlog`: conversations, deletions and changes of other parts that are not saved yet.
     `oldest`: seconds for which something has been kept here alone, at most. `problem`: a sentence with what to do, or
-    None. `restored`: whether all that the dataset holds has come back. `commits_left`: of the Hub's quota, None without
-    one. `failures`: how many of each kind since the start, see `chat.retrying`."""
+    None; `kind`: which of the failures that is, or "file" where one cannot be read. `restored`: whether all that the
+    dataset holds has come back. `commits_left`: of the Hub's quota, None without one. `failures`: how many of each kind
+    since the start, see `chat.retrying`."""
 
     backlog: int
     oldest: float
     problem: str | None
+    kind: str | None
     restored: bool
     saved_at: float | None
     commits_left: int | None
@@ -175,11 +177,14 @@ class Backup:
     @property
     def problem(self) -> str | None:
         """What is wrong and what to do, in one or two sentences; None where all is well."""
+        return self._trouble()[0]
+
+    def _trouble(self) -> tuple[str | None, str | None]:
         if self._retrying.problem:
-            return f"{self._retrying.problem} {MEANWHILE}"
+            return f"{self._retrying.problem} {MEANWHILE}", self._retrying.kind
         if self._waiting_since is not None and self._clock() - self._waiting_since > PATIENCE:
-            return f"{self.repo.id} has not answered for a while; it is waited for. {MEANWHILE}"
-        return next(iter(self._reader.left.values()), None)
+            return f"{self.repo.id} has not answered for a while; it is waited for. {MEANWHILE}", "unreachable"
+        return next(((why, "file") for why in self._reader.left.values()), (None, None))
 
     async def state(self, conversation: str) -> Where:
         """Where a conversation is, as it is now."""
@@ -196,7 +201,7 @@ class Backup:
         return Figures(
             waiting.backlog,
             max(0.0, now - oldest) if waiting.backlog and oldest is not None else 0.0,
-            self.problem,
+            *self._trouble(),
             self.restored.is_set(),
             self._saved_at,
             self._slots.left,

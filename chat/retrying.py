@@ -25,6 +25,7 @@ class Retrying:
         self, clock: Callable[[], float], report: Callable[[str], None], longest: float = LONGEST_WAIT
     ) -> None:
         self.problem: str | None = None
+        self.kind: str | None = None  # of that
         self.counted: Counter[str] = Counter()
         self._clock = clock
         self._report = report
@@ -40,19 +41,20 @@ class Retrying:
         """Note it, with a sentence that quotes nothing but errors of a repository: others may hold anybody's text."""
         if isinstance(error, RepoError):
             sentence = str(error)
-            self.count(error)
+            kind = _kind(error)
         else:
             sentence = f"The backup met an error of its own ({type(error).__name__}) and will try again."
-            self.counted["own"] += 1
+            kind = "own"
+        self.counted[kind] += 1
         if sentence != self.problem:
             self._report(sentence)
-        self.problem = sentence
+        self.problem, self.kind = sentence, kind
         self._failed_at = self._clock()
         self._in_a_row += 1
         self._share = random.uniform(0.5, 1.0)
 
     def succeeded(self) -> None:
-        self.problem, self._in_a_row = None, 0
+        self.problem, self.kind, self._in_a_row = None, None, 0
 
     def wait(self, now: float, urgent: bool = False) -> float:
         """Seconds until the next try; 0: now."""

@@ -14,6 +14,7 @@ from chat.dataset_repo import Denied, Doubtful, FolderRepo, Unreachable
 from chat.feedback import Feedback, FeedbackBook
 from chat.formats import SavedMessage
 from chat.keeping import Keeping
+from chat.purged import recent
 from chat.retrying import LONGEST_WAIT
 from chat.search import index_some
 from chat.write_ahead import LOOK_EVERY, PublicBucket, WriteAhead
@@ -221,6 +222,29 @@ async def test_what_was_deleted_leaves_the_bucket_and_stays_deleted(world):
     assert (await again.everything())["tombstones"]
     await again.look()
     assert world.bucket.objects == {}
+
+
+@pytest.mark.parametrize("by", ["bucket", "dataset"])
+async def test_a_deletion_is_called_safe_from_a_lost_disk_once_another_place_knows_of_it(world, by):
+    """Before, the page says that it would come back; and so it does."""
+    machine, owner = await world.restored(), owner_of(1)
+    conversation = await machine.turn(owner, None, "said and saved")
+    await machine.backup.flush()
+
+    async def survives() -> bool:
+        (deletion,) = await machine.db.read(lambda db: recent(db, owner))
+        return deletion.survives
+
+    async def on_another_disk() -> bool:
+        other = await world.restored()
+        return bool((await other.everything())["conversations"])
+
+    await machine.store.hide(owner, [conversation], 10.0)
+    assert not await survives(), "it can be undone still"
+    await machine.store.delete(owner, conversation)
+    assert not await survives() and await on_another_disk()
+    await (machine.ahead if by == "bucket" else machine.backup).flush()
+    assert await survives() and not await on_another_disk()
 
 
 async def test_a_deletion_is_not_called_purged_while_an_object_may_hold_it(world):

@@ -3,8 +3,9 @@
 
 import { api } from "./api.js";
 import { $, h } from "./dom.js";
+import { language, speaker, whyNot } from "./spoken.js";
 
-const TEXTS = {
+const t = speaker({
 	en: {
 		heading: "How long they are kept",
 		ever: "Your conversations stay until you delete them.",
@@ -50,10 +51,8 @@ const TEXTS = {
 		undo: "Cofnij",
 		back: "Są z powrotem.",
 	},
-};
+});
 
-const language = TEXTS[document.documentElement.lang] ? document.documentElement.lang : "en";
-const t = (name, values = {}) => TEXTS[language][name].replace(/\{(\w+)\}/g, (_, key) => values[key]);
 const inDays = (count) => new Intl.NumberFormat(language, { style: "unit", unit: "day", unitDisplay: "long" }).format(count);
 
 /** Show, in `place`, a button that takes a deletion back while that can be done; `restored()` is called when it was. */
@@ -68,7 +67,7 @@ export function offerUndo(undo, place, restored = () => {}) {
 			place.textContent = t("back");
 			restored();
 		} catch (error) {
-			place.textContent = error.message;
+			place.textContent = whyNot(error);
 		}
 	});
 	place.append(" ", button);
@@ -102,7 +101,7 @@ async function choose(section, days, told) {
 	try {
 		draw(section, await api.keepFor(days));
 	} catch (error) {
-		told.textContent = error.message;
+		told.textContent = whyNot(error);
 	}
 }
 

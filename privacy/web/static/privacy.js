@@ -3,6 +3,7 @@
 
 import { $, h } from "chat/dom.js";
 import { offerUndo } from "chat/keeping.js";
+import { whyNot } from "chat/spoken.js";
 import { privacy, sinceChange } from "./api.js";
 import { ask, unframed } from "./ask.js";
 import { drawRows, said, stays } from "./rows.js";
@@ -49,12 +50,17 @@ function drawSummary(rows) {
 	if (!state.known) parts.splice(0, parts.length, t("looked_up"));
 	if (!parts.length) parts.push(t(hosts() ? "only_you_and_hosts" : "only_you"));
 	$("summary").textContent = parts.join(" ");
-	const { saving } = state;
-	$("saving").textContent = saving.problem ? `${t("saving_problem")} ${saving.problem}` : t(`saving_${saving.state.replace(" ", "_")}`);
+	$("saving").textContent = whereKept(state.saving);
 	$("held-up").hidden = !(state.held_up && state.signed_in);
 	$("pause").hidden = !(state.known && (shared.length || apis.length || state.paused));
 	$("pause").textContent = t(state.paused ? "go_on" : "pause");
 	$("take-back").hidden = !shared.length && !apis.length && !rows.some((row) => ["publish", "published"].includes(row.state));
+}
+
+/** What exactly is wrong the operator is told; visitors hear what kind of trouble it is, and what follows for them. */
+function whereKept({ state, outlives, kind }) {
+	if (kind) return `${t("saving_problem")} ${t(`saving_why_${kind}`)}`;
+	return t(outlives ? `saving_${state.replace(" ", "_")}` : "saving_folder");
 }
 
 const hosts = () => Boolean($("others").textContent.trim());
@@ -217,7 +223,9 @@ function twice(id, question, act) {
 }
 
 const askAnew = twice("delete-all", t("delete_sure"), async () => {
-	const { deleted, undo } = await privacy.removeAll();
+	const { deleted, undo } = await privacy.removeAll().catch((error) => {
+		throw new Error(whyNot(error));
+	});
 	$("deleted").textContent = deleted ? t("deleted", {}, deleted) : t("nothing_kept");
 	document.dispatchEvent(new Event("parley:deleted"));
 	offerUndo(undo, $("deleted"), () => {
