@@ -12,6 +12,7 @@ from typing import Any
 from chat.db import Database
 from privacy.comparison import covered, leaves_at, stands
 from privacy.consent import AccountState, ConversationChoice, Standpoint, Yes
+from privacy.feedback import Said, said_about, said_under
 from privacy.rows import Rules, dataset_id, prepare
 from privacy.screening import KeptBack
 from privacy.segments import Segment, Turn, conversations_of, cut, turns_of
@@ -22,6 +23,8 @@ STANDING = f"SELECT answers FROM outbox WHERE {OF_OWNER} AND state IN ('publish'
 
 # Before it was written down, the redaction's failure was the only reason.
 WHY = "CASE state WHEN 'quarantined' THEN coalesce(kept_back, 'redaction') END"
+
+Feedback = tuple[Mapping[str, Any], ...]  # JSON objects, as they leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ class Outlook:
 class PreviewRow:
     """A row as it would leave, redacted; `content` None: it would stay here, for the reason `kept_back`.
 
-    `answers`: what a share of exactly this row covers (`Choice.turns`).
+    `answers`: what a share of exactly this row covers (`Choice.turns`). `feedback`: what its owner said about them, which
+    goes along.
     """
 
     recipient: str
@@ -75,6 +79,7 @@ class PreviewRow:
     answers: tuple[str, ...]
     content: Mapping[str, Any] | None
     kept_back: KeptBack | None
+    feedback: Feedback
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,7 @@ class SharedRow:
     row_hash: str
     event: str
     kept_back: KeptBack | None
+    feedback: Feedback
     published_at: float | None
     published_in: str | None
     retracted_at: float | None
@@ -101,7 +107,7 @@ class SharedRow:
 
 @dataclass(frozen=True, slots=True)
 class WaitingRow:
-    """A row that is agreed to and still here. `when`: Unix seconds from which it may leave. `content`, `kept_back`: as `PreviewRow`."""
+    """A row that is agreed to and still here. `when`: Unix seconds from which it may leave. The rest as in `PreviewRow`."""
 
     recipient: str
     dataset: str
@@ -109,6 +115,7 @@ class WaitingRow:
     when: float
     content: Mapping[str, Any] | None
     kept_back: KeptBack | None
+    feedback: Feedback
 
 
 def outlook(
@@ -166,12 +173,14 @@ def offered(db: sqlite3.Connection, owner: str, conversation: str, rules: Rules)
 
 async def preview(db: Database, owner: str, conversation: str, rules: Rules) -> list[PreviewRow]:
     """The rows of what is `offered`. Redaction takes its time, so it begins after the transaction."""
-    found = await db.read(lambda connection: offered(connection, owner, conversation, rules))
+    found, said = await db.read(lambda one: _with_said(one, owner, offered(one, owner, conversation, rules)))
 
     def ready(segment: Segment[str]) -> PreviewRow:
-        row = prepare(segment, "", (), rules)
+        row = prepare(segment, "", (), rules, said)
         dataset = dataset_id(rules, segment.model)
-        return PreviewRow(segment.why, dataset, segment.model, segment.answers, row.content, row.kept_back)
+        return PreviewRow(
+            segment.why, dataset, segment.model, segment.answers, row.content, row.kept_back, row.feedback
+        )
 
     return await asyncio.to_thread(lambda: [ready(segment) for segment in found])
 
@@ -179,12 +188,15 @@ async def preview(db: Database, owner: str, conversation: str, rules: Rules) -> 
 def shared_rows(db: sqlite3.Connection, owner: str) -> list[SharedRow]:
     """All that this owner's consent has let out or is about to, newest first, with what became of it."""
     rows = db.execute(f"SELECT *, {WHY} AS why FROM outbox WHERE {OF_OWNER} ORDER BY planned_at DESC, row_id", (owner,))
-    columns = [name for name in SharedRow.__dataclass_fields__ if name not in ("sent", "content", "kept_back")]
+    columns = [
+        name for name in SharedRow.__dataclass_fields__ if name not in ("sent", "content", "kept_back", "feedback")
+    ]
     return [
         SharedRow(
             sent=row["shard"] is not None,
             content=json.loads(row["row"]) if row["row"] else None,
             kept_back=row["why"],
+            feedback=tuple(json.loads(row["feedback"] or "[]")),
             **{name: row[name] for name in columns},
         )
         for row in rows
@@ -203,11 +215,11 @@ def waiting(db: sqlite3.Connection, owner: str, rules: Rules, now: float) -> lis
 
 async def waiting_rows(db: Database, owner: str, rules: Rules, now: float) -> list[WaitingRow]:
     """The rows of what is `waiting`, the soonest first. Redaction takes its time, so it begins after the transaction."""
-    found = await db.read(lambda connection: waiting(connection, owner, rules, now))
+    found, said = await db.read(lambda one: _with_said(one, owner, waiting(one, owner, rules, now)))
 
     def ready(segment: Segment[Yes]) -> WaitingRow:
         event, model = segment.why.event, segment.model
-        row = prepare(segment, event.policy_version, event.purposes, rules)
+        row = prepare(segment, event.policy_version, event.purposes, rules, said_under(event, said))
         return WaitingRow(
             rules.authors[model],
             dataset_id(rules, model),
@@ -215,10 +227,17 @@ async def waiting_rows(db: Database, owner: str, rules: Rules, now: float) -> li
             rules.next_batch(leaves_at(segment, rules)),
             row.content,
             row.kept_back,
+            row.feedback,
         )
 
     rows = await asyncio.to_thread(lambda: [ready(segment) for segment in found])
     return sorted(rows, key=lambda row: (row.when, row.conversation))
+
+
+def _with_said(
+    db: sqlite3.Connection, owner: str, segments: list[Segment[Any]]
+) -> tuple[list[Segment[Any]], list[Said]]:
+    return segments, said_about(db, [owner], [answer for segment in segments for answer in segment.answers])
 
 
 def recipients(

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from chat.db import Database
 from privacy.comparison import Comparison, compare, month_of
 from privacy.consent import Yes
-from privacy.feedback import Said, said_about
+from privacy.feedback import Said, said_about, said_under
 from privacy.notes import CONFIRMED, HELD, note, set_note
 from privacy.rows import OTHER, Prepared, Rules, dataset_id, prepare, row_hash
 from privacy.segments import Segment
@@ -96,7 +96,8 @@ def _prepare(wanted: Comparison, said: list[Said], rules: Rules) -> dict[Key, Pr
     prepared = {}
     for segment in [segment for _, segment in wanted.new] + [segment for _, segment in wanted.refill]:
         event = segment.why.event
-        prepared[segment.digest(), event.id] = prepare(segment, event.policy_version, event.purposes, rules, said)
+        known = said_under(event, said)
+        prepared[segment.digest(), event.id] = prepare(segment, event.policy_version, event.purposes, rules, known)
     return prepared
 
 

@@ -102,10 +102,11 @@ def prepare(
 ) -> Prepared:
     """The row of a segment, redacted, with what its owner `said` about its answers. An error of the redaction, of whatever
     kind, keeps the row back."""
-    texts = (text for turn in segment.turns for text in (turn.prompt, turn.answer))
+    said = [one for one in said if one.answer in segment.answers]
+    texts = (*(text for turn in segment.turns for text in (turn.prompt, turn.answer)), *(one.comment for one in said))
     if (reason := reason_to_keep(texts, segment.turns[0].instruction, rules.blocked)) is not None:
         return Prepared(None, kept_back=reason)
-    if any(FLAG in one.reasons for one in said if one.answer in segment.answers):
+    if any(FLAG in one.reasons for one in said):
         return Prepared(None, kept_back="flagged")
     found: Counter[str] = Counter()
     placeholders = rules.redaction.placeholders()
@@ -118,7 +119,7 @@ def prepare(
                 found.update(redacted.counts)
                 by = generator if role == "assistant" else None
                 messages.append({"role": role, "content": redacted.text, "synthetic": by is not None, "generator": by})
-        feedback = tuple(_feedback(one, segment, placeholders, rules) for one in said if one.answer in segment.answers)
+        feedback = tuple(_feedback(one, segment, placeholders, rules) for one in said)
     except Exception:
         # Not logged either: what the redaction says of its failure may quote the text.
         return Prepared(None, kept_back="redaction")

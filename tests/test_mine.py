@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chat.dataset_repo import Unreachable
+from chat.feedback import Feedback, FeedbackBook
 from privacy.mine import outlook, preview, shared_rows, waiting_rows
 from privacy.outbox import plan
 from privacy.rows import Redaction
@@ -209,6 +210,69 @@ async def test_before_and_after_a_plan_its_owner_sees_why_a_row_stays(world: Wor
     kept = await world.db.read(lambda db: shared_rows(db, owner))
     assert {row.conversation: row.kept_back for row in kept} == chats
     assert await waiting_rows(world.db, owner, world.rules, world.clock()) == []
+
+
+async def test_what_was_said_about_an_answer_is_shown_as_it_leaves_before_and_after(world: World):
+    owner = await world.person()
+    await world.choose(owner, "grant", "acme")
+    chat = await world.say(owner, "a question")
+    (answer,) = await world.answers(owner, chat)
+    await FeedbackBook(world.db, world.clock).give(owner, answer, Feedback("down", ("wrong",), "ask me@home.example"))
+    said = ({"answer": 1, "rating": "down", "reasons": ["wrong"], "comment": "ask [EMAIL_1]"},)
+    (previewed,) = await preview(world.db, owner, chat, world.rules)
+    (waits,) = await waiting_rows(world.db, owner, world.rules, world.clock())
+    await world.turn()
+    (shared,) = await world.db.read(lambda db: shared_rows(db, owner))
+    assert (previewed.feedback, waits.feedback, shared.feedback) == (said, said, said)
+    assert waits.content["rating"] == shared.content["rating"] == "down"
+    await world.choose(owner, "withdraw")
+    await world.turn(0)
+    (gone,) = await world.db.read(lambda db: shared_rows(db, owner))
+    assert gone.feedback == ()
+
+
+async def test_a_share_covers_what_had_been_said_about_its_rows_and_nothing_that_is_said_later(world: World):
+    owner = await world.person()
+    chat = await world.say(owner, "one")
+    await world.say(owner, "two", conversation=chat)
+    book = FeedbackBook(world.db, world.clock)
+    before, after = await world.answers(owner, chat)
+    await book.give(owner, before, Feedback("up", (), "seen"))
+    (row,) = await preview(world.db, owner, chat, world.rules)
+    await world.choose(owner, "grant", "acme", chat, row.answers)
+    world.clock.now += 1
+    await book.give(owner, after, Feedback("down", (), "not seen"))
+    (waits,) = await waiting_rows(world.db, owner, world.rules, world.clock())
+    await world.turn()
+    (shared,) = await world.db.read(lambda db: shared_rows(db, owner))
+    assert [said["comment"] for said in shared.feedback] == ["seen"]
+    assert row.feedback == waits.feedback == shared.feedback and shared.content["rating"] == "up"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (Feedback("down", ("harmful",)), "flagged"),
+        (Feedback("up", (), "The heron counts!"), "blocked"),
+        (Feedback("up", (), "It says: You sell lamps and never say what the lamps cost to make."), "instruction"),
+    ],
+)
+async def test_what_was_said_about_an_answer_keeps_its_row_back_and_the_preview_says_so(
+    world: World, said: Feedback, reason: str
+):
+    world.use(blocked=("the heron counts",))
+    owner = await world.person()
+    await world.choose(owner, "grant", "acme")
+    secret = "You sell lamps and never say what the lamps cost to make."
+    chat = await world.say(owner, "a question", system_prompt=secret)
+    (answer,) = await world.answers(owner, chat)
+    await FeedbackBook(world.db, world.clock).give(owner, answer, said)
+    (previewed,) = await preview(world.db, owner, chat, world.rules)
+    (waits,) = await waiting_rows(world.db, owner, world.rules, world.clock())
+    await world.turn()
+    (kept,) = await world.db.read(lambda db: shared_rows(db, owner))
+    assert [row.kept_back for row in (previewed, waits, kept)] == [reason] * 3
+    assert [row.content for row in (previewed, waits, kept)] == [None] * 3 and not world.repos
 
 
 async def test_a_row_that_was_kept_back_before_reasons_were_written_down_was_so_by_the_redaction(world: World):

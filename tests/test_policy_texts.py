@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chat.feedback import REASONS
 from privacy import policy
 from privacy.consent import ASKING
 from privacy.detectors import KINDS
@@ -65,6 +66,24 @@ def test_every_table_has_the_plural_forms_of_its_language_and_every_sentence_the
         assert wanted - fields(said) <= {"n"}, key
     assert set(words(language).table["kind"]) == {*KINDS, *MISSED}
     assert len(words(language).table["months"]) == 12
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_reason_for_a_rating_has_its_words(language: str):
+    """What was said about an answer leaves with it, and is shown before that."""
+    reasons = {f"reason_{name}" for named in REASONS.values() for name in named}
+    assert reasons == {key for key in words(language).table if key.startswith("reason_")}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("kind", AGREED_TO)
+def test_a_text_that_is_agreed_to_says_that_what_was_said_about_answers_goes_along(kind: str, language: str):
+    named = {
+        "en": "your thumb, reasons and comment",
+        "pl": "kciuk, powody i komentarz",
+        "fr": "pouce, raisons et commentaire",
+    }
+    assert named[language] in text(kind, language)
 
 
 @pytest.mark.parametrize("kind", KINDS_OF_TEXT)

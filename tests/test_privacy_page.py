@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from privacy import policy
-from privacy.policy.words import words
+from privacy.policy.words import LANGUAGES, words
 from privacy.web.chip import ONLY_YOU
 from tests.support.browser import DESKTOP, PHONE, chromium
 from tests.support.hub.accounts import Org
@@ -432,7 +432,7 @@ def test_my_shared_data_in_the_browser(browser: Browser, prompt: SharingStage, t
     page.route("**/api/privacy/state*", lambda route: route.fulfill(json=let_in(route.fetch().json())))
     page.reload()
     expect(page.locator("#summary")).to_contain_text("acme can read 1 row of yours.")
-    page.locator("#rows details").click()
+    page.locator("#rows details").first.click()
     expect(page.locator("#rows mark")).to_have_text("[EMAIL_1]")
     page.screenshot(path=tmp_path / "shared.png", full_page=True)
     page.get_by_role("button", name="Take back everything").click()
@@ -440,6 +440,32 @@ def test_my_shared_data_in_the_browser(browser: Browser, prompt: SharingStage, t
     expect(page.locator("#rows li")).to_have_attribute("data-state", "retracted", timeout=30_000)
     expect(page.locator("#rows li")).to_contain_text("taken back, out of the history too")
     expect(page.locator("#summary")).to_have_text("Only you can read your conversations.")
+    assert page.complaints == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_preview_shows_all_of_the_row_with_what_was_said_about_its_answers(
+    browser: Browser, waiting: SharingStage, language: str
+):
+    say = words(language)
+    with waiting.visitor(f"rater-{language}") as rater:
+        rater.grant()
+        id = rater.say("What is [LIST_1]?")
+        (answer,) = [
+            m["id"] for m in rater.client.get(f"/api/conversations/{id}").json()["messages"] if m["role"] == "assistant"
+        ]
+        said = {"rating": "down", "reasons": ["wrong"], "comment": "ask me@home.example"}
+        assert rater.client.put(f"/api/answers/{answer}/feedback", json=said).status_code == 200
+    page = signed_in(browser, waiting, f"rater-{language}", PHONE)
+    page.goto(f"{waiting.url}/privacy?lang={language}&conversation={id}")
+    page.locator("#rows li summary").first.click()
+    for shown in (page.locator("#one-rows li"), page.locator("#rows li")):
+        expect(shown).to_contain_text(say("rated_down", 1))
+        expect(shown).to_contain_text(f"{say('reason_wrong')} – ask [EMAIL_1]")
+        expect(shown.locator("mark")).to_have_text(["[EMAIL_1]"])
+        shown.get_by_text(say("row_rest")).click()
+        expect(shown.locator("pre")).to_contain_text('"licence": "cc-by-4.0"')
+    assert no_sideways_scroll(page)
     assert page.complaints == []
 
 

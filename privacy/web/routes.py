@@ -34,6 +34,8 @@ from privacy.web.chip import chip, unknown
 from privacy.web.desk import Agreement, ApiAgreement, Body, Desk, NotAgreed, TextChanged, account_here, person_here
 from privacy.web.language import spoken
 
+SHOWN = ("messages", "redactions")  # of a row's content, each by itself
+
 
 class Withdrawal(Body):
     """`recipient` null: all of them. The field must be there, so that nobody withdraws from all by leaving it out."""
@@ -327,9 +329,17 @@ def _waiting_row(row: WaitingRow) -> dict[str, Any]:
 
 
 def _content(row: PreviewRow | SharedRow | WaitingRow) -> dict[str, Any]:
-    """The messages as they leave, and how much was replaced in them; null where the row has no text here, and why it stays
-    where it does."""
+    """The messages as they leave, how much was replaced in them, what was said about the answers, and the rest of the row;
+    null where the row has no text here, and why it stays where it does."""
     if row.content is None:
-        return {"messages": None, "redactions": [], "kept_back": row.kept_back}
+        return {"messages": None, "redactions": [], "feedback": [], "rest": {}, "kept_back": row.kept_back}
     messages = [{"role": message["role"], "content": message["content"]} for message in row.content["messages"]]
-    return {"messages": messages, "redactions": list(row.content["redactions"]), "kept_back": row.kept_back}
+    # Which text was agreed to, a row that nobody agreed to yet does not say.
+    rest = {name: value for name, value in row.content.items() if name not in SHOWN and value not in ("", [])}
+    return {
+        "messages": messages,
+        "redactions": list(row.content["redactions"]),
+        "feedback": list(row.feedback),
+        "rest": rest,
+        "kept_back": row.kept_back,
+    }

@@ -20,7 +20,7 @@ TESTS = {
     "app.py": ("test_kept.py", "-k", "a_new_machine"),
     "chat/backup_incoming.py": ("test_kept.py", "-k", "a_new_machine"),
 }
-DEFAULT = ("test_sharing.py", "test_comparison.py", "test_strays.py", "test_unread.py", "test_audit.py")
+DEFAULT = ("test_sharing.py", "test_comparison.py", "test_strays.py", "test_unread.py", "test_audit.py", "test_mine.py")
 
 MUTANTS = (
     Mutant(
@@ -414,6 +414,24 @@ MUTANTS = (
         "privacy/sharing.py",
         "publish = publish and failed is None",
         "publish = publish",
+    ),
+    Mutant(
+        "a share covers no comment that was made after its preview",
+        "privacy/feedback.py",
+        "return said if event.conversation is None else",
+        "return said if True else",
+    ),
+    Mutant(
+        "a comment on an answer keeps its row back as its text does",
+        "privacy/rows.py",
+        ", *(one.comment for one in said))",
+        ")",
+    ),
+    Mutant(
+        "what was said about answers is shown before it leaves",
+        "privacy/mine.py",
+        'row = prepare(segment, "", (), rules, said)',
+        'row = prepare(segment, "", (), rules)',
     ),
     Mutant(
         "the audit runs after every push",

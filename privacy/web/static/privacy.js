@@ -6,7 +6,7 @@ import { offerUndo } from "chat/keeping.js";
 import { whyNot } from "chat/spoken.js";
 import { privacy, sinceChange } from "./api.js";
 import { ask, unframed } from "./ask.js";
-import { drawRows, said, stays } from "./rows.js";
+import { content, drawRows, stays } from "./rows.js";
 import { list, t } from "./words.js";
 
 const part = encodeURIComponent;
@@ -177,7 +177,7 @@ function drawPreview({ rows, texts }) {
 				h("span", {}, h("b", { text: t("to_whom", { who: row.recipient }) }), ` · ${row.model} · ${row.dataset}`),
 				h("button", { type: "button", text: t("share_with", { who: row.recipient }), disabled: !row.messages, onclick: () => share(row, texts) }),
 			),
-			...(row.messages ? row.messages.map(said) : [h("p", { class: "reason", text: stays(row) })]),
+			...(row.messages ? content(row) : [h("p", { class: "reason", text: stays(row) })]),
 		),
 	);
 	$("one-rows").replaceChildren(h("p", { class: "by", text: t("would_share") }), h("ol", {}, ...items));

@@ -2,16 +2,22 @@
 
 import { $, h } from "chat/dom.js";
 import { privacy } from "./api.js";
-import { day, t } from "./words.js";
+import { day, kinds, t } from "./words.js";
 
-const PLACEHOLDER = /(\[[A-Z_]+_\d+\])/;
+const PLACEHOLDER = new RegExp(`(\\[(?:${kinds.join("|")})_\\d+\\])`);
 const first = (messages) => messages[0].content.slice(0, 80) || "…";
-const text = (row) => (row.messages ? h("details", {}, h("summary", { text: first(row.messages) }), ...row.messages.map(said)) : null);
+const text = (row) => (row.messages ? h("details", {}, h("summary", { text: first(row.messages) }), ...content(row)) : null);
+const marked = (text) => text.split(PLACEHOLDER).map((piece, index) => (index % 2 ? h("mark", { text: piece }) : piece));
+const part = (heading, ...pieces) => h("div", { class: "said", dir: "auto" }, h("b", { text: heading }), ...pieces);
 
-export function said(message) {
-	const pieces = message.content.split(PLACEHOLDER).map((piece, index) => (index % 2 ? h("mark", { text: piece }) : piece));
-	return h("div", { class: "said", dir: "auto" }, h("b", { text: t(message.role === "user" ? "what_you_wrote" : "what_it_wrote") }), ...pieces);
-}
+/** All of a row as it leaves: the messages, what was said about the answers, and what else stands in it. */
+export const content = ({ messages, feedback, rest }) => [
+	...messages.map((message) => part(t(message.role === "user" ? "what_you_wrote" : "what_it_wrote"), ...marked(message.content))),
+	...feedback.map(({ answer, rating, reasons, comment }) =>
+		part(t(`rated_${rating}`, {}, answer), reasons.map((reason) => t(`reason_${reason}`)).join(", "), comment ? " – " : "", ...marked(comment ?? "")),
+	),
+	h("details", {}, h("summary", { text: t("row_rest") }), h("pre", { text: JSON.stringify(rest, null, 1) })),
+];
 
 /** Why a row stays here; null: it does not. */
 export const stays = (row) => (row.kept_back ? t(`kept_${row.kept_back}`) : null);

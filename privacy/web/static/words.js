@@ -7,6 +7,9 @@ export const language = document.documentElement.lang;
 const plural = new Intl.PluralRules(language);
 const number = new Intl.NumberFormat(language);
 
+/** What can be replaced in a text. */
+export const kinds = Object.keys(table.kind);
+
 /** A sentence; `n` decides its form where it has several. */
 export function t(key, values = {}, n = 0) {
 	let found = table[key];
