@@ -3,6 +3,16 @@
 ALTER TABLE messages ADD COLUMN heard REAL;
 
 -- As before, with it.
+DROP TRIGGER unsafe_message_changed;
+CREATE TRIGGER unsafe_message_changed
+AFTER UPDATE OF parent, role, content, created_at, surface, model, model_revision, params, state, finish_reason, error,
+    settled_at, reasoning, reasoning_seconds, omitted, continued, heard ON messages
+WHEN new.state IS NOT 'running'
+BEGIN
+    INSERT INTO unsafe_messages (conversation, message) VALUES (new.conversation, new.id)
+    ON CONFLICT DO UPDATE SET marks = marks + 1;
+END;
+
 DROP VIEW finished_turn;
 CREATE VIEW finished_turn AS
 SELECT a.conversation, c.owner, a.depth AS position,
