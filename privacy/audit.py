@@ -28,10 +28,11 @@ from privacy.head import as_text
 from privacy.ledger import heads_hash, verify_chains
 from privacy.rows import row_hash
 from privacy.screening import plain
-from privacy.shards import CARD, FEEDBACK, TOMBSTONES, read_rows, rows_in
+from privacy.shards import CARD, FEEDBACK, TOMBSTONE_SCHEMA, TOMBSTONES, read_rows, rows_in
 
 ON_ITS_WAY = ("publish", "retract")
 OURS = {CARD, TOMBSTONES, FEEDBACK, ".gitattributes", SPACE_FILE}
+TEXT = re.compile(r"texts/[a-z]+-\d+\.[a-z]+\.md")
 LEDGER_LINE = re.compile(r"^Ledger of consent at this state: `([0-9a-f]{64})`$", re.MULTILINE)
 
 # Of the database's schema what `Standpoint` and the ledger's functions read.
@@ -94,7 +95,9 @@ def audit(open_repo: Callable[[str], DatasetRepo], id: str, expected: Expected, 
         evidence = _read(repo, head)
     except (ValueError, KeyError, TypeError, sqlite3.Error):
         return [Finding(id, "it cannot be read, so nothing can be proved.")]
-    wrong = [Finding(id, sentence) for sentence in verify_chains(evidence.ledger)]
+    # It says which rows are one person's.
+    wrong = [Finding(id, "it is open to everyone.")] if repo.visibility() == "public" else []
+    wrong += [Finding(id, sentence) for sentence in verify_chains(evidence.ledger)]
     if not evidence.heads or evidence.heads[-1] != heads_hash(evidence.ledger):
         wrong.append(Finding(id, "its ledger is not the one whose hash was told last."))
     uncovered = _uncovered(evidence, expected.terms, now)
@@ -179,17 +182,27 @@ class _Dataset:
         strangers = {name for name in self.repo.readers() or () if name.lower() not in self.may_read}
         wrong += [f"{reader} can read it, and is nobody whom the operator named." for reader in sorted(strangers)]
         files = self.repo.files("", head)
-        rows, removed = {}, set()
+        rows: dict[str, dict[str, Any]] = {}
+        removed: set[str] = set()
+        said: list[dict[str, Any]] = []
         for path in sorted(files):
-            if path == TOMBSTONES:
-                removed = {row["row_id"] for row in rows_in(self.repo.read(path, head)) or ()}
-            elif path.endswith(".parquet") and path != FEEDBACK:
-                wrong += self._take(rows, path, rows_in(self.repo.read(path, head)))
-            elif path not in OURS and not path.startswith("texts/"):
+            found = rows_in(self.repo.read(path, head)) if path.endswith(".parquet") else []
+            if found is None:
+                wrong.append(f"the file {path} cannot be read as rows.")
+            elif path == TOMBSTONES:
+                removed = {row["row_id"] for row in found}
+                more = {name for row in found for name in row} - set(TOMBSTONE_SCHEMA.names)
+                wrong += [f"the file {path} has more than it should: {', '.join(sorted(more))}."] if more else []
+            elif path == FEEDBACK:
+                said = found
+            elif path.endswith(".parquet"):
+                wrong += self._take(rows, found)
+            elif not _explained(path):
                 wrong.append(f"nothing explains the file {path}.")
         wrong += self._of_card(head, files, heads)
         wrong += [f"row {id} {fault}." for id, row in sorted(rows.items()) for fault in self._of_row(id, row)]
-        wrong += self._of_words(rows.values(), expected.blocked)
+        wrong += self._of_feedback(said)
+        wrong += self._of_words(rows.values(), said, expected.blocked)
         wrong += [f"row {id} counts as published and is not there." for id in self._published() if id not in rows]
         gone = {id for id, row in self.known.items() if row["state"] == "retracted"} | set(self.strays)
         wrong += [f"row {id} was taken back and has no tombstone." for id in sorted(gone - removed)]
@@ -199,9 +212,7 @@ class _Dataset:
         return sorted(id for id, row in self.known.items() if row["state"] == "published")
 
     @staticmethod
-    def _take(rows: dict[str, dict[str, Any]], path: str, found: list[dict[str, Any]] | None) -> list[str]:
-        if found is None:
-            return [f"the file {path} cannot be read as rows."]
+    def _take(rows: dict[str, dict[str, Any]], found: list[dict[str, Any]]) -> list[str]:
         twice = [f"row {row['row_id']} is there twice." for row in found if row["row_id"] in rows]
         rows.update({row["row_id"]: row for row in found})
         return twice
@@ -219,6 +230,14 @@ class _Dataset:
             ["is not covered by a consent that is valid now"] if id in self.uncovered else []
         )
 
+    def _of_feedback(self, said: Iterable[Mapping[str, Any]]) -> list[str]:
+        states = {id: self.known[id]["state"] if id in self.known else None for id in {one["row_id"] for one in said}}
+        return [
+            f"what was said about row {id} is there, and that {f'counts as {state}' if state else 'is in no row map'}."
+            for id, state in sorted(states.items())
+            if state not in ("published", *ON_ITS_WAY)
+        ]
+
     def _of_card(self, head: str, files: Collection[str], heads: Collection[str]) -> list[str]:
         found = LEDGER_LINE.search(self.repo.read(CARD, head).decode(errors="replace")) if CARD in files else None
         if found is None:
@@ -226,32 +245,43 @@ class _Dataset:
         return [] if found[1] in heads else ["the ledger is not the one whose hash its card has."]
 
     @staticmethod
-    def _of_words(rows: Iterable[Mapping[str, Any]], blocked: Collection[str]) -> list[str]:
+    def _of_words(
+        rows: Iterable[Mapping[str, Any]], said: Iterable[Mapping[str, Any]], blocked: Collection[str]
+    ) -> list[str]:
         phrases = [phrase for phrase in map(plain, blocked) if phrase]
         if not phrases:
             return []
-        hit = (
-            row["row_id"]
-            for row in rows
-            if any(phrase in plain(message["content"]) for message in row["messages"] for phrase in phrases)
-        )
+        texts = [(row["row_id"], message["content"]) for row in rows for message in row["messages"]]
+        texts += [(one["row_id"], one.get("comment") or "") for one in said]
+        hit = {id for id, text in texts if any(phrase in plain(text) for phrase in phrases)}
         return [f"row {id} has a phrase that is blocked, a canary perhaps." for id in sorted(hit)]
 
     def _of_history(self, head: str, files: Mapping[str, str]) -> list[str]:
-        """Every row in every commit that can be reached is one that may be public now."""
-        wrong, seen = set(), set(files.values())
+        """Every row in every commit that can be reached is one that may be public now, and every file one of ours."""
+        wrong, strange, seen = set(), set(), set(files.values())
         for revision in self.repo.history():
             if revision == head:
                 continue
             for path, content in self.repo.files("", revision).items():
-                if content in seen or not path.endswith(".parquet") or path in (TOMBSTONES, FEEDBACK):
+                if content in seen or path == TOMBSTONES:
                     continue
                 seen.add(content)
+                if not path.endswith(".parquet"):
+                    strange |= set() if _explained(path) else {path}
+                    continue
                 for row in rows_in(self.repo.read(path, revision)) or ():
                     kept = self.known.get(row["row_id"])
                     if kept is None or kept["state"] == "retracted":
                         wrong.add(row["row_id"])
-        return [f"row {id} still stands in the history." for id in sorted(wrong)]
+        return [
+            *(f"row {id} still stands in the history." for id in sorted(wrong)),
+            *(f"the file {path} still stands in the history, and nothing explains it." for path in sorted(strange)),
+        ]
+
+
+def _explained(path: str) -> bool:
+    """Whether a file that holds no rows is one of ours, by its name."""
+    return path in OURS or bool(TEXT.fullmatch(path))
 
 
 def main(arguments: list[str], environ: Mapping[str, str], now: float) -> int:

@@ -203,19 +203,19 @@ class Sharing:
             wrong = await asyncio.to_thread(audit, self._open_repo, id, self._expected, now)
         except RepoError as error:
             return [AUDIT_UNFINISHED.format(error)]
-        told = json.dumps([str(finding) for finding in wrong[:MOST_TOLD]]) if wrong else None
+        found = json.dumps([str(finding) for finding in wrong[:MOST_TOLD]]) if wrong else None
 
         def write(db: sqlite3.Connection) -> None:
-            set_note(db, FAILED, told)
+            set_note(db, FAILED, found)
             set_note(db, AUDITED, repr(now))
             set_note(db, UNAUDITED, None)
-            if failed is None:
+            if found != failed:
                 known = {row["id"] for row in db.execute("SELECT id FROM sharing_datasets")}
                 for dataset in sorted(known & {finding.repo for finding in wrong}):
                     must_squash(db, dataset, now)
 
         await self.db.write(write)
-        return [AUDIT_FAILED.format("; ".join(json.loads(told)))] if told else []
+        return [AUDIT_FAILED.format("; ".join(json.loads(found)))] if found else []
 
     def _is_time(self, db: sqlite3.Connection, hour: int) -> bool:
         """Whether new rows leave now: in a set hour, all of them at once."""

@@ -14,6 +14,7 @@ from huggingface_hub import HfApi
 from chat.dataset_repo import Unreachable
 from chat.hub import HubRepo
 from privacy.audit import main
+from privacy.shards import FEEDBACK_SCHEMA
 from tests.support.hub import LoopbackHub
 from tests.support.hub.testing import UPLOAD_WARNING, ada_api, clean_hub, running_hub  # noqa: F401
 from tests.support.memory_repo import Crash, Faulty, text_of
@@ -159,6 +160,56 @@ async def test_a_strange_file_an_open_dataset_an_unexpected_reader_and_a_canary_
     assert len(found) == 4
 
 
+def said_about(row_id, comment=""):
+    said = {"row_id": row_id, "model": "m", "answer": 1, "rating": "up", "reasons": [], "comment": comment}
+    return pa.Table.from_pylist([said], schema=FEEDBACK_SCHEMA)
+
+
+async def test_what_was_said_about_a_row_that_is_not_shared_is_named_in_the_head_and_in_the_history(world):
+    repo = world.repos[DATASET]
+    states = {row["state"]: row["row_id"] for row in await world.outbox()}
+    put(world, "feedback.parquet", said_about(states["published"], "fine"))
+    assert world.audited() == []
+    for row_id, fault in (("f" * 32, "is in no row map"), (states["retracted"], "counts as retracted")):
+        put(world, "feedback.parquet", said_about(row_id))
+        assert f"{DATASET}: what was said about row {row_id} is there, and that {fault}." in world.audited()
+        repo.commit({}, ("feedback.parquet",), None, "by hand")
+        assert world.audited()[-1] == f"{DATASET}: row {row_id} still stands in the history."
+        repo.squash("by hand")
+    repo.commit({"feedback.parquet": b"no rows"}, (), None, "by hand")
+    assert world.audited() == [f"{DATASET}: the file feedback.parquet cannot be read as rows."]
+
+
+async def test_a_canary_in_a_comment_is_named(world):
+    (row_id, *_) = [row["row_id"] for row in await world.outbox() if row["state"] == "published"]
+    put(world, "feedback.parquet", said_about(row_id, "The Heron counts!"))
+    assert world.audited(blocked=("the heron counts",)) == [
+        f"{DATASET}: row {row_id} has a phrase that is blocked, a canary perhaps."
+    ]
+
+
+async def test_a_file_that_nothing_explains_is_named_in_the_history_too_and_so_is_more_than_ids_among_the_tombstones(
+    world,
+):
+    repo = world.repos[DATASET]
+    repo.commit({"dump.jsonl": b"{}", "texts/more.txt": b"hello"}, (), None, "by hand")
+    assert {sentence.rpartition(" ")[2] for sentence in world.audited()} == {"dump.jsonl.", "texts/more.txt."}
+    repo.commit({}, ("dump.jsonl", "texts/more.txt"), None, "by hand")
+    assert world.audited() == [
+        f"{DATASET}: the file {name} still stands in the history, and nothing explains it."
+        for name in ("dump.jsonl", "texts/more.txt")
+    ]
+    repo.squash("by hand")
+    put(world, "tombstones.parquet", pa.table({"row_id": ["a" * 32], "removed": ["2026-11-21"], "text": ["hello"]}))
+    assert f"{DATASET}: the file tombstones.parquet has more than it should: text." in world.audited()
+
+
+async def test_an_audit_repository_that_is_open_to_everyone_is_named(world):
+    """It says which rows are one person's."""
+    world.audit_repos[AUDIT].seen_by = "public"
+    assert world.audited() == [f"{AUDIT}: it is open to everyone."]
+
+
 async def test_a_row_of_what_was_written_while_sharing_rested_or_is_reported_is_named(world):
     """The audit knows of pauses and of open reports what the comparison knows."""
     published = [row for row in await world.outbox() if row["state"] == "published"]
@@ -192,7 +243,7 @@ async def test_what_another_hand_did_to_the_audit_repository_is_undone_by_the_ne
 
 
 async def test_after_a_push_the_audit_runs_and_what_it_finds_stops_new_rows_but_no_withdrawal(world):
-    """Until it is repaired, which the next push does, or somebody does."""
+    """Until it is repaired, which the next push does, or somebody does, and the next push then with the history."""
     repo = world.repos[DATASET]
     chats = [row["conversation"] for row in await world.outbox() if row["state"] == "published"]
     await world.say(world.owner, "new")
@@ -206,8 +257,10 @@ async def test_after_a_push_the_audit_runs_and_what_it_finds_stops_new_rows_but_
     assert "notes.txt" in " ".join(pushed.problems), "still told"
     repo.commit({}, ("notes.txt",), None, "by hand")
     await world.turn(3600)
+    assert "notes.txt" in " ".join(world.audited()), "it stands in the history"
     await world.turn(60)
-    assert "newer" in repo.everything()
+    await world.turn(60)
+    assert "newer" in repo.everything() and world.audited() == []
 
 
 async def test_a_row_that_only_the_audit_finds_leaves_with_the_next_turn(world):

@@ -446,6 +446,12 @@ MUTANTS = (
         "",
     ),
     Mutant(
+        "what was said about a row that is not shared is named",
+        "privacy/audit.py",
+        "        wrong += self._of_feedback(said)\n",
+        "",
+    ),
+    Mutant(
         "the history is audited", "privacy/audit.py", "return wrong + self._of_history(head, files)", "return wrong"
     ),
     Mutant(
