@@ -300,7 +300,9 @@ def write_ahead_of(
     """The write-ahead objects; None without a bucket, or without the dataset that takes over from it."""
     if not (settings.hf_token and settings.store_dataset and settings.wal_bucket):
         return None
-    bucket: Bucket = HubBucket(settings.hf_endpoint, settings.hf_token, settings.wal_bucket)
+    bucket: Bucket = HubBucket(
+        settings.hf_endpoint, settings.hf_token, settings.wal_bucket, settings.data_dir / "reading"
+    )
     if settings.space_id:
         bucket = BucketOfOneSpace(bucket, settings.space_id)
     # A no must not be lost. What is about to be public is saved before it is.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,10 +18,17 @@ NOTHING = "nothing"  # a path that nobody writes to
 
 
 class HubBucket:
-    """A bucket of the Hub at `endpoint`, as `chat.bucket.Bucket` describes it. Safe to call from several threads."""
+    """A bucket of the Hub at `endpoint`, as `chat.bucket.Bucket` describes it. Safe to call from several threads.
 
-    def __init__(self, endpoint: str, token: str, bucket_id: str) -> None:
+    `reading`: a folder of its own, where what is read lies for a moment; what a killed app left there goes at once. Without
+    one it is the system's for temporary files, where nobody would find it again.
+    """
+
+    def __init__(self, endpoint: str, token: str, bucket_id: str, reading: Path | None = None) -> None:
         self.id = bucket_id
+        self._reading = reading
+        if reading:
+            shutil.rmtree(reading, ignore_errors=True)
         self._endpoint = endpoint
         self._api = HfApi(endpoint=endpoint, token=token)
         self._errors = Errors(bucket_id, endpoint, "bucket")
@@ -60,7 +68,9 @@ class HubBucket:
 
     def read(self, paths: Sequence[str]) -> dict[str, bytes]:
         # The client writes files; nothing of them stays.
-        with tempfile.TemporaryDirectory(prefix="parley-bucket-") as folder:
+        if self._reading:
+            self._reading.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="parley-bucket-", dir=self._reading) as folder:
             with self._errors.translated():
                 found = list(self._api.get_bucket_paths_info(self.id, list(paths)))
             targets = {item.path: Path(folder) / str(number) for number, item in enumerate(found)}

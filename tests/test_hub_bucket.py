@@ -11,6 +11,7 @@ from huggingface_hub.utils import httpx as transport
 
 from chat.dataset_repo import Denied, Doubtful, Unreachable
 from chat.hub_bucket import HubBucket
+from tests.support.backing import in_folder
 from tests.support.hub.testing import CANARY, clean_hub, running_hub  # noqa: F401
 
 BUCKET = "ada/wal"
@@ -93,6 +94,20 @@ def test_a_batch_of_which_some_failed_is_doubtful(bucket):
 def test_nobody_there_is_unreachable():
     with pytest.raises(Unreachable, match="cannot be reached"):
         HubBucket("http://127.0.0.1:9", "hf_x", BUCKET).visibility()
+
+
+def test_what_a_killed_app_was_reading_goes_at_the_next_start(bucket, hub, tmp_path):
+    """The client reads into files. A deletion could not reach what stays of them."""
+    folder = tmp_path / "reading"
+    bucket.apply({"a": CANARY.encode()}, [])
+    token = hub.add_token("ada")
+    first = HubBucket(hub.endpoint, token, BUCKET, folder)
+    assert first.read(["a"])["a"] == CANARY.encode() and not in_folder(tmp_path, CANARY)
+    (folder / "left").mkdir()
+    (folder / "left" / "0").write_bytes(CANARY.encode())
+    again = HubBucket(hub.endpoint, token, BUCKET, folder)
+    assert not in_folder(tmp_path, CANARY)
+    assert again.read(["a"])["a"] == CANARY.encode()
 
 
 def test_no_text_stays_on_this_disk(bucket):

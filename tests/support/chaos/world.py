@@ -195,7 +195,7 @@ class App:
         self.store, self.backup, self.db = self.machine.store, self.machine.backup, self.machine.db
         self.ahead: WriteAhead | None = None
         if with_bucket:
-            bucket = Meddled(HubBucket(endpoint, token, BUCKET), moment)
+            bucket = Meddled(HubBucket(endpoint, token, BUCKET, disk / "reading"), moment)
             ready, report = self.backup.read, self.machine.reports.append
             self.ahead = WriteAhead(self.db, bucket, clock, ready=ready, report=report)
         self.keeping = Keeping(self.backup, self.ahead, outlives=True)
