@@ -437,6 +437,7 @@ def test_my_shared_data_in_the_browser(browser: Browser, prompt: SharingStage, t
     page.screenshot(path=tmp_path / "shared.png", full_page=True)
     page.get_by_role("button", name="Take back everything").click()
     expect(page.locator("#taken")).to_contain_text("1 row leaves")
+    expect(page.locator("#taken")).to_contain_text("Copies that others already made cannot be recalled.")
     expect(page.locator("#rows li")).to_have_attribute("data-state", "retracted", timeout=30_000)
     expect(page.locator("#rows li")).to_contain_text("taken back, out of the history too")
     expect(page.locator("#summary")).to_have_text("Only you can read your conversations.")

@@ -80,6 +80,7 @@ def test_visitors_hear_that_sharing_is_held_up_and_what_that_means_for_them_and_
             expect(held_up).to_be_hidden()
         assert not re.search("HF_TOKEN|crew/parley-audit|Hub|quota", page.locator("body").inner_text())
     page.get_by_role("button", name=say("take_back_from", who="acme")).first.click()
+    expect(page.locator("#taken")).to_have_text(f"{say('taken_back_row')} {say('no_recall')}")
     row = page.locator("#rows li[data-state=retract]").first
     expect(row).to_contain_text(say("row_stopped"))
     expect(row.get_by_role("button")).to_have_count(0)

@@ -99,7 +99,7 @@ function apiRow({ name, sharing, api }) {
 		"aria-labelledby": id,
 		"aria-describedby": `recipient-${name}`,
 		disabled: !api.sharing && (!state.can_share || !api.policy),
-		onclick: () => (api.sharing ? act(() => privacy.withdrawApi(name), t("api_taken_back")) : agreeApi(name, api.policy)),
+		onclick: () => (api.sharing ? act(() => privacy.withdrawApi(name), `${t("api_taken_back")} ${t("no_recall")}`) : agreeApi(name, api.policy)),
 	});
 	const says = t(api.sharing ? "api_on" : api.state === "stale" ? "state_stale" : "api_off");
 	return [h("li", { class: "too" }, h("div", {}, h("span", { id, text: t("api_too") }), h("p", { text: says })), toggle)];
@@ -115,7 +115,7 @@ async function withdraw(recipient) {
 	try {
 		const { rows } = await privacy.withdraw(recipient);
 		await load();
-		$("taken").textContent = rows ? t("taken_back", {}, rows) : t("taken_back_none");
+		$("taken").textContent = rows ? `${t("taken_back", {}, rows)} ${t("no_recall")}` : t("taken_back_none");
 	} catch (error) {
 		$("taken").textContent = error.message;
 	}

@@ -48,7 +48,7 @@ function waitingRow(row, act) {
 }
 
 function sharedRow(row, act) {
-	const takeBack = () => act(() => privacy.remove(row.row), t("taken_back_row"));
+	const takeBack = () => act(() => privacy.remove(row.row), row.sent ? `${t("taken_back_row")} ${t("no_recall")}` : t("kept_private"));
 	const leaves = ["publish", "published"].includes(row.state);
 	const button = { type: "button", class: "danger", text: t("take_back"), "aria-label": t("take_back_from", { who: row.recipient }), onclick: takeBack };
 	return h(
