@@ -180,6 +180,8 @@ def build(
             await service.stop()
             lease.close()
             await temporary.aclose()
+            if keeping.outlives:
+                await library.finish()
             await asyncio.gather(pool.aclose(), keeping.last_save())
             db.close()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from chat import retention, search
 from chat.generation import Generations
@@ -21,6 +22,7 @@ from chat.words import Query, parse
 LONGEST_TITLE = 200  # characters
 MOST_AT_ONCE = 1000  # conversations that one request may name
 UNDO_SECONDS = 10.0
+FINISH_SECONDS = 2.0
 TICK_SECONDS = 0.5
 SWEEP_SECONDS = 3600.0
 
@@ -111,9 +113,21 @@ class Library:
     # -- what follows -----------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Finish the deletions that a restart has cut short. Call once, before anybody is served."""
-        while await self.store.finish_deletions(due=float("inf")):
+        """Finish the deletions whose time has come meanwhile; the others can still be undone, though no longer than ever,
+        whatever became of the clock. Call once, before anybody is served."""
+        until = self.store.clock() + self.undo_seconds
+        sql = "UPDATE conversations SET deletes_at = ? WHERE deletes_at > ?"
+        await self._db.write(lambda db: db.execute(sql, (until, until)))
+        while await self.store.finish_deletions():
             pass
+
+    async def finish(self) -> None:
+        """Delete for good what could still be undone, as far as `FINISH_SECONDS` last: where the disk goes with the app,
+        nothing else would. What fails is left to the next start, where there is one."""
+        with suppress(TimeoutError, sqlite3.Error):
+            async with asyncio.timeout(FINISH_SECONDS):
+                while await self.store.finish_deletions(due=float("inf")):
+                    pass
 
     async def run(self) -> None:
         """Do what is due, until cancelled. What fails is told once and tried again."""

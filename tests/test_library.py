@@ -79,10 +79,37 @@ async def test_a_deletion_is_final_after_its_time(app):
         await app.library.undo(OWNER, deletion.id)
 
 
-async def test_a_restart_completes_a_deletion(app):
-    await app.library.delete(OWNER, [await turn(app.store, "one")])
+async def tombstones(app) -> list:
+    return await app.store.db.read(lambda db: db.execute("SELECT conversation FROM tombstones").fetchall())
+
+
+async def test_a_deletion_and_the_way_back_from_it_survive_a_restart(app):
+    one, two = [await turn(app.store, text) for text in ("one", "two")]
+    first = await app.library.delete(OWNER, [one])
+    await app.library.delete(OWNER, [two])
+    again = Library(app.store, app.generations)
+    await again.start()
+    assert await listed(app) == [] and await again.undo(OWNER, first.id) == 1
+    assert await listed(app) == [one]
+    app.store.clock.now += again.undo_seconds
     await Library(app.store, app.generations).start()
-    assert await app.store.db.read(lambda db: db.execute("SELECT conversation FROM tombstones").fetchall())
+    assert len(await tombstones(app)) == 1
+
+
+async def test_a_clock_that_was_set_back_before_a_restart_makes_the_way_back_no_longer(app):
+    await app.library.delete(OWNER, [await turn(app.store, "one")])
+    app.store.clock.now -= DAY
+    again = Library(app.store, app.generations)
+    await again.start()
+    app.store.clock.now += again.undo_seconds
+    await again.tidy()
+    assert len(await tombstones(app)) == 1
+
+
+async def test_what_could_still_be_undone_is_deleted_for_good_at_the_end_of_an_app_whose_disk_may_go(app):
+    await app.library.delete(OWNER, [await turn(app.store, "one")])
+    await app.library.finish()
+    assert len(await tombstones(app)) == 1
 
 
 async def test_the_operators_days_hold_for_everyone(app):
