@@ -64,7 +64,7 @@ from privacy.extra import saved_parts, takes_back, waits_to_leave
 from privacy.ledger import last_heard
 from privacy.rows import Redaction, Rules
 from privacy.sharing import Sharing
-from privacy.web import everything
+from privacy.web import deciding, everything
 from privacy.web import page as privacy_page
 from privacy.web import reports as privacy_reports
 from privacy.web import routes as privacy_routes
@@ -200,9 +200,11 @@ def build(
         app.include_router(of_an_owner, dependencies=[Depends(returning.theirs)])
     app.include_router(routes.catalogue_router(service))
     app.include_router(temporary_router(temporary))
-    app.include_router(operator.router(figures, [name.lower() for name in settings.operators]))
+    operators = [name.lower() for name in settings.operators]
+    app.include_router(operator.router(figures, operators))
     app.include_router(privacy_routes.router(desk))
     app.include_router(privacy_reports.router(desk, tell_operator, settings.on_space))
+    app.include_router(deciding.router(desk, operators))
     app.include_router(everything.router(desk, lambda owner: conversations_of(db, owner)))
     privacy_page.mount(app, place_of(settings, rules, routes.models_as_json(service)), desk.unframed)
     app.include_router(pages.router(lambda: routes.models_as_json(service), facts_of(settings)))

@@ -21,6 +21,7 @@ from privacy.extra import takes_back
 from privacy.notes import AUDITED, BATCH, FAILED, UNAUDITED, note, set_note
 from privacy.outbox import Plan, plan
 from privacy.push import Pushed, push
+from privacy.reports import open_reports
 from privacy.rows import HOUR, Rules
 from privacy.squashing import must_squash
 from privacy.strays import look_over
@@ -128,7 +129,8 @@ class Sharing:
         return (SLOW,) * waits + self._wrong
 
     async def figures(self) -> dict[str, Any]:
-        """For the operator: what is wrong, and how many rows of each dataset are in which state."""
+        """For the operator: what is wrong, how many reports wait for a decision, and how many rows of each dataset are in
+        which state."""
         states = "".join(f", sum(state = '{state}') AS {state}" for state in STATES)
         datasets = await self.db.read(
             lambda db: [
@@ -136,7 +138,8 @@ class Sharing:
                 for row in db.execute(f"SELECT dataset AS id{states} FROM outbox GROUP BY dataset ORDER BY id")
             ]
         )
-        return {"problems": list(self.problems), "datasets": datasets}
+        reports = await self.db.read(lambda db: len(open_reports(db)))
+        return {"problems": list(self.problems), "reports": reports, "datasets": datasets}
 
     def hurry(self) -> None:
         """Compare at once: somebody took something back."""

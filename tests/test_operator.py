@@ -9,8 +9,10 @@ from pathlib import Path
 
 import httpx
 from huggingface_hub import HfApi
+from playwright.sync_api import expect
 
 from tests.support.app_process import AppProcess
+from tests.support.browser import chromium
 from tests.support.hub.accounts import Org
 from tests.support.sharing_stage import Person, SharingStage, sharing_stage
 
@@ -124,6 +126,50 @@ def test_a_failed_audit_stops_new_rows_and_what_it_found_is_told_to_the_operator
         )
 
 
+def test_the_operator_reads_what_people_reported_and_decides_it_on_the_page(tmp_path: Path):
+    """Where nobody has a shell on the machine, as on a Space."""
+    variables = {"OPERATORS": "olga", "QUIET_HOURS": "0"}
+    with (
+        sharing_stage(tmp_path / "stage", **variables) as stage,
+        stage.visitor("ada") as ada,
+        stage.visitor("olga") as olga,
+        chromium() as browser,
+    ):
+
+        def rows(state: str) -> list[str]:
+            return [row["row"] for row in ada.get("shared")["rows"] if row["state"] == state]
+
+        def report(row: str) -> None:
+            said = {"about": row, "reason": "It names <b>me</b>.", "contact": "me@home.example"}
+            assert ada.client.post("/api/takedown", json=said).json()["hidden"]
+
+        ada.grant()
+        ada.say("a word about herons")
+        (first,) = ada.wait_for(lambda: rows("published"))
+        report(first)
+        ada.wait_for(lambda: rows("retracted") == [first])
+        assert "heron" not in str(olga.client.get("/api/operator/reports").json())
+        page = browser.new_page()
+        stage.hub.oauth.answer = "olga"
+        page.goto(f"{stage.url}/login?next=/operator")
+        page.get_by_role("link", name="Open reports: 1").click()
+        expect(page.get_by_role("listitem")).to_contain_text("It names <b>me</b>.")
+        page.get_by_role("button", name="It may be shared").click()
+        expect(page.locator("main")).to_contain_text("Nothing is open.")
+        (second,) = ada.wait_for(lambda: rows("published"))
+        report(second)
+        ada.wait_for(lambda: sorted(rows("retracted")) == sorted([first, second]))
+        page.reload()
+        page.get_by_role("button", name="Never share it again").click()
+        expect(page.locator("main")).to_contain_text("Nothing is open.")
+        assert "All is well." in olga.client.get("/operator").text
+        assert ada.get("chip", conversation=ada.get("shared")["rows"][0]["conversation"])["choice"] == "private"
+        gone = {"report": "0" * 32, "decision": "upheld"}
+        assert olga.client.post("/api/operator/reports", json=gone).status_code == 404
+        for body in ({"report": "0" * 32}, {**gone, "decision": "yes"}, {**gone, "more": 1}):
+            assert olga.client.post("/api/operator/reports", json=body).status_code == 422
+
+
 def test_without_being_named_nobody_is_the_operator(tmp_path: Path):
     with sharing_stage(tmp_path / "stage") as stage, stage.visitor("host") as host:
         assert host.client.get("/api/operator").status_code == 403
@@ -165,11 +211,15 @@ def test_sigterm_puts_and_saves_what_is_left(tmp_path: Path):
         with stage.visitor("ada") as ada:
             ada.wait_for(lambda: saved(ada))
             id = ada.say("remember the heron")
+            gone = ada.say("forget the heron")
+            # For ten seconds it could be undone. The disk may not be there that long.
+            assert ada.client.delete(f"/api/conversations/{gone}").status_code == 200
         assert stage.app.terminate() in ENDED
         database = sqlite3.connect(tmp_path / "stage" / "data" / "parley.db")
         assert database.execute(
             "SELECT saved_revision >= revision FROM conversations WHERE id = ?", (id,)
         ).fetchone() == (1,)
+        assert database.execute("SELECT conversation, saved FROM tombstones").fetchall() == [(gone, 1)]
         database.close()
         assert bucket_objects(stage) == []
 
@@ -208,7 +258,3 @@ def test_nobody_who_talks_waits_for_a_hub_that_hangs(tmp_path: Path):
         assert nobody.client.delete(f"/api/conversations/{first}").json()["deleted"] == 1
         assert [item["id"] for item in nobody.client.get("/api/conversations").json()["items"]] == [second]
         assert nobody.client.get("/privacy").status_code == 200
-            gone = ada.say("forget the heron")
-            # For ten seconds it could be undone. The disk may not be there that long.
-            assert ada.client.delete(f"/api/conversations/{gone}").status_code == 200
-        assert database.execute("SELECT conversation, saved FROM tombstones").fetchall() == [(gone, 1)]

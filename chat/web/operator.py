@@ -39,12 +39,12 @@ def router(figures: Callable[[], Awaitable[Mapping[str, Any]]], operators: Colle
 
     @routes.get("/api/operator")
     async def as_json(request: Request) -> JSONResponse:
-        _check(request, operators)
+        check_operator(request, operators)
         return JSONResponse(dict(await figures()), headers={"Cache-Control": "no-store"})
 
     @routes.get("/operator", include_in_schema=False)
     async def as_page(request: Request) -> HTMLResponse:
-        _check(request, operators)
+        check_operator(request, operators)
         return HTMLResponse(
             page_html(assets, "Operator", _page(await figures())), headers={"Cache-Control": "no-store"}
         )
@@ -52,7 +52,8 @@ def router(figures: Callable[[], Awaitable[Mapping[str, Any]]], operators: Colle
     return routes
 
 
-def _check(request: Request, operators: Collection[str]) -> None:
+def check_operator(request: Request, operators: Collection[str]) -> None:
+    """Raise where whoever asks is not the operator. `operators`: as in `router`."""
     account = account_of(visitor_of(request))
     names = {account.name.lower(), *(org.name.lower() for org in account.orgs)}
     if not names & set(operators):
@@ -85,7 +86,8 @@ def _page(found: Mapping[str, Any]) -> str:
             *_failures(safe["failures"], "Write-ahead"),
         ]
     tables = f"{_table(rows)}<h2>What is shared</h2>{_shared(shared['datasets'], access['readers'])}"
-    return f"{told or '<p>All is well.</p>'}<h2>How conversations are kept</h2>{tables}"
+    reports = f"<p><a href='/operator/reports'>Open reports: {shared['reports']}</a></p>" if shared["reports"] else ""
+    return f"{told or '<p>All is well.</p>'}{reports}<h2>How conversations are kept</h2>{tables}"
 
 
 def _table(rows: Sequence[tuple[str, object]]) -> str:

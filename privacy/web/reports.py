@@ -103,7 +103,9 @@ def router(
         closed = found.row_id is None and await close_link(about)
         if found.row_id is not None:
             desk.wake()
-        tell("Somebody reported a shared row or a link. Read it: python -m privacy.reports DATA_DIR")
+        tell(
+            "Somebody reported a shared row or a link. Read it on /operator/reports, or: python -m privacy.reports DATA_DIR"
+        )
         key = "report_hidden" if found.row_id else "report_link_hidden" if closed else "report_taken"
         return {"report": found.id, "hidden": found.row_id is not None or closed, "sentence": say(key)}
 
