@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from privacy.consent import Terms
 from privacy.feedback import Said
+from privacy.languages import language_of
 from privacy.screening import FLAG, KeptBack, reason_to_keep
 from privacy.segments import Segment
 from privacy.shards import SCHEMA_VERSION
@@ -19,7 +20,6 @@ from privacy.shards import SCHEMA_VERSION
 HOUR = 3600
 MOST_ROWS = 20  # of one person, model and month
 OTHER = "other"
-UNDETERMINED = "und"
 
 
 class Redacted(Protocol):
@@ -45,7 +45,7 @@ class Redaction:
 class Rules:
     """What sharing goes by. `quiet`: seconds. `authors`: model -> who made it; a model without one is not shared.
 
-    `language`: the language tag of a row's messages. `hours`: of the day, UTC, in which new rows leave; none: at any time.
+    `hours`: of the day, UTC, in which new rows leave; none: at any time.
     `most`: rows of one person, model and month. `blocked`: phrases of which none leaves. `texts`: path in a sharing dataset -> a text that was agreed to.
     """
 
@@ -56,7 +56,6 @@ class Rules:
     authors: Mapping[str, str]
     redaction: Redaction
     licence: str = "cc-by-4.0"
-    language: Callable[[list[str]], str] = field(default=lambda texts: UNDETERMINED)
     hours: tuple[int, ...] = ()
     most: int = MOST_ROWS
     blocked: tuple[str, ...] = ()
@@ -142,7 +141,7 @@ def prepare(
         "schema_version": SCHEMA_VERSION,
     }
     month = datetime.fromtimestamp(first.created_at, UTC).strftime("%Y-%m")
-    return Prepared(content, rules.language([message["content"] for message in messages]), month, feedback=feedback)
+    return Prepared(content, language_of([message["content"] for message in messages]), month, feedback=feedback)
 
 
 def _feedback(one: Said, segment: Segment[Any], placeholders: Any, rules: Rules) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from chat.settings import Settings
 from privacy.comparison import compare
 from privacy.feedback import said_about
 from privacy.mine import shared_rows
-from privacy.outbox import plan
+from privacy.outbox import SMALLEST_CELL, plan
 from privacy.rows import Redaction
 from privacy.screening import quotes
 from tests.support.sharing_world import ALPHA, BETA, HOUR, QUIET, World, redact
@@ -222,6 +223,15 @@ async def test_a_phrase_that_is_blocked_later_takes_back_what_is_public(world):
     world.use(blocked=("the heron counts",))
     await world.turn(0)
     assert prompts(world) == ["fine"] and not dug_up(world, "heron")
+
+
+async def test_a_row_is_labelled_with_its_language_where_enough_rows_of_the_month_have_it(world):
+    owner = await agreed(world)
+    for n in range(SMALLEST_CELL):
+        await world.say(owner, f"Jak długo to trwa i czy nie da się szybciej? {n}", answer="To trwa jak zawsze.")
+    await world.say(owner, "How long does this take, and is there a way to be quicker?")
+    await world.turn()
+    assert Counter(row["language"] for row in rows(world)) == {"pl": SMALLEST_CELL, "other": 1}
 
 
 # Feedback
