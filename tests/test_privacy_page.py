@@ -320,6 +320,7 @@ def test_from_off_to_on_and_back_in_the_browser(
     expect(switch).to_have_attribute("aria-checked", "false")
     switch.click()
     expect(page.get_by_label("I am 18 or older.")).not_to_be_checked()
+    expect(page.get_by_role("checkbox")).to_have_count(2)  # nothing about what programs send
     page.get_by_label("I am 18 or older.").check()
     expect(yes).to_be_disabled()
     expect(page.get_by_role("dialog")).to_contain_text("health, faith, politics")
@@ -327,6 +328,9 @@ def test_from_off_to_on_and_back_in_the_browser(
     yes.click()
     expect(switch).to_have_attribute("aria-checked", "true")
     expect(page.get_by_role("switch", name="lab")).to_have_attribute("aria-checked", "false")
+    page.get_by_role("switch", name="lab").click()
+    expect(page.get_by_role("checkbox")).to_have_count(1)  # what to think of was said before the first yes
+    page.get_by_role("button", name="Not now").click()
     expect(page.locator("#summary")).to_contain_text("3 days after the conversation last changed")
     page.screenshot(path=tmp_path / "on.png", full_page=True)
     assert no_sideways_scroll(page)
