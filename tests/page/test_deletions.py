@@ -151,3 +151,32 @@ def test_what_deleting_all_says_is_in_the_pages_language(browser: Browser, real_
         page.locator("#undo").click()
         gone = {"en": "It is too late", "fr": "C'est trop tard", "pl": "Za późno"}
         expect(said).to_contain_text(gone[language])
+
+
+def test_who_takes_all_back_before_the_page_has_drawn_it_can_delete_all_again(
+    browser: Browser, real_app: AppProcess
+) -> None:
+    """On a slow line the page still asks what is true when Undo is clicked."""
+    held: list[Route] = []
+    slow = [False]
+
+    def state(route: Route) -> None:
+        held.append(route) if slow[0] else route.continue_()
+
+    with privacy_page(browser, real_app.url, "en", {"/api/privacy/state": state}) as page:
+        send = "fetch('/api/turns', {method: 'POST', body: '{\"text\": \"/say hello\"}', headers: HEADERS})"
+        headers = "{'X-Parley': '1', 'Content-Type': 'application/json'}"
+        assert page.evaluate(f"{send.replace('HEADERS', headers)}.then((answer) => answer.status)") == 200
+        button = page.get_by_role("button", name="Delete all conversations")
+        button.click()
+        slow[0] = True
+        page.get_by_role("button", name="Yes, delete all of them").click()
+        page.get_by_role("button", name="Undo").click()
+        expect(page.locator("#deleted")).to_have_text("They are back.")
+        slow[0] = False
+        with page.expect_response(re.compile("/api/privacy/shared")):
+            for route in held:
+                route.continue_()
+        page.evaluate("new Promise((resolve) => setTimeout(resolve))")
+        expect(button).to_be_enabled()
+        expect(button).to_be_visible()

@@ -57,3 +57,43 @@ def test_deleting_everything_can_be_undone_for_some_seconds(visitor: Talker) -> 
     expect(page.locator("#deleted")).to_have_text("They are back.")
     assert len(visitor.context.request.get(listed).json()["items"]) == 2
     expect(page.get_by_role("button", name="Delete all conversations")).to_be_enabled()
+
+
+SAID = {
+    "en": (
+        "Delete mine",
+        "30 days after the last message",
+        "Yes, delete after 30 days",
+        "Your conversations are deleted 30 days after their last message, as you chose. "
+        "Pinned and archived ones too; what was shared of them is taken back.",
+    ),
+    "fr": (
+        "Supprimer les miennes",
+        "30 jours après le dernier message",
+        "Oui, supprimer après 30 jours",
+        "Vos conversations sont supprimées 30 jours après leur dernier message, comme vous l'avez choisi. "
+        "Celles qui sont épinglées ou archivées aussi ; ce qui en a été partagé est retiré.",
+    ),
+    "pl": (
+        "Usuwaj moje",
+        "30 dni po ostatniej wiadomości",
+        "Tak, usuwaj 30 dni po ostatniej wiadomości",
+        "Twoje rozmowy są usuwane 30 dni po ostatniej wiadomości, jak wybrano. "
+        "Także przypięte i zarchiwizowane; to, co z nich udostępniono, jest wycofywane.",
+    ),
+}
+
+
+@pytest.mark.parametrize("language", SAID)
+def test_how_long_they_are_kept_is_told_in_the_pages_language(
+    browser: Browser, real_app: AppProcess, language: str
+) -> None:
+    label, days, yes, says = SAID[language]
+    visitor = Talker(browser, real_app.url)
+    visitor.turn("/say hello")
+    page = visitor.blank()
+    page.goto(f"{visitor.url}/privacy?lang={language}")
+    page.get_by_label(label).select_option(label=days)
+    page.get_by_role("button", name=yes, exact=True).click()
+    expect(page.locator("#keeping-says")).to_have_text(says)
+    visitor.context.close()

@@ -47,7 +47,7 @@ const t = speaker({
 		asAll: "jak wszystkich",
 		after: "{days} po ostatniej wiadomości",
 		sure: "To, co starsze, jest usuwane od razu i nie da się tego przywrócić. Ta strona podaje, kiedy zniknęło też z kopii zapasowej.",
-		yes: "Tak, usuwaj po {days}",
+		yes: "Tak, usuwaj {days} po ostatniej wiadomości",
 		undo: "Cofnij",
 		back: "Są z powrotem.",
 	},

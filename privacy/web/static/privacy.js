@@ -209,7 +209,7 @@ function twice(id, question, act) {
 		$(id).disabled = true;
 		try {
 			await act();
-			$(id).hidden = true;
+			if (sure) $(id).hidden = true; // unless it is asked anew meanwhile: what was done was taken back
 		} catch (error) {
 			$("deleted").textContent = error.message;
 			$(id).disabled = false;
