@@ -24,6 +24,8 @@ STANDING = f"SELECT answers FROM outbox WHERE {OF_OWNER} AND state IN ('publish'
 # Before it was written down, the redaction's failure was the only reason.
 WHY = "CASE state WHEN 'quarantined' THEN coalesce(kept_back, 'redaction') END"
 
+EVENT_HASH = "(SELECT hash FROM consent_events WHERE id = outbox.event)"
+
 Feedback = tuple[Mapping[str, Any], ...]  # JSON objects, as they leave
 
 
@@ -97,6 +99,7 @@ class SharedRow:
     content: Mapping[str, Any] | None
     row_hash: str
     event: str
+    event_hash: str
     kept_back: KeptBack | None
     feedback: Feedback
     published_at: float | None
@@ -187,7 +190,10 @@ async def preview(db: Database, owner: str, conversation: str, rules: Rules) -> 
 
 def shared_rows(db: sqlite3.Connection, owner: str) -> list[SharedRow]:
     """All that this owner's consent has let out or is about to, newest first, with what became of it."""
-    rows = db.execute(f"SELECT *, {WHY} AS why FROM outbox WHERE {OF_OWNER} ORDER BY planned_at DESC, row_id", (owner,))
+    rows = db.execute(
+        f"SELECT *, {WHY} AS why, {EVENT_HASH} AS event_hash FROM outbox WHERE {OF_OWNER} ORDER BY planned_at DESC, row_id",
+        (owner,),
+    )
     columns = [
         name for name in SharedRow.__dataclass_fields__ if name not in ("sent", "content", "kept_back", "feedback")
     ]

@@ -427,7 +427,7 @@ def test_my_shared_data_in_the_browser(browser: Browser, prompt: SharingStage, t
     with prompt.visitor("ivy") as ivy:
         ivy.grant()
         ivy.say("Reach me at ivy@example.org")
-        ivy.wait_for(lambda: [row for row in ivy.get("shared")["rows"] if row["state"] == "published"])
+        (row,) = ivy.wait_for(lambda: [row for row in ivy.get("shared")["rows"] if row["state"] == "published"])
         ivy.wait_for(lambda: ivy.get("state")["nobody_in"] == ["acme"])
     page = signed_in(browser, prompt, "ivy", DESKTOP)
     expect(page.locator("#summary")).to_contain_text(
@@ -436,6 +436,10 @@ def test_my_shared_data_in_the_browser(browser: Browser, prompt: SharingStage, t
     page.route("**/api/privacy/state*", lambda route: route.fulfill(json=let_in(route.fetch().json())))
     page.reload()
     expect(page.locator("#summary")).to_contain_text("acme can read 1 row of yours.")
+    receipt = page.locator("#rows .receipt")
+    receipt.locator("summary").click()
+    for whole in (row["row"], row["hash"], row["consent_hash"], row["dataset"], row["published_in"]):
+        expect(receipt.locator("pre")).to_contain_text(whole)
     page.locator("#rows details").first.click()
     expect(page.locator("#rows mark")).to_have_text("[EMAIL_1]")
     page.screenshot(path=tmp_path / "shared.png", full_page=True)

@@ -1114,6 +1114,8 @@ async def test_my_shared_data_shows_rows_and_receipts_and_nobody_elses(world):
         world.repos[DATASET].head(),
     )
     assert row.content["messages"][0]["content"] == "mine"
+    (event,) = await world.db.read(lambda db: db.execute("SELECT hash FROM consent_events WHERE id = ?", (row.event,)))
+    assert row.event_hash == event["hash"], "a ledger that is rewritten no longer has it"
     assert await world.db.read(lambda db: shared_rows(db, other)) == []
     assert await preview(world.db, other, chat, world.rules) == []
     assert await world.db.read(lambda db: recipients(db, owner, world.rules, world.clock())) == {

@@ -310,6 +310,7 @@ def _shared_row(row: SharedRow) -> dict[str, Any]:
         "sent": row.sent,
         "hash": row.row_hash,
         "consent": row.event,
+        "consent_hash": row.event_hash,
         "published_at": row.published_at,
         "published_in": row.published_in,
         "retracted_at": row.retracted_at,

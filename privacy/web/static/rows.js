@@ -56,15 +56,17 @@ function sharedRow(row, act) {
 		{ "data-row": row.row, "data-state": row.state },
 		h("div", { class: "row-head" }, h("span", {}, h("b", { text: row.recipient }), ` · ${stays(row) ?? t(`row_${howFar(row)}`)}`), leaves ? h("button", button) : null),
 		text(row),
-		h("div", { class: "receipt", text: receipt(row), title: `${row.row} ${row.hash} ${row.published_in ?? ""} ${row.retracted_in ?? ""}` }),
+		h("details", { class: "receipt" }, h("summary", { text: receipt(row, 12).join(", ") }), h("pre", { text: receipt(row).join("\n") })),
 	);
 }
 
-function receipt(row) {
-	const parts = [t("row_name", { row: row.row.slice(0, 12), dataset: row.dataset }), t("row_hash", { hash: row.hash.slice(0, 12) })];
+/** Which row, where, under which consent, since when; the names of all these whole, or their first `length` characters. */
+function receipt(row, length) {
+	const short = (name) => name.slice(0, length);
+	const commit = (sha) => (sha ? ` (${t("row_commit", { commit: short(sha) })})` : "");
+	const parts = [t("row_name", { row: short(row.row), dataset: row.dataset }), t("row_hash", { hash: short(row.hash) })];
+	if (!length) parts.push(t("row_consent", { hash: row.consent_hash }));
 	if (row.published_at) parts.push(t("row_in", { when: day(row.published_at) }) + commit(row.published_in));
 	if (row.retracted_at) parts.push(t("row_out", { when: day(row.retracted_at) }) + commit(row.retracted_in));
-	return parts.join(", ");
+	return parts;
 }
-
-const commit = (sha) => (sha ? ` (${t("row_commit", { commit: sha.slice(0, 12) })})` : "");
