@@ -1,7 +1,9 @@
 // The JSON routes. A browser that gives no cookie back is known by a value that lives in this tab's memory only.
 
 const OFFLINE = "The server cannot be reached. Check your connection and try again; your text is kept.";
+const SILENT = "The server does not answer. Try again in a moment; your text is kept.";
 const AGAIN_MS = 700;
+export const PATIENCE_MS = 30_000; // until a server that has not begun to answer is taken for one that is gone
 let session = null;
 
 export class Problem extends Error {
@@ -12,12 +14,14 @@ export class Problem extends Error {
 	}
 }
 
-/** The raw answer to a request, or a `Problem` with one sentence for people. */
+/** The raw answer to a request, or a `Problem` with one sentence for people. `options.patience`: how long it is awaited. */
 export async function request(method, path, body, options = {}) {
 	const headers = { Accept: "application/json", ...options.headers };
 	if (method !== "GET") headers["X-Parley"] = "1";
 	if (body !== undefined) headers["Content-Type"] = "application/json";
 	if (options.session ?? session) headers["X-Parley-Session"] = options.session ?? session;
+	const silence = new AbortController();
+	const timer = options.patience && setTimeout(() => silence.abort(), options.patience);
 	let response;
 	try {
 		response = await fetch(path, {
@@ -26,12 +30,14 @@ export async function request(method, path, body, options = {}) {
 			body: body === undefined ? undefined : JSON.stringify(body),
 			credentials: "same-origin",
 			cache: "no-store",
-			signal: options.signal,
+			signal: AbortSignal.any([silence.signal, ...(options.signal ? [options.signal] : [])]),
 			keepalive: options.keepalive,
 		});
 	} catch (error) {
-		if (error.name === "AbortError") throw error;
-		throw new Problem("offline", OFFLINE, 0);
+		if (options.signal?.aborted) throw error;
+		throw new Problem("offline", silence.signal.aborted ? SILENT : OFFLINE, 0);
+	} finally {
+		clearTimeout(timer);
 	}
 	session = response.headers.get("X-Parley-Session") || session;
 	if (!response.ok) throw await problem(response);
@@ -56,7 +62,7 @@ async function whoAmI() {
 	return me;
 }
 
-const json = async (...args) => (await request(...args)).json();
+const json = async (method, path, body, options = {}) => (await request(method, path, body, { patience: PATIENCE_MS, ...options })).json();
 const part = encodeURIComponent;
 
 /** Once more where no answer came: only for what may be sent twice. */

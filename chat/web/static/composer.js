@@ -6,24 +6,39 @@ import { icon } from "./icons.js";
 import { newKey } from "./versions.js";
 
 export class Composer {
-	constructor(on) {
+	/** `id`: the conversation that is opened first (null: a new one). */
+	constructor(on, id) {
 		this.on = on;
 		this.box = $("p-prompt");
 		this.button = $("p-send");
-		this.key = "new";
 		this.mode = "";
+		this.opened = 0; // counts openings
+		this.away = new Set(); // keys of drafts that are on their way to the server
+		const typed = this.box.value; // before this was here
 		this.box.addEventListener("input", () => this.changed());
 		this.box.addEventListener("keydown", (event) => this.pressed(event));
 		this.button.addEventListener("click", () => this.act());
 		this.set("send");
-		this.open(null);
+		this.open(id);
+		this.write(joined(this.text, typed));
 	}
 
-	/** Show the draft of a conversation (null: a new one). */
+	/** Show the draft of a conversation (null: a new one). Where its box is shown already, what stands there stays. */
 	open(id) {
-		this.key = id ?? "new";
-		this.write(stored.get("sessionStorage", `parley:draft:${this.key}`) ?? "");
 		this.problem(null);
+		this.opened++;
+		const key = id ?? "new";
+		if (key === this.key) return;
+		this.key = key;
+		this.write(this.away.has(key) ? "" : this.draft(key));
+	}
+
+	draft(key) {
+		return stored.get("sessionStorage", `parley:draft:${key}`) ?? "";
+	}
+
+	keep(key, text) {
+		stored.set("sessionStorage", `parley:draft:${key}`, text);
 	}
 
 	get text() {
@@ -50,31 +65,35 @@ export class Composer {
 
 	/** Empty the box while the draft stays stored, until `sent` or `giveBack`. */
 	take() {
-		const text = this.text;
+		const { text, key, opened } = this;
 		this.box.value = "";
 		this.fit();
 		this.set("busy");
-		return { text, key: this.key };
+		this.away.add(key);
+		return { text, key, opened };
 	}
 
-	/** The server has the text; the box belongs to conversation `id` from now on, with what was typed since. */
-	sent({ key }, id) {
-		const here = key === this.key;
-		stored.set("sessionStorage", `parley:draft:${key}`, null);
-		stored.set("sessionStorage", `parley:sending:${key}`, null);
-		this.sending = null;
+	/** The server has the text; a box that is still the same belongs to conversation `id` from now on, with what was typed since. */
+	sent({ text, key, opened }, id) {
+		const here = opened === this.opened;
+		this.away.delete(key);
+		if (here || this.draft(key) === text) this.keep(key, null);
+		if (this.sending?.text === text) {
+			stored.set("sessionStorage", this.sending.name, null);
+			this.sending = null;
+		}
 		if (!here) return;
 		this.key = id;
-		stored.set("sessionStorage", `parley:draft:${id}`, this.text);
+		this.keep(id, this.text);
 	}
 
-	/** A failed send: the text returns to the box it came from, unless something else was typed there meanwhile. */
+	/** A failed send: the text returns to the box it came from, before what was typed there meanwhile. */
 	giveBack({ text, key }, sentence) {
-		if (key === this.key) {
-			this.write(this.text ? `${text}\n${this.text}` : text);
-			this.problem(sentence);
-			this.box.focus();
-		}
+		this.away.delete(key);
+		if (key !== this.key) return this.keep(key, joined(text, this.draft(key)));
+		this.write(joined(text, this.text));
+		this.problem(sentence);
+		this.box.focus();
 	}
 
 	problem(sentence) {
@@ -83,7 +102,7 @@ export class Composer {
 	}
 
 	changed() {
-		stored.set("sessionStorage", `parley:draft:${this.key}`, this.text);
+		this.keep(this.key, this.text);
 		this.fit();
 		this.set(this.mode);
 	}
@@ -117,4 +136,9 @@ export class Composer {
 		if (this.mode === "stop") this.on.stop();
 		else if (this.mode === "send" && this.text.trim()) this.on.send();
 	}
+}
+
+/** One text after the other; the same one once. */
+function joined(text, more) {
+	return text === more ? text : [text, more].filter(Boolean).join("\n");
 }

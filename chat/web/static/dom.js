@@ -39,6 +39,12 @@ export const stored = {
 	},
 };
 
+/** `act`, which a second click does not begin again while the first is under way. */
+export function once(act) {
+	let under = null;
+	return (...given) => (under ??= act(...given).finally(() => (under = null)));
+}
+
 /** Tell screen readers, without moving the focus. */
 export function announce(text) {
 	const region = $("p-announce");

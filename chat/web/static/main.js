@@ -1,9 +1,10 @@
-// The page: puts the parts together and carries one turn from the box to its answer.
+// The page: puts the parts together, opens conversations, and looks again where others may have gone on with them.
 
 import { Account } from "./account.js";
 import { api } from "./api.js";
 import { Composer } from "./composer.js";
-import { $, phone, present, stored } from "./dom.js";
+import { $, once, phone, present, stored } from "./dom.js";
+import { Engine } from "./engine.js";
 import { Feedback } from "./feedback.js";
 import { draw } from "./icons.js";
 import { Kept } from "./kept.js";
@@ -15,9 +16,9 @@ import { Side } from "./side.js";
 import { theme } from "./theme.js";
 import { TEMPORARY, Temporary } from "./temporary.js";
 import { Thread, copyAnswer } from "./thread.js";
-import { Versions, newKey } from "./versions.js";
+import { Turns } from "./turns.js";
+import { Versions } from "./versions.js";
 
-const STATUS_MS = 2000;
 const LIST_MS = 5000;
 const LOOK_MS = 20_000; // what was said on another machine is here so much later at the latest
 
@@ -27,24 +28,26 @@ class Page {
 		this.earlier = null;
 		this.shown = 0; // counts openings, so that a slow answer to an old one is dropped
 		this.models = new Models({ chosen: (model) => this.choose(model) });
-		this.settings = new Settings();
+		this.settings = new Settings(opened());
+		this.engine = new Engine();
+		this.turns = new Turns(this);
 		this.readers = new Readers();
 		this.kept = new Kept(() => this.refreshList());
-		this.composer = new Composer({ send: () => this.send(), stop: () => this.stop() });
+		this.composer = new Composer({ send: () => this.turns.send(), stop: () => this.turns.stop() }, opened());
 		this.temporary = new Temporary(() => {
 			this.adopt(null);
 			this.sayWhoReads();
 			this.composer.box.focus();
 		});
 		this.versions = new Versions(this.models, {
-			step: (id, from) => this.step(id, from),
-			retry: (id) => this.retry(id),
-			goOn: (id) => this.goOn(id),
-			edit: (message, text) => this.edit(message, text),
+			step: (id, from) => this.turns.step(id, from),
+			retry: (id) => this.turns.retry(id),
+			goOn: (id) => this.turns.goOn(id),
+			edit: (message, text) => this.turns.edit(message, text),
 		});
 		this.thread = new Thread(
 			(name) => this.models.label(name),
-			{ retry: (id) => this.retry(id), ended: (message, problem) => this.ended(message, problem) },
+			{ retry: (id) => this.turns.retry(id), ended: (message, problem) => this.ended(message, problem) },
 			[copyAnswer, (message, item) => (this.temporary.on ? null : this.feedback.action(message, item)), ...this.versions.answer],
 			this.versions.prompt,
 			(message) => this.versions.goOn(message),
@@ -61,7 +64,7 @@ class Page {
 		this.account = new Account({ problem, moved: () => this.side.refresh() });
 		$("p-new").addEventListener("click", () => this.newChat());
 		$("p-new-phone").addEventListener("click", () => this.newChat());
-		$("p-earlier").addEventListener("click", () => this.showEarlier());
+		$("p-earlier").addEventListener("click", once(() => this.showEarlier()));
 		$("p-open-models").addEventListener("click", (event) => {
 			if (event.ctrlKey || event.metaKey || event.shiftKey) return;
 			event.preventDefault();
@@ -78,16 +81,19 @@ class Page {
 	}
 
 	async start() {
-		try {
-			await Promise.all([this.account.load(), this.models.load()]);
-			await Promise.all([this.side.refresh(), this.open(opened())]);
-		} catch (error) {
-			this.composer.problem(error.message);
-		}
+		// Who is asking, and what there is to choose from: whatever is opened waits for it.
+		this.known = Promise.all([this.account.load(), this.models.load()]);
+		const listed = this.known.then(() => this.side.refresh());
+		await Promise.all([listed, this.open(opened())]).catch((error) => this.composer.problem(error.message));
 		setInterval(() => !document.hidden && this.side.anyRunning && this.refreshList(), LIST_MS);
 		// Whoever is not signed in has no other machine.
 		setInterval(() => !document.hidden && this.account.signedIn && this.lookElsewhere(), LOOK_MS);
 		this.watchEngine();
+	}
+
+	/** The conversation that the address names; null: none. */
+	get asked() {
+		return opened();
 	}
 
 	async refreshList() {
@@ -100,7 +106,7 @@ class Page {
 
 	newChat() {
 		if (phone()) this.side.toggle(false);
-		if (this.conversation) this.go(null);
+		if (this.conversation || opened() || this.thread.messages.size) this.go(null);
 		this.composer.box.focus();
 	}
 
@@ -124,24 +130,27 @@ class Page {
 		const wanted = this.wanted;
 		this.wanted = null;
 		while (wanted && !this.thread.find(wanted) && this.earlier) {
-			const { messages, earlier } = await api.conversation(this.conversation.id, this.earlier, wanted);
-			if (mine !== this.shown) return;
-			this.thread.prepend(messages);
-			this.earlier = earlier;
-			$("p-earlier").hidden = !earlier;
+			if (!(await this.showEarlier(wanted)) || mine !== this.shown) return;
 		}
 		if (wanted) this.thread.point(wanted);
 	}
 
-	async open(id) {
+	open(id) {
+		this.opening = this.bring(id);
+		return this.opening;
+	}
+
+	async bring(id) {
 		if (id && id === this.conversation?.id) return;
 		const mine = ++this.shown;
 		this.temporary.leave();
 		this.thread.clear();
 		this.adopt(null);
-		this.earlier = null;
+		this.above(null);
 		this.composer.open(id);
 		this.composer.set("send");
+		await this.known.catch(() => {}); // `start` says what is wrong
+		if (mine !== this.shown) return;
 		if (!id) {
 			const asked = new URLSearchParams(location.search).get("model");
 			this.useModel(this.models.pick(asked, stored.get("localStorage", "parley:model")));
@@ -149,7 +158,6 @@ class Page {
 			if (!phone()) this.composer.box.focus();
 		} else await this.load(id, mine);
 		$("p-start").hidden = Boolean(opened());
-		$("p-earlier").hidden = !this.earlier;
 	}
 
 	async load(id, mine) {
@@ -157,7 +165,7 @@ class Page {
 			const found = await api.conversation(id);
 			if (mine !== this.shown) return;
 			this.adopt(found.conversation);
-			this.earlier = found.earlier;
+			this.above(found.earlier);
 			this.useModel(this.models.pick(found.conversation.model));
 			this.settings.open(id, baseOf(found.conversation));
 			this.thread.show(found.messages);
@@ -168,7 +176,9 @@ class Page {
 			if (mine !== this.shown) return;
 			if (error.status === 404) {
 				history.replaceState(null, "", location.pathname + location.search);
+				const { text } = this.composer;
 				await this.open(null);
+				if (text) this.composer.write(text);
 			}
 			this.composer.problem(error.message);
 		}
@@ -188,23 +198,39 @@ class Page {
 		if (conversation.id === this.conversation?.id && conversation.title !== this.conversation.title) this.adopt({ ...this.conversation, title: conversation.title });
 	}
 
-	trim() {
-		const first = this.thread.trim();
-		if (!first) return;
-		this.earlier = first;
-		$("p-earlier").hidden = false;
+	/** A turn was taken: where there was no conversation, this is it. */
+	begun(conversation) {
+		const first = !this.conversation;
+		this.settings.sent(conversation.id, conversation);
+		this.adopt(conversation);
+		if (this.temporary.on) this.temporary.begun(conversation.id);
+		else if (first) history.pushState(null, "", `#c=${encodeURIComponent(conversation.id)}`);
+		this.sayWhoReads();
 	}
 
-	async showEarlier() {
+	trim() {
+		const first = this.thread.trim();
+		if (first) this.above(first);
+	}
+
+	/** The message from which on more stands above what is on the page; null: nothing does. */
+	above(earlier) {
+		this.earlier = earlier;
+		$("p-earlier").hidden = !earlier;
+	}
+
+	/** Put earlier messages on the page, up to `wanted` where it is given. False: that failed. */
+	async showEarlier(wanted) {
 		const mine = this.shown;
 		try {
-			const { messages, earlier } = await api.conversation(this.conversation.id, this.earlier);
-			if (mine !== this.shown) return;
+			const { messages, earlier } = await api.conversation(this.conversation.id, this.earlier, wanted);
+			if (mine !== this.shown) return true;
 			this.thread.prepend(messages);
-			this.earlier = earlier;
-			$("p-earlier").hidden = !earlier;
+			this.above(earlier);
+			return true;
 		} catch (error) {
 			this.composer.problem(error.message);
+			return false;
 		}
 	}
 
@@ -227,150 +253,11 @@ class Page {
 		this.readers.show(this.conversation?.id ?? null, chosen?.name, hosts, this.temporary.on ? TEMPORARY : null);
 	}
 
-	/** What a turn carries beside its text. */
-	get how() {
-		return {
-			conversation: this.conversation?.id ?? null,
-			model: this.models.chosen?.name ?? null,
-			params: this.settings.params,
-			system_prompt: this.settings.systemPrompt,
-		};
-	}
-
 	/** The conversation has changed here: the list and other tabs hear of it. */
 	changed(conversation) {
 		if (this.temporary.on) return;
 		this.side.update(conversation);
 		this.tabs.postMessage(conversation.id);
-	}
-
-	async send() {
-		const taken = this.composer.take();
-		const key = this.composer.keyOf(taken.text);
-		const mine = this.shown;
-		this.composer.problem(null);
-		$("p-start").hidden = true;
-		const pending = `pending-${Date.now()}`;
-		this.thread.add({ id: pending, role: "user", text: taken.text });
-		this.trim();
-		try {
-			const turn = await api.send({ ...this.how, text: taken.text, key });
-			this.composer.sent(taken, turn.conversation.id);
-			this.changed(turn.conversation);
-			if (mine === this.shown) this.accepted(turn, pending);
-		} catch (error) {
-			this.thread.find(pending)?.remove();
-			if (mine !== this.shown) return;
-			this.composer.set("send");
-			this.composer.giveBack(taken, error.message);
-			$("p-start").hidden = Boolean(this.conversation);
-		}
-	}
-
-	accepted({ conversation, prompt, answer }, pending) {
-		const first = !this.conversation;
-		this.settings.sent(conversation.id, conversation);
-		this.adopt(conversation);
-		if (this.temporary.on) this.temporary.begun(conversation.id);
-		else if (first) history.pushState(null, "", `#c=${encodeURIComponent(conversation.id)}`);
-		this.sayWhoReads();
-		// Sent again after its answer was lost, it may stand here already.
-		if (pending !== prompt.id && this.thread.find(prompt.id)) this.thread.find(pending).remove();
-		else {
-			this.thread.replace(pending, prompt);
-			this.thread.add(answer);
-		}
-		this.read(answer);
-	}
-
-	/** Follow an answer, if it is still being written. */
-	read(answer) {
-		if (answer.state !== "running") return this.composer.set("send");
-		if (this.thread.running?.id !== answer.id) this.thread.follow(answer);
-		this.composer.set("stop");
-		$("p-engine").hidden = true;
-	}
-
-	/** Send another version of a prompt. Returns a sentence where that failed. */
-	async edit(message, text) {
-		const mine = this.shown;
-		if (this.edited?.text !== text || this.edited.of !== message.id) this.edited = { text, of: message.id, key: newKey() };
-		try {
-			const turn = await api.send({ ...this.how, text, beside: message.id, key: this.edited.key });
-			this.changed(turn.conversation);
-			if (mine !== this.shown) return null;
-			this.thread.cut(message.id);
-			this.thread.add(turn.prompt);
-			this.accepted(turn, turn.prompt.id);
-			return null;
-		} catch (error) {
-			return error.message;
-		}
-	}
-
-	/** Show another version of a message, with what stood below it. */
-	async step(id, from) {
-		const mine = this.shown;
-		const back = document.activeElement?.classList.contains("left") ? "left" : "right";
-		this.composer.problem(null);
-		try {
-			const { conversation, messages, earlier } = await api.step(id);
-			this.changed(conversation);
-			if (mine !== this.shown) return;
-			this.adopt(conversation);
-			if (!this.thread.branch(from, id, messages)) {
-				this.thread.show(messages);
-				this.earlier = earlier;
-				$("p-earlier").hidden = !earlier;
-			}
-			const arrows = [...(this.thread.find(id)?.querySelectorAll(".versions button:not(:disabled)") ?? [])];
-			(arrows.find((arrow) => arrow.classList.contains(back)) ?? arrows[0])?.focus({ preventScroll: true });
-			this.sayWhoReads();
-		} catch (error) {
-			this.composer.problem(error.message);
-		}
-	}
-
-	/** Have a cut-off answer go on. */
-	async goOn(id) {
-		this.composer.problem(null);
-		try {
-			const { conversation, answer } = await api.goOn(id);
-			this.changed(conversation);
-			this.adopt(conversation);
-			this.thread.resume(answer);
-			this.composer.set("stop");
-			this.composer.box.focus();
-		} catch (error) {
-			this.composer.problem(error.message);
-		}
-	}
-
-	async retry(id) {
-		this.composer.problem(null);
-		try {
-			const how = { model: this.models.chosen?.name ?? null, params: this.settings.params };
-			const { conversation, answer } = await api.retry(id, how);
-			this.changed(conversation);
-			this.adopt(conversation);
-			this.thread.cut(id);
-			this.thread.add(answer);
-			this.read(answer);
-			this.composer.box.focus();
-		} catch (error) {
-			this.composer.problem(error.message);
-		}
-	}
-
-	async stop() {
-		const running = this.thread.running;
-		if (!running) return;
-		try {
-			const { answer } = await api.stop(running.id);
-			this.thread.end(answer);
-		} catch (error) {
-			this.composer.problem(error.message);
-		}
 	}
 
 	ended(message, problem) {
@@ -385,7 +272,7 @@ class Page {
 		if (event.defaultPrevented || document.querySelector("dialog[open]")) return;
 		if (this.settings.isOpen) this.settings.toggle(false);
 		else if (document.body.classList.contains("p-side-open")) this.side.toggle(false);
-		else if (this.thread.running) this.stop();
+		else if (this.thread.running) this.turns.stop();
 	}
 
 	/** Another machine may have gone on with the conversation: the list says so. */
@@ -404,36 +291,19 @@ class Page {
 
 	async readAgain() {
 		const mine = this.shown;
-		if (!this.conversation || this.temporary.on || this.thread.running) return;
+		const busy = () => this.thread.running || this.composer.mode === "busy";
+		if (!this.conversation || this.temporary.on || busy()) return;
 		try {
 			const found = await api.conversation(this.conversation.id);
-			if (mine !== this.shown || this.thread.running || document.querySelector(".editing")) return;
+			if (mine !== this.shown || busy() || document.querySelector(".editing")) return;
 			if (found.conversation.revision === this.conversation.revision) return;
 			if (this.thread.isShowing(found.messages)) this.adopt(found.conversation);
-			else await this.load(found.conversation.id, ++this.shown);
-			$("p-earlier").hidden = !this.earlier;
+			else await (this.opening = this.load(found.conversation.id, ++this.shown));
 		} catch {} // looked at again soon
 	}
 
-	/** Say what the chosen model's engine is doing, until it is ready. */
-	async watchEngine() {
-		clearTimeout(this.watching);
-		const line = $("p-engine");
-		const model = this.models.chosen;
-		if (!model) return;
-		let stage = "unknown";
-		try {
-			const status = await api.status(model.name);
-			stage = status.stage;
-			line.textContent = stage === "ready" ? "" : status.detail;
-			line.dataset.stage = stage;
-		} catch (error) {
-			line.textContent = error.message; // asked again below
-			line.dataset.stage = stage;
-		}
-		// An answer that waits says the same in its own place.
-		line.hidden = stage === "ready" || !line.textContent || Boolean(this.thread.running);
-		if (stage !== "ready") this.watching = setTimeout(() => this.watchEngine(), document.hidden ? 5 * STATUS_MS : STATUS_MS);
+	watchEngine() {
+		this.engine.watch(this.models.chosen, () => Boolean(this.thread.running));
 	}
 }
 

@@ -23,6 +23,7 @@ export class Models {
 	async load() {
 		const [{ models }, { defaults }] = await Promise.all([api.models(), api.defaults()]);
 		this.all = models.map((model) => ({ ...model, own: defaults[model.name] ?? null }));
+		if (this.dialog.open) this.list();
 	}
 
 	get(name) {
@@ -59,10 +60,14 @@ export class Models {
 
 	open() {
 		$("p-models-filter").value = "";
-		$("p-models-filter").hidden = this.all.length < SEARCH_FROM;
-		this.draw();
+		this.list();
 		this.dialog.showModal();
 		this.dialog.querySelector('[aria-pressed="true"]')?.focus();
+	}
+
+	list() {
+		$("p-models-filter").hidden = this.all.length < SEARCH_FROM;
+		this.draw();
 	}
 
 	draw() {
@@ -70,7 +75,7 @@ export class Models {
 		const text = (model) => [model.label, model.name, model.author, model.description, ...Object.values(model.categories ?? {}).flat()].join(" ").toLowerCase();
 		const shown = this.all.filter((model) => words.every((word) => text(model).includes(word)));
 		$("p-models-list").replaceChildren(...shown.map((model) => this.entry(model)));
-		if (!shown.length) $("p-models-list").append(h("li", { class: "empty", text: "No model fits these words." }));
+		if (this.all.length && !shown.length) $("p-models-list").append(h("li", { class: "empty", text: "No model fits these words." }));
 	}
 
 	entry(model) {

@@ -1,7 +1,7 @@
 // Who will read this conversation, in the line under the box: its owner, whoever that owner agreed to (the server says
 // so), and the hosts that read it to answer.
 
-import { request } from "./api.js";
+import { PATIENCE_MS, request } from "./api.js";
 import { $, announce } from "./dom.js";
 
 const part = encodeURIComponent;
@@ -51,7 +51,7 @@ export class Readers {
 		const mine = ++this.asked;
 		const of = conversation ? `conversation=${part(conversation)}&` : "";
 		try {
-			const answer = await request("GET", `${this.url}?${of}model=${part(model ?? "")}`);
+			const answer = await request("GET", `${this.url}?${of}model=${part(model ?? "")}`, undefined, { patience: PATIENCE_MS });
 			const found = await answer.json();
 			if (mine === this.asked) this.draw(found);
 		} catch {
@@ -83,7 +83,7 @@ export class Readers {
 	async takeBack() {
 		$("p-take-back").disabled = true;
 		try {
-			await request("POST", this.url.replace(/chip$/, "conversation"), { id: this.conversation, choice: "private" });
+			await request("POST", this.url.replace(/chip$/, "conversation"), { id: this.conversation, choice: "private" }, { patience: PATIENCE_MS });
 		} catch (error) {
 			announce(error.message);
 		}

@@ -8,11 +8,12 @@ const WIDGETS = ["system_prompt", "temperature", "top_p", "top_k", "max_tokens",
 const NAMES = WIDGETS.slice(1);
 
 export class Settings {
-	constructor() {
+	/** `id`: the conversation that is opened first (null: a new one). */
+	constructor(id) {
 		this.base = {}; // what the model, or the conversation, brings along
 		this.own = {}; // what the visitor changed since
 		this.defaults = {}; // of the chosen model
-		this.key = "new";
+		this.key = id ?? "new";
 		this.panel = $("p-settings");
 		this.button = $("p-open-settings");
 		this.panel.setAttribute("role", "dialog");

@@ -1,7 +1,7 @@
 // The list of conversations: the pinned ones, then by date; the archive; several at once; and the way back from deleting.
 
 import { api } from "./api.js";
-import { $, announce, h, phone } from "./dom.js";
+import { $, announce, h, once, phone } from "./dom.js";
 import { icon } from "./icons.js";
 import { RowMenu } from "./rowmenu.js";
 import { toast } from "./toast.js";
@@ -17,12 +17,14 @@ export class Side {
 		this.current = null;
 		this.archived = false; // which of the two lists is shown
 		this.picked = null; // ids, while several are picked
+		this.read = false; // whether the server has said what stands in it
+		this.leaving = new Set(); // ids that are being deleted
 		this.list = $("p-conversations");
 		this.panel = $("p-nav");
 		this.menu = new RowMenu();
 		$("p-menu").addEventListener("click", () => this.toggle(true));
 		$("p-shade").addEventListener("click", () => this.toggle(false));
-		$("p-more").addEventListener("click", () => this.more());
+		$("p-more").addEventListener("click", once(() => this.more()));
 		$("p-archive").addEventListener("click", () => this.switchTo(!this.archived));
 		$("p-pick").addEventListener("click", () => this.pick(this.picked ? null : []));
 		$("p-pick-all").addEventListener("click", () => this.pick(this.items.map((item) => item.id)));
@@ -53,6 +55,7 @@ export class Side {
 		const older = next && this.items.length > items.length ? this.items.filter((item) => !known.has(item.id) && inOrder(last, item) < 0) : [];
 		if (!older.length) this.next = next;
 		this.items = [...items, ...older];
+		this.read = true;
 		if (this.drawn !== this.state) this.draw();
 		const open = this.items.find((item) => item.id === this.current);
 		if (open) this.on.renamed(open);
@@ -74,6 +77,7 @@ export class Side {
 		this.archived = archived;
 		this.items = [];
 		this.next = null;
+		this.read = false;
 		this.pick(null);
 		try {
 			await this.refresh();
@@ -109,7 +113,7 @@ export class Side {
 
 	/** All that a drawing of the list depends on and that others can change. */
 	get state() {
-		return JSON.stringify([this.items, this.next, new Date().toDateString()]);
+		return JSON.stringify([this.items, this.next, this.read, new Date().toDateString()]);
 	}
 
 	draw() {
@@ -125,7 +129,7 @@ export class Side {
 			groups.at(-1).rows.push(this.row(item));
 		}
 		this.list.replaceChildren(...groups.map(({ name, rows }) => h("section", {}, h("h2", { text: name }), h("ul", {}, ...rows))));
-		if (!groups.length) {
+		if (!groups.length && this.read) {
 			const text = this.archived ? "What you archive is kept here, out of the way." : "Your conversations will be listed here.";
 			this.list.append(h("p", { class: "empty", text }));
 		}
@@ -244,7 +248,10 @@ export class Side {
 	}
 
 	/** Delete at once; for some seconds there is a way back. */
-	async remove(ids) {
+	async remove(chosen) {
+		const ids = chosen.filter((id) => !this.leaving.has(id)); // clicked twice
+		if (!ids.length) return;
+		for (const id of ids) this.leaving.add(id);
 		const rows = [...this.list.querySelectorAll("[data-conversation]")];
 		const following = rows.slice(rows.findIndex((row) => ids.includes(row.dataset.conversation))).find((row) => !ids.includes(row.dataset.conversation));
 		let told;
@@ -252,6 +259,8 @@ export class Side {
 			told = ids.length === 1 ? await api.remove(ids[0]) : await api.removeSome(ids);
 		} catch (error) {
 			return this.on.problem(error.message);
+		} finally {
+			for (const id of ids) this.leaving.delete(id);
 		}
 		this.items = this.items.filter((item) => !ids.includes(item.id));
 		this.picked = null;
