@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import subprocess
+from collections import defaultdict
 from pathlib import Path
 
 import httpx
 import pytest
 from huggingface_hub import HfApi
 
+from chat.dataset_repo import Threads
 from chat.hub import HubRepo
+from chat.retrying import Retrying
+from chat.slots import Slots
+from privacy.access import Access
+from privacy.mine import preview
+from privacy.outbox import plan
 from privacy.saved import files as saved_files
 from privacy.sharing import AGAIN
+from privacy.strays import look_over
+from privacy.trying import Tools
 from tests.support.hub import LoopbackHub
 from tests.support.hub.testing import UPLOAD_WARNING, ada_api, clean_hub, running_hub  # noqa: F401
 from tests.support.memory_repo import Crash, Faulty, text_of
@@ -215,6 +224,43 @@ async def test_a_crash_with_the_disk_lost_leaves_nothing_of_what_was_taken_back(
         assert git(hub, DATASET, "rev-list", "--count", "--all").strip() == b"1"
     finally:
         other.close()
+
+
+async def test_a_push_alone_asks_the_hub_to_write(world, hub, ada):
+    """What plans, audits, looks over, lets in and shows is answered by a Hub that refuses every write, and asks for none."""
+    owner = await agreed(world, "acme")
+    chat = await world.say(owner, "first")
+    await world.turn()
+    await world.say(owner, "second", conversation=chat)
+    await world.say(owner, "third")
+    await world.store.delete(owner, chat)
+    ada.upload_file(path_or_fileobj=b"x", path_in_repo="data/x.parquet", repo_id=DATASET, repo_type="dataset")
+    world.clock.now += QUIET
+    writes = "(parley-|/api/repos/)(?!.*paths-info)"
+    refused = [
+        hub.faults.add(writes, method=method, status=403, times=None) for method in ("POST", "PUT", "PATCH", "DELETE")
+    ]
+
+    async def nothing() -> bool:
+        return True
+
+    retrying = defaultdict(lambda: Retrying(world.clock, lambda _: None))
+    slots, threads = Slots.unlimited(world.clock), Threads(1)
+    tools = Tools(
+        world.db, world.open_repo, world.rules, world.clock, nothing, nothing, lambda: True, threads, slots, retrying
+    )
+    problems: list[str] = []
+    await look_over(tools, problems)
+    planned = await plan(world.db, world.rules, now=world.clock(), restored=True)
+    assert problems and planned.publish and planned.retract and world.audited()
+    await Access(world.db, world.open_repo, world.clock, ["acme:grace"]).look()
+    assert await preview(world.db, owner, chat, world.rules) == [] and not any(fault.hits for fault in refused)
+    pushed = await world.push()
+    assert any(fault.hits for fault in refused) and pushed.problems and not pushed.commits
+    for fault in refused:
+        hub.faults.remove(fault)
+    await world.turn(600)
+    assert world.audited() == [] and not dug_up(hub, DATASET, "first") and dug_up(hub, DATASET, "third")
 
 
 async def test_a_gate_that_opens_by_itself_is_no_gate(world, hub, ada):
