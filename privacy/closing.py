@@ -1,14 +1,15 @@
-"""Closing an account: a last event, and once nothing of it is public any more, nobody can say whose numbers those were."""
+"""Closing an account: an event that ends it, and once nothing of it is public any more, nobody can say whose numbers those
+were."""
 
 from __future__ import annotations
 
 import sqlite3
 
-# Owners whose last word about the account was that it goes, and of whom nothing is, or may be, public.
+# Owners who closed their account, whatever another machine heard after that, and of whom nothing is, or may be, public.
 _OUT = """
     SELECT DISTINCT owner FROM subjects AS s
-    WHERE (SELECT kind FROM consent_events AS e JOIN subjects AS own ON own.subject = e.subject
-           WHERE own.owner = s.owner AND e.scope = 'account' ORDER BY e.at DESC LIMIT 1) = 'delete'
+    WHERE EXISTS (SELECT 1 FROM consent_events AS e JOIN subjects AS own ON own.subject = e.subject
+                  WHERE own.owner = s.owner AND e.scope = 'account' AND e.kind = 'delete')
       AND NOT EXISTS (SELECT 1 FROM outbox AS o JOIN subjects AS own ON own.subject = o.subject
                       WHERE own.owner = s.owner AND o.state <> 'retracted')
       AND NOT EXISTS (SELECT 1 FROM accounts WHERE owner = s.owner)

@@ -170,9 +170,24 @@ async def test_no_copy_brings_back_whose_number_it_was(world: World):
     assert await world.db.read(lambda db: db.execute("SELECT count(*) FROM subjects").fetchone()[0]) == 0
 
 
-async def test_an_account_that_is_open_is_nobodys_to_erase(world: World):
+async def test_a_closed_account_is_forgotten_though_another_machine_heard_something_after_it(
+    world: World, tmp_path: Path
+):
     owner = await world.person()
+    await world.choose(owner, "grant", "acme")
+    other = await world.elsewhere(tmp_path / "other", await world.db.read(files))
+    await closed(world, owner)
+    await other.choose(owner, "withdraw", "acme")
+    heard = await other.db.read(files)
+    other.close()
+    await world.db.write(lambda db: restore(db, heard))
+    assert await world.db.write(erase_closed) == [owner]
+
+
+async def test_an_account_that_is_open_is_nobodys_to_erase(world: World):
+    owner, nobody = await world.person(), await world.person(anonymous=True)
     await world.choose(owner, "withdraw")
+    await world.choose(nobody, "deny")
     other = await world.person()
     await world.choose(other, "delete")
     assert await world.db.write(erase_closed) == [], "an account is closed where it is no more"

@@ -142,6 +142,7 @@ PAGE_MUTANTS = (
         "o.state <> 'retracted'",
         "o.state = 'quarantined'",
     ),
+    Mutant("nobody is forgotten who did not ask for it", "privacy/closing.py", " AND e.kind = 'delete'", ""),
     Mutant(
         "an account that is open is nobody's to erase",
         "privacy/closing.py",
