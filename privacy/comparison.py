@@ -308,6 +308,12 @@ class _Explained:
                 (row["subject"], row["subject"], row["event"], row["conversation"]),
             ).fetchone()
             or self._is_undone(row["event"])
+            or one(
+                "SELECT 1 FROM pauses WHERE subject IN (SELECT ? UNION SELECT b.subject FROM subjects AS a"
+                " JOIN subjects AS b USING (owner) WHERE a.subject = ?) AND begun_at <= ? AND coalesce(ended_at, 9e999) >="
+                " (SELECT coalesce(min(json_extract(value, '$[1]')), 0) FROM json_each(?))",
+                (row["subject"], row["subject"], row["planned_at"], row["turns"]),
+            ).fetchone()
             or one("SELECT 1 FROM reports WHERE row_id = ? AND state = 'open'", (row["row_id"],)).fetchone()
             or one(
                 "SELECT 1 FROM subjects JOIN owner_standing USING (owner) WHERE subject = ? AND standing = 'managed'",

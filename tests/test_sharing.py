@@ -19,6 +19,7 @@ from privacy.consent import Terms
 from privacy.ledger import Choice, record
 from privacy.mine import outlook, preview, recipients, shared_rows
 from privacy.outbox import UNEXPLAINED_ROWS, plan
+from privacy.pauses import pause, resume
 from privacy.rows import Redaction
 from privacy.saved import files as saved_files
 from privacy.saved import restore
@@ -511,6 +512,39 @@ async def test_a_no_that_another_machine_heard_before_it_knew_of_the_yes_explain
     planned, _ = await world.turn(0)
     assert (planned.retract, planned.stopped) == (UNEXPLAINED_ROWS + 5, None)
     assert not dug_up(world, "word 1")
+
+
+async def test_a_rest_that_another_machine_heard_explains_every_row_that_was_written_in_it(world, tmp_path):
+    """It knew nothing of the number under which they were shared."""
+    owner = await world.person()
+    other = await world.elsewhere(tmp_path / "other", {})
+    await other.choose(owner, "grant", "globex")
+    await world.choose(owner, "grant", "acme")
+    await other.db.write(lambda db: pause(db, owner, world.clock()))
+    heard = await other.db.read(saved_files)
+    other.close()
+    for n in range(UNEXPLAINED_ROWS + 5):
+        await world.say(owner, f"word {n}")
+    await world.turn()
+    assert "word 0" in texts(world)
+    await world.db.write(lambda db: restore(db, heard))
+    planned, _ = await world.turn(0)
+    assert (planned.retract, planned.held) == (UNEXPLAINED_ROWS + 5, 0)
+    assert not dug_up(world, "word 1")
+
+
+async def test_a_rest_before_or_after_the_rows_explains_no_mass_loss(world):
+    owner = await agreed(world)
+    await world.db.write(lambda db: pause(db, owner, world.clock()))
+    await world.db.write(lambda db: resume(db, owner, world.clock()))
+    for n in range(UNEXPLAINED_ROWS + 1):
+        await world.say(owner, f"word {n}")
+    await world.turn()
+    world.clock.now += 1
+    await world.db.write(lambda db: pause(db, owner, world.clock()))
+    await world.db.write(lost(owner))
+    planned, _ = await world.turn(0)
+    assert planned.held == UNEXPLAINED_ROWS + 1 and "word 0" in texts(world)
 
 
 async def test_deleting_all_conversations_takes_all_rows_back(world):
