@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 import subprocess
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -151,6 +154,39 @@ def test_a_no_to_one_leaves_the_other(ada: Person):
     ada.grant("lab")
     ada.post("withdraw", {"recipient": "lab"})
     assert (ada.state("acme"), ada.state("lab")) == ("granted", "withdrawn")
+
+
+def said(person: Person) -> list[str]:
+    """The kinds of all that the person ever chose."""
+    archive = zipfile.ZipFile(io.BytesIO(person.client.get("/api/privacy/everything.zip").content))
+    return [event["kind"] for event in json.loads(archive.read("consent.json"))]
+
+
+def test_following_the_account_where_it_does_already_records_nothing_and_leaves_the_share_as_it_is(ada: Person):
+    ada.grant()
+    id = ada.say("hello")
+    for _ in range(2):
+        assert ada.post("conversation", {"id": id, "choice": "inherit"}).json() == {"choice": "inherit"}
+    assert said(ada) == ["grant"]
+    assert [row["conversation"] for row in ada.get("shared")["waiting"]] == [id]
+    for choice in ("private", "inherit", "inherit"):
+        assert ada.post("conversation", {"id": id, "choice": choice}).json() == {"choice": choice}
+    assert said(ada) == ["grant", "deny", "withdraw"]
+    assert ada.get("shared")["waiting"] == [], "what was said before it was private stays so"
+
+
+def test_a_no_said_twice_takes_nothing_else_back(ada: Person):
+    """It is written down each time: another machine may have heard a yes in between."""
+    ada.grant("acme")
+    ada.grant("lab")
+    kept, private = ada.say("hello"), ada.say("not this")
+    for _ in range(2):
+        assert ada.post("withdraw", {"recipient": "lab"}).json() == {"rows": 0}
+        assert ada.post("withdraw-api", {"recipient": "acme"}).status_code == 200
+        assert ada.post("conversation", {"id": private, "choice": "private"}).json() == {"choice": "private"}
+    assert said(ada) == ["grant", "grant", *["withdraw", "withdraw", "deny"] * 2]
+    assert (ada.state("acme"), ada.state("lab")) == ("granted", "withdrawn")
+    assert [row["conversation"] for row in ada.get("shared")["waiting"]] == [kept]
 
 
 def test_a_conversation_is_its_owners_alone(ada: Person, waiting: SharingStage):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import fields
+from unittest.mock import Mock
 
 import pytest
 
+from privacy.consent import Consent
+from privacy.ledger import Choice
 from privacy.mine import outlook
 from privacy.saved import files as saved_files
 from privacy.unread import close_unread, open_unread
-from tests.support.sharing_world import ALPHA, World
+from privacy.web.desk import Desk
+from tests.support.sharing_world import ALPHA, World, shown
 from tests.test_sharing import agreed, dug_up, texts
 
 pytestmark = pytest.mark.anyio
@@ -48,6 +53,18 @@ async def test_an_older_yes_covers_what_came_before_and_after_but_not_what_came_
     await world.turn()
     assert [text for text in texts(world) if "answers" not in text] == ["after", "before"]
     assert not dug_up(world, "meanwhile")
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_that_a_conversation_follows_the_account_is_written_down_where_it_is_not_known_to(world, known):
+    """A share of it may be in what was not read yet, and ends with this."""
+    owner = await agreed(world)
+    chat = await world.say(owner, "hello")
+    consent = Consent(world.db, world.clock, world.rules.terms)
+    others = {each.name: Mock() for each in fields(Desk)}
+    desk = Desk(**{**others, "consent": consent, "restored": lambda: known})
+    await desk.record(owner, Choice("withdraw", None, chat), shown())
+    assert len(await consent.events(owner)) == (1 if known else 2)
 
 
 async def test_a_share_of_what_was_written_meanwhile_covers_it(world):

@@ -136,7 +136,18 @@ class Desk:
         if not await self.is_whole():
             raise NotRestored(say("not_back_yet"))
 
+    async def _follows_already(self, owner: str, choice: Choice) -> bool:
+        """Whether the choice is that a conversation follows the account, which it is known to do. Written down, it would end
+        what the account's yes covered of it so far."""
+        if choice.kind != "withdraw" or choice.conversation is None or not self.restored():
+            return False
+        return await self.consent.conversation_choice(owner, choice.conversation) == "inherit"
+
     async def record(self, owner: str, choice: Choice, shown: Shown) -> None:
+        """Write a choice down, unless it changes nothing. A no is written down however often it is said: another machine may
+        have heard a yes in between."""
+        if await self._follows_already(owner, choice):
+            return
         try:
             await self.consent.record(owner, choice, shown)
         except ConsentRefused as error:

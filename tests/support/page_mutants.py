@@ -62,6 +62,12 @@ PAGE_MUTANTS = (
         "if False:",
     ),
     Mutant(
+        "what follows the account already is not told so again, which would take it back",
+        "privacy/web/desk.py",
+        "if await self._follows_already(owner, choice):",
+        "if False:",
+    ),
+    Mutant(
         "what keys send is said to be one's own",
         "privacy/web/routes.py",
         "if agreed.own_text is not True:",
