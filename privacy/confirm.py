@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from chat.db import connect
-from privacy.notes import CONFIRMED, HELD, note, set_note
+from privacy.notes import confirm_held
 
 
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
@@ -26,9 +26,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     db = connect(database)
     try:
         db.execute("BEGIN IMMEDIATE")
-        held = note(db, HELD)
-        if held is not None:
-            set_note(db, CONFIRMED, held)
+        held = confirm_held(db)
         db.execute("COMMIT")
     finally:
         db.close()

@@ -13,6 +13,14 @@ UNTOLD = "untold"  # a push came as far as its commits, and not to what tells of
 UNAUDITED = "unaudited"  # nor to an audit that was finished
 
 
+def confirm_held(db: sqlite3.Connection) -> str | None:
+    """Let as many rows leave as are held back now, once; how many these are, None: none is held back."""
+    held = note(db, HELD)
+    if held is not None:
+        set_note(db, CONFIRMED, held)
+    return held
+
+
 def note(db: sqlite3.Connection, name: str) -> str | None:
     row = db.execute("SELECT value FROM sharing_notes WHERE name = ?", (name,)).fetchone()
     return row["value"] if row else None

@@ -33,7 +33,7 @@ RESTORING = "The conversations are still being restored: nothing is shared or ta
 UNEXPLAINED = (
     "{} of {} shared rows would be taken back and no withdrawal, deletion or change explains it. They stay, and nothing new"
     " is shared, until you have looked: is everything here that was kept? If they shall leave, run"
-    " `python -m privacy.confirm DATA_DIR`. What somebody took back leaves meanwhile."
+    " `python -m privacy.confirm DATA_DIR`, or say so on /operator/decisions. What somebody took back leaves meanwhile."
 )
 
 

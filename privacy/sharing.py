@@ -18,7 +18,7 @@ from chat.slots import Slots
 from privacy.audit import Expected, audit
 from privacy.evidence import audit_id
 from privacy.extra import takes_back
-from privacy.notes import AUDITED, BATCH, FAILED, UNAUDITED, note, set_note
+from privacy.notes import AUDITED, BATCH, FAILED, HELD, UNAUDITED, note, set_note
 from privacy.outbox import Plan, plan
 from privacy.push import Pushed, push
 from privacy.reports import open_reports
@@ -129,8 +129,8 @@ class Sharing:
         return (SLOW,) * waits + self._wrong
 
     async def figures(self) -> dict[str, Any]:
-        """For the operator: what is wrong, how many reports wait for a decision, and how many rows of each dataset are in
-        which state."""
+        """For the operator: what is wrong, how much waits for a decision, and how many rows of each dataset are in which
+        state."""
         states = "".join(f", sum(state = '{state}') AS {state}" for state in STATES)
         datasets = await self.db.read(
             lambda db: [
@@ -138,8 +138,8 @@ class Sharing:
                 for row in db.execute(f"SELECT dataset AS id{states} FROM outbox GROUP BY dataset ORDER BY id")
             ]
         )
-        reports = await self.db.read(lambda db: len(open_reports(db)))
-        return {"problems": list(self.problems), "reports": reports, "datasets": datasets}
+        decisions = await self.db.read(lambda db: len(open_reports(db)) + (note(db, HELD) is not None))
+        return {"problems": list(self.problems), "decisions": decisions, "datasets": datasets}
 
     def hurry(self) -> None:
         """Compare at once: somebody took something back."""

@@ -126,8 +126,9 @@ MATRIX: tuple[Row, ...] = (
     all_may("GET", "/api/deletions"),
     Row("GET", "/api/operator", 403, 403, 401, 401),
     Row("GET", "/operator", 403, 403, 401, 401),
-    Row("GET", "/operator/reports", 403, 403, 401, 401),
-    Row("GET", "/api/operator/reports", 403, 403, 401, 401),
+    Row("GET", "/operator/decisions", 403, 403, 401, 401),
+    Row("GET", "/api/operator/decisions", 403, 403, 401, 401),
+    Row("POST", "/api/operator/confirm", 403, 403, 401, 401, json={"rows": 21}),
     Row("POST", "/api/operator/reports", 403, 403, 401, 401, json={"report": "0" * 32, "decision": "upheld"}),
     # Temporary chats
     all_may("POST", "/api/temporary/turns", json={"text": "hello"}),

@@ -148,20 +148,20 @@ def test_the_operator_reads_what_people_reported_and_decides_it_on_the_page(tmp_
         (first,) = ada.wait_for(lambda: rows("published"))
         report(first)
         ada.wait_for(lambda: rows("retracted") == [first])
-        assert "heron" not in str(olga.client.get("/api/operator/reports").json())
+        assert "heron" not in str(olga.client.get("/api/operator/decisions").json())
         page = browser.new_page()
         stage.hub.oauth.answer = "olga"
         page.goto(f"{stage.url}/login?next=/operator")
-        page.get_by_role("link", name="Open reports: 1").click()
-        expect(page.get_by_role("listitem")).to_contain_text("It names <b>me</b>.")
+        page.get_by_role("link", name="To decide: 1").click()
+        expect(page.locator("#reports li")).to_contain_text("It names <b>me</b>.")
         page.get_by_role("button", name="It may be shared").click()
-        expect(page.locator("main")).to_contain_text("Nothing is open.")
+        expect(page.locator("main")).to_contain_text("Nothing waits for you.")
         (second,) = ada.wait_for(lambda: rows("published"))
         report(second)
         ada.wait_for(lambda: sorted(rows("retracted")) == sorted([first, second]))
         page.reload()
         page.get_by_role("button", name="Never share it again").click()
-        expect(page.locator("main")).to_contain_text("Nothing is open.")
+        expect(page.locator("main")).to_contain_text("Nothing waits for you.")
         assert "All is well." in olga.client.get("/operator").text
         assert ada.get("chip", conversation=ada.get("shared")["rows"][0]["conversation"])["choice"] == "private"
         gone = {"report": "0" * 32, "decision": "upheld"}

@@ -5,16 +5,24 @@ from __future__ import annotations
 import json
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 
+import httpx
 import pytest
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
+from chat.visitors.asking import answer_refusals
+from chat.visitors.visitor import Account, Visitor
 from privacy import reports
 from privacy.closing import erase_closed
 from privacy.consent import Standpoint, Terms
 from privacy.ledger import verify_chains
+from privacy.notes import CONFIRMED, HELD, note, set_note
 from privacy.pauses import pause, resume
 from privacy.reports import NoSuchReport, decide, open_reports, report
 from privacy.saved import files, restore
+from privacy.web import deciding
 from tests.support.sharing_world import World
 
 pytestmark = pytest.mark.anyio
@@ -235,3 +243,34 @@ async def test_a_pause_outlives_the_disk_and_going_on_elsewhere_ends_it(world: W
     await world.db.write(lambda db: restore(db, ended))
     at = await world.db.read(lambda db: Standpoint(db, owner, Terms(), world.clock()))
     assert not at.is_paused
+
+
+# Rows that nothing explains, on the operator's page
+
+
+async def test_the_operator_lets_as_many_rows_leave_as_the_page_said(world: World):
+    await world.db.write(lambda db: set_note(db, HELD, "31"))
+    woken: list[bool] = []
+    desk = SimpleNamespace(
+        db=world.db, clock=world.clock, wake=lambda: woken.append(True), unframed=SimpleNamespace(ancestors="'self'")
+    )
+    app = FastAPI()
+    answer_refusals(app)
+    app.include_router(deciding.router(desk, ["olga"]))
+    olga = Visitor("o", Account("o", "1", "Olga"), "cookie", new_session=False)
+
+    async def as_olga(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, "parley.asking": SimpleNamespace(visitor=olga)}, receive, send)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(as_olga), base_url="http://parley.test") as client:
+        page = await client.get("/operator/decisions")
+        assert "31 rows would be taken back" in page.text and "frame-ancestors" in str(page.headers)
+        for body in ({}, {"rows": "31"}, {"rows": True}, {"rows": 31, "more": 1}):
+            assert (await client.post("/api/operator/confirm", json=body)).status_code == 422
+        assert (await client.post("/api/operator/confirm", json={"rows": 30})).status_code == 404
+        assert await world.db.read(lambda db: note(db, CONFIRMED)) is None and not woken
+        assert (await client.post("/api/operator/confirm", json={"rows": 31})).json() == {"rows": 31}
+        assert await world.db.read(lambda db: note(db, CONFIRMED)) == "31" and woken
+        await world.db.write(lambda db: set_note(db, HELD, None))
+        assert (await client.get("/api/operator/decisions")).json() == {"reports": [], "held": None}
+        assert (await client.post("/api/operator/confirm", json={"rows": 31})).status_code == 404

@@ -86,8 +86,10 @@ def _page(found: Mapping[str, Any]) -> str:
             *_failures(safe["failures"], "Write-ahead"),
         ]
     tables = f"{_table(rows)}<h2>What is shared</h2>{_shared(shared['datasets'], access['readers'])}"
-    reports = f"<p><a href='/operator/reports'>Open reports: {shared['reports']}</a></p>" if shared["reports"] else ""
-    return f"{told or '<p>All is well.</p>'}{reports}<h2>How conversations are kept</h2>{tables}"
+    waiting = (
+        f"<p><a href='/operator/decisions'>To decide: {shared['decisions']}</a></p>" if shared["decisions"] else ""
+    )
+    return f"{told or '<p>All is well.</p>'}{waiting}<h2>How conversations are kept</h2>{tables}"
 
 
 def _table(rows: Sequence[tuple[str, object]]) -> str:

@@ -1,4 +1,5 @@
-"""What people reported, for the operator, and the decision: the page of what `python -m privacy.reports` does."""
+"""What waits for the operator, and the decision by a click: the page of what `python -m privacy.reports` and
+`python -m privacy.confirm` do, for those who have no shell on the machine."""
 
 from __future__ import annotations
 
@@ -14,18 +15,29 @@ from pydantic import Field
 
 from chat.visitors.visitor import NotThere
 from chat.web.operator import check_operator
+from privacy.notes import HELD, confirm_held, note
 from privacy.policy.words import words
 from privacy.reports import NoSuchReport, Report, decide, open_reports
 from privacy.web.desk import Body, Desk
 from privacy.web.page import plain_page
 
-LEAD = "A row that somebody named is hidden until you decide. You see what the report says, and nothing of the conversation."
+REPORTS = "A row that somebody named is hidden until you decide. You see what the report says, and nothing of the conversation."
+HELD_BACK = (
+    "{} rows would be taken back, and no withdrawal, deletion or change explains it. They stay, and nothing new is shared, until"
+    " you have looked: is everything here that was kept?"
+)
 DECISIONS = {"upheld": "Never share it again", "rejected": "It may be shared"}
 
 
 class Decided(Body):
     report: str = Field(min_length=1, max_length=64)
     decision: Literal["upheld", "rejected"]
+
+
+class Confirmed(Body):
+    """As many rows as the page said."""
+
+    rows: int
 
 
 def router(desk: Desk, operators: Collection[str]) -> APIRouter:
@@ -37,19 +49,21 @@ def router(desk: Desk, operators: Collection[str]) -> APIRouter:
         "Content-Security-Policy": f"frame-ancestors {desk.unframed.ancestors}",
     }
 
-    @routes.get("/operator/reports", include_in_schema=False)
+    async def waiting() -> tuple[list[Report], int | None]:
+        reports, held = await desk.db.read(lambda db: (open_reports(db), note(db, HELD)))
+        return reports, held and int(held)
+
+    @routes.get("/operator/decisions", include_in_schema=False)
     async def as_page(request: Request) -> HTMLResponse:
         check_operator(request, operators)
-        found = await desk.db.read(open_reports)
-        items = "".join(map(_item, found))
-        body = f"<p>{LEAD}</p><ol id='reports'>{items}</ol>" if found else "<p>Nothing is open.</p>"
-        page = plain_page(words("en"), "Reports", f"{body}<p id='told' role='alert'></p>", script="decide.js")
-        return HTMLResponse(page, headers=headers)
+        body = _page(*await waiting())
+        return HTMLResponse(plain_page(words("en"), "To decide", body, script="decide.js"), headers=headers)
 
-    @routes.get("/api/operator/reports")
-    async def listed(request: Request) -> dict[str, Any]:
+    @routes.get("/api/operator/decisions")
+    async def as_json(request: Request) -> dict[str, Any]:
         check_operator(request, operators)
-        return {"reports": [asdict(found) for found in await desk.db.read(open_reports)]}
+        reports, held = await waiting()
+        return {"reports": list(map(asdict, reports)), "held": held}
 
     @routes.post("/api/operator/reports")
     async def decided(request: Request, said: Decided) -> dict[str, str]:
@@ -62,7 +76,25 @@ def router(desk: Desk, operators: Collection[str]) -> APIRouter:
         desk.wake()
         return {"report": said.report, "state": said.decision}
 
+    @routes.post("/api/operator/confirm")
+    async def confirmed(request: Request, said: Confirmed) -> dict[str, int]:
+        check_operator(request, operators)
+        if not await desk.db.write(lambda db: note(db, HELD) == str(said.rows) and confirm_held(db)):
+            raise NotThere(f"{said.rows} rows are not what is held back now. Look again.")
+        desk.wake()
+        return {"rows": said.rows}
+
     return routes
+
+
+def _page(reports: list[Report], held: int | None) -> str:
+    parts = []
+    if held is not None:
+        button = f"<button type='button' data-route='confirm' data-body='{{\"rows\": {held}}}'>Let them leave</button>"
+        parts.append(f"<section><p>{HELD_BACK.format(held)}</p><p class='actions start'>{button}</p></section>")
+    if reports:
+        parts.append(f"<p>{REPORTS}</p><ol id='reports'>{''.join(map(_item, reports))}</ol>")
+    return "".join(parts or ["<p>Nothing waits for you.</p>"]) + "<p id='told' role='alert'></p>"
 
 
 def _item(found: Report) -> str:
@@ -71,7 +103,8 @@ def _item(found: Report) -> str:
     told = [("About", found.about), ("Reason", found.reason), ("Answer to", found.contact or "-")]
     said = "".join(f"<p><b>{name}:</b> {escape(text)}</p>" for name, text in told)
     buttons = "".join(
-        f"<button type='button' data-report='{found.id}' data-decision='{name}'>{text}</button>"
+        f'<button type=\'button\' data-route=\'reports\' data-body=\'{{"report": "{found.id}", "decision": "{name}"}}\'>'
+        f"{text}</button>"
         for name, text in DECISIONS.items()
     )
     return f"<li><p>{day} UTC · {about}</p>{said}<p class='actions start'>{buttons}</p></li>"

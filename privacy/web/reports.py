@@ -104,7 +104,7 @@ def router(
         if found.row_id is not None:
             desk.wake()
         tell(
-            "Somebody reported a shared row or a link. Read it on /operator/reports, or: python -m privacy.reports DATA_DIR"
+            "Somebody reported a shared row or a link. Read it on /operator/decisions, or: python -m privacy.reports DATA_DIR"
         )
         key = "report_hidden" if found.row_id else "report_link_hidden" if closed else "report_taken"
         return {"report": found.id, "hidden": found.row_id is not None or closed, "sentence": say(key)}
