@@ -254,6 +254,22 @@ def test_trying_again_twice_at_once_tries_once(page: Page, backend: FakeBackend)
     assert len(routes) == 1
 
 
+def test_trying_again_here_does_not_wait_for_an_answer_to_that_elsewhere(page: Page, backend: FakeBackend) -> None:
+    say(page, "fail here too please")
+    again = page.get_by_role("button", name="Try again")
+    expect(again).to_be_visible()
+    page.get_by_role("button", name="New chat").first.click()
+    say(page, "fail after a few words please")
+    with held(page, "**/retry") as routes:
+        again.click()
+        asked(page, routes)
+        page.get_by_role("link", name="fail here too please").click()
+        expect(page.locator(".said")).to_have_text(["fail here too please"])
+        again.click()
+        asked(page, routes, 2)
+    expect(answers(page).locator(".md")).to_have_text("You said: again")
+
+
 def test_a_conversation_deleted_with_two_clicks_is_deleted_once(visit: Visit, known: str) -> None:
     page = visit().open()
     page.get_by_role("link", name="Known", exact=True).hover()

@@ -39,10 +39,14 @@ export const stored = {
 	},
 };
 
-/** `act`, which a second click does not begin again while the first is under way. */
+/** `act(what)`, which a second click does not begin again while it is under way for the same. */
 export function once(act) {
-	let under = null;
-	return (...given) => (under ??= act(...given).finally(() => (under = null)));
+	const under = new Map();
+	return (what) => {
+		const begun = under.get(what) ?? act(what).finally(() => under.delete(what));
+		under.set(what, begun);
+		return begun;
+	};
 }
 
 /** Tell screen readers, without moving the focus. */

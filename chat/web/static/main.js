@@ -64,7 +64,8 @@ class Page {
 		this.account = new Account({ problem, moved: () => this.side.refresh() });
 		$("p-new").addEventListener("click", () => this.newChat());
 		$("p-new-phone").addEventListener("click", () => this.newChat());
-		$("p-earlier").addEventListener("click", once(() => this.showEarlier()));
+		const earlier = once(() => this.showEarlier());
+		$("p-earlier").addEventListener("click", () => earlier(this.earlier));
 		$("p-open-models").addEventListener("click", (event) => {
 			if (event.ctrlKey || event.metaKey || event.shiftKey) return;
 			event.preventDefault();

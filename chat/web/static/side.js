@@ -24,7 +24,8 @@ export class Side {
 		this.menu = new RowMenu();
 		$("p-menu").addEventListener("click", () => this.toggle(true));
 		$("p-shade").addEventListener("click", () => this.toggle(false));
-		$("p-more").addEventListener("click", once(() => this.more()));
+		const more = once(() => this.more());
+		$("p-more").addEventListener("click", () => more(this.next));
 		$("p-archive").addEventListener("click", () => this.switchTo(!this.archived));
 		$("p-pick").addEventListener("click", () => this.pick(this.picked ? null : []));
 		$("p-pick-all").addEventListener("click", () => this.pick(this.items.map((item) => item.id)));
