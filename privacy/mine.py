@@ -25,6 +25,11 @@ STANDING = f"SELECT answers FROM outbox WHERE {OF_OWNER} AND state IN ('publish'
 WHY = "CASE state WHEN 'quarantined' THEN coalesce(kept_back, 'redaction') END"
 
 EVENT_HASH = "(SELECT hash FROM consent_events WHERE id = outbox.event)"
+# The worst that became of what people reported about it.
+REPORTED = (
+    "(SELECT state FROM reports WHERE row_id = outbox.row_id"
+    " ORDER BY state = 'upheld' DESC, state = 'open' DESC LIMIT 1)"
+)
 
 Feedback = tuple[Mapping[str, Any], ...]  # JSON objects, as they leave
 
@@ -88,7 +93,7 @@ class PreviewRow:
 class SharedRow:
     """One row of "My shared data", times in Unix seconds. `content` None: its text is gone from here, or kept back.
     `sent`: it may have left; it is known to have only where there is a `published_at`. `kept_back`: why it stays here, see
-    `privacy.screening`."""
+    `privacy.screening`. `reported`: by somebody, and "open", "upheld" or "rejected"."""
 
     row_id: str
     dataset: str
@@ -106,6 +111,7 @@ class SharedRow:
     published_in: str | None
     retracted_at: float | None
     retracted_in: str | None
+    reported: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +197,7 @@ async def preview(db: Database, owner: str, conversation: str, rules: Rules) -> 
 def shared_rows(db: sqlite3.Connection, owner: str) -> list[SharedRow]:
     """All that this owner's consent has let out or is about to, newest first, with what became of it."""
     rows = db.execute(
-        f"SELECT *, {WHY} AS why, {EVENT_HASH} AS event_hash FROM outbox WHERE {OF_OWNER} ORDER BY planned_at DESC, row_id",
+        f"SELECT *, {WHY} AS why, {EVENT_HASH} AS event_hash, {REPORTED} AS reported FROM outbox WHERE {OF_OWNER} ORDER BY planned_at DESC, row_id",
         (owner,),
     )
     columns = [

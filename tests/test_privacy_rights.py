@@ -203,7 +203,8 @@ def test_anybody_reports_a_row_without_an_account_and_it_is_hidden(stage: Sharin
         said = {"about": f"row {row['row']}", "reason": "It is mine.", "contact": ""}
         answer = nobody.client.post("/api/takedown", params={"lang": "fr"}, json=said).json()
         assert answer["hidden"] and answer["sentence"] == words("fr")("report_hidden")
-        told.wait_for(lambda: [row for row in told.get("shared")["rows"] if row["state"] == "retracted"])
+        (row,) = told.wait_for(lambda: [row for row in told.get("shared")["rows"] if row["state"] == "retracted"])
+        assert row["reported"] == "open"
         other = {**said, "about": "https://parley.test/s/abc"}
         answers = [nobody.client.post("/api/takedown", json=other) for _ in range(PER_CALLER)]
         assert [answer.status_code for answer in answers] == [200] * (PER_CALLER - 1) + [429]

@@ -18,6 +18,7 @@ from privacy import reports
 from privacy.closing import erase_closed
 from privacy.consent import Standpoint, Terms
 from privacy.ledger import verify_chains
+from privacy.mine import shared_rows
 from privacy.notes import CONFIRMED, HELD, note, set_note
 from privacy.pauses import pause, resume
 from privacy.reports import NoSuchReport, decide, open_reports, report
@@ -43,6 +44,26 @@ async def public_row(world: World, text: str = "told") -> tuple[str, str]:
     await world.turn()
     (row,) = [row for row in await world.outbox() if row["state"] == "published"]
     return owner, row["row_id"]
+
+
+async def reported(world: World, owner: str) -> list[str | None]:
+    """What their owner is told of rows that somebody reported."""
+    return [row.reported for row in await world.db.read(lambda db: shared_rows(db, owner))]
+
+
+async def test_its_owner_sees_that_a_row_was_reported_and_what_was_decided(world: World):
+    owner, row = await public_row(world)
+    assert await reported(world, owner) == [None]
+    id = await complain(world, row)
+    assert await reported(world, owner) == ["open"]
+    await world.turn(0)
+    await world.db.write(lambda db: decide(db, id, "rejected", world.clock()))
+    await world.turn(0)
+    assert await reported(world, owner) == [None, "rejected"]
+    (row,) = [row["row_id"] for row in await world.outbox() if row["state"] == "published"]
+    id = await complain(world, row)
+    await world.db.write(lambda db: decide(db, id, "upheld", world.clock()))
+    assert await reported(world, owner) == ["upheld", "rejected"]
 
 
 async def complain(world: World, about: str) -> str:

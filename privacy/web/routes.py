@@ -315,6 +315,7 @@ def _shared_row(row: SharedRow) -> dict[str, Any]:
         "published_in": row.published_in,
         "retracted_at": row.retracted_at,
         "retracted_in": row.retracted_in,
+        "reported": row.reported,
         **_content(row),
     }
 

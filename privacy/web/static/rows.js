@@ -55,6 +55,7 @@ function sharedRow(row, act) {
 		"li",
 		{ "data-row": row.row, "data-state": row.state },
 		h("div", { class: "row-head" }, h("span", {}, h("b", { text: row.recipient }), ` · ${stays(row) ?? t(`row_${howFar(row)}`)}`), leaves ? h("button", button) : null),
+		row.reported ? h("p", { class: "by", text: t(`reported_${row.reported}`) }) : null,
 		text(row),
 		h("details", { class: "receipt" }, h("summary", { text: receipt(row, 12).join(", ") }), h("pre", { text: receipt(row).join("\n") })),
 	);
