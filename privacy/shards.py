@@ -190,7 +190,8 @@ Whoever agreed may withdraw at any time. Their rows then leave this dataset **an
 `{TOMBSTONES}` lists the row ids ({facts.removed} so far). If you hold a copy, remove those rows from it. Always load
 the newest revision.
 
-To have a row taken down, write to the Space's operators through its discussions, with the row's id.
+To have a row taken down, name its id in the form `/takedown` of the Space that it came from, which needs no account: the
+row is hidden at once. Or write to the Space's operators through its discussions.
 
 ## Changes
 

@@ -260,7 +260,7 @@ async def test_the_card_opens_what_is_there_and_names_text_recipient_and_ledger(
     card = world.repos[DATASET].now()["README.md"].decode()
     assert '"path": "data/*.parquet"' in card and 'tombstones.parquet"' not in card
     (event,) = await world.db.read(lambda db: db.execute("SELECT text_hash FROM consent_events").fetchall())
-    assert "acme may read" in card and event["text_hash"] in card
+    assert "acme may read" in card and event["text_hash"] in card and "/takedown" in card
     await world.choose(owner, "withdraw")
     await world.turn()
     card = world.repos[DATASET].now()["README.md"].decode()
