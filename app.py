@@ -59,9 +59,8 @@ from privacy.access import EVERY as ACCESS_EVERY
 from privacy.access import Access
 from privacy.audit import Expected
 from privacy.closing import erase_closed
-from privacy.consent import Consent, Terms
+from privacy.consent import Consent, Terms, agreed_now
 from privacy.extra import saved_parts, takes_back, waits_to_leave
-from privacy.ledger import last_heard
 from privacy.rows import Redaction, Rules
 from privacy.sharing import Sharing
 from privacy.web import deciding, everything
@@ -85,7 +84,8 @@ def build(
     """
     machine = Machine.detect()
     db = Database.open(settings.data_dir, migrations={**MIGRATIONS, "privacy": PRIVACY_MIGRATIONS})
-    store = Store(db, clock, last_heard)
+    terms = Terms(policy.stale_from())
+    store = Store(db, clock, lambda *written: agreed_now(*written, terms, clock()))
     slots = slots_of(settings, clock)
     repo, every = private_repo(settings, slots), settings.sync_seconds
     lease, parts = Lease(clock), saved_parts(db)
@@ -121,8 +121,8 @@ def build(
     library = Library(store, generations, titles, settings.retention_days, report=tell_operator)
     temporary = TemporaryChats(catalog, pool, offer.unavailable, clock, time.monotonic)
     sessions = Sessions(db, clock, hub_whoami(settings.hf_endpoint))
-    rules = sharing_rules(settings, catalog)
 
+    rules = sharing_rules(settings, catalog)
     sharing = Sharing(
         db,
         rules,

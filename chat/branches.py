@@ -7,11 +7,14 @@ anything but a child of the last one calls `keep_only_branch` in the same transa
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import replace
 
+from chat.db import Database
 from chat.lists import Lists
 from chat.stored import (
     ANCESTORS,
+    Agreed,
     AnswerRunning,
     Author,
     CannotContinue,
@@ -20,6 +23,7 @@ from chat.stored import (
     StoredMessage,
     as_message,
     dump,
+    in_both,
     new_id,
     one_conversation,
     one_message,
@@ -36,6 +40,12 @@ NO_WORD_YET = "This answer has no word yet that could be continued. Try again wr
 
 class Branches(Lists):
     """Reading a branch, going on with its end, and changing to another."""
+
+    def __init__(
+        self, db: Database, clock: Callable[[], float], agreed: Agreed = lambda db, owner, conversation: None
+    ) -> None:
+        super().__init__(db, clock)
+        self.agreed = agreed
 
     async def branch(
         self, owner: str, id: str, before: str | None = None, limit: int = PAGE_OF_MESSAGES
@@ -99,7 +109,7 @@ class Branches(Lists):
                 raise NotFound
             found = one_conversation(db, owner, old.conversation)
             prompt = one_message(db, owner, old.parent)
-            new = insert_answer(db, prompt, author, now)
+            new = insert_answer(db, prompt, author, now, self.agreed(db, owner, found.id))
             keep_only_branch(db, found, new.id)
             return advance(db, found, author, found.system_prompt, new.id, now), prompt, new
 
@@ -126,9 +136,9 @@ class Branches(Lists):
             if not old.content:
                 raise CannotContinue(NO_WORD_YET)
             db.execute(
-                "UPDATE messages SET state = 'running', finish_reason = NULL, error = NULL, continued = continued + 1"
-                " WHERE id = ?",
-                (old.id,),
+                "UPDATE messages SET state = 'running', finish_reason = NULL, error = NULL, continued = continued + 1,"
+                " agreed = ? WHERE id = ?",
+                (in_both(old.agreed, self.agreed(db, owner, found.id)), old.id),
             )
             db.execute("UPDATE conversations SET revision = revision + 1, updated_at = ? WHERE id = ?", (now, found.id))
             return one_conversation(db, owner, found.id), one_message(db, owner, old.parent), old
@@ -139,7 +149,7 @@ class Branches(Lists):
 def insert(db: sqlite3.Connection, message: StoredMessage) -> None:
     db.execute(
         "INSERT INTO messages (id, conversation, parent, role, content, created_at, surface, model, model_revision, params,"
-        " state, depth, heard) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " state, depth, agreed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             message.id,
             message.conversation,
@@ -153,12 +163,14 @@ def insert(db: sqlite3.Connection, message: StoredMessage) -> None:
             dump(message.params) if message.params else None,
             message.state,
             message.depth,
-            message.heard,
+            message.agreed,
         ),
     )
 
 
-def insert_answer(db: sqlite3.Connection, prompt: StoredMessage, author: Author, now: float) -> StoredMessage:
+def insert_answer(
+    db: sqlite3.Connection, prompt: StoredMessage, author: Author, now: float, agreed: str | None
+) -> StoredMessage:
     """Raises `AnswerRunning`."""
     running = db.execute(
         "SELECT 1 FROM messages WHERE conversation = ? AND state = 'running'", (prompt.conversation,)
@@ -177,6 +189,7 @@ def insert_answer(db: sqlite3.Connection, prompt: StoredMessage, author: Author,
         params=author.params,
         state="running",
         depth=prompt.depth + 1,
+        agreed=in_both(prompt.agreed, agreed),
     )
     insert(db, answer)
     return replace(answer, siblings=siblings_of(db, answer))

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 # 1: the first. 2: a tombstone says when its conversation was purged; a message has its rating, what a reasoning model thought,
 # how much was left out and how often it was gone on with; a conversation is pinned or archived, and says who titled it; an
-# owner has defaults and a choice of days. 3: a prompt has what was heard. `_upgraded` reads every one before the newest.
+# owner has defaults and a choice of days. 3: a message has what was agreed. `_upgraded` reads every one before the newest.
 FORMAT = 3
 PART_BYTES = 128_000  # a part that is longer starts another one; a turn sends one part, seldom two
 _HEX = "[0-9a-f]"
@@ -64,7 +64,7 @@ class SavedMessage(Line):
     reasoning_seconds: float | None = None
     omitted: int = 0
     continued: int = 0
-    heard: float | None = None
+    agreed: str | None = None
     feedback: SavedFeedback | None = None
 
 
@@ -321,7 +321,7 @@ _MESSAGE = [
     {"name": "reasoning_seconds", "dtype": "float64"},
     {"name": "omitted", "dtype": "int64"},
     {"name": "continued", "dtype": "int64"},
-    {"name": "heard", "dtype": "float64"},
+    {"name": "agreed", "dtype": "string"},
     {"name": "feedback", "struct": _FEEDBACK},
 ]
 _FEATURES = [

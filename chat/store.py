@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from chat.branches import Branches, advance, insert, insert_answer, keep_only_branch
 from chat.conversation import Message, Written
-from chat.db import Database
 from chat.stored import (
     AnswerRunning,
     Author,
@@ -77,17 +75,6 @@ class Context:
 class Store(Branches):
     """The turns of conversations, beside what `Branches` and `Lists` do with them."""
 
-    def __init__(
-        self,
-        db: Database,
-        clock: Callable[[], float],
-        heard: Callable[[sqlite3.Connection, str], float | None] = lambda db, owner: None,
-    ) -> None:
-        """`heard`: the date of the newest thing that an owner is known to have said about sharing, which is noted with each
-        prompt, in its transaction: what was written before a yes is told from what came after it by this, and by no clock."""
-        super().__init__(db, clock)
-        self._heard = heard
-
     # -- turns ------------------------------------------------------------------------------------------------------
 
     async def begin_turn(
@@ -127,10 +114,10 @@ class Store(Branches):
                 if edited.conversation != id or edited.role != "user":
                     raise NotFound
                 parent = edited.parent
-            depth, heard = _depth_below(db, parent), self._heard(db, owner)
-            new = StoredMessage(prompt or new_id(), id, parent, "user", text, now, surface, depth=depth, heard=heard)
+            depth, agreed = _depth_below(db, parent), self.agreed(db, owner, id)
+            new = StoredMessage(prompt or new_id(), id, parent, "user", text, now, surface, depth=depth, agreed=agreed)
             insert(db, new)
-            answer = insert_answer(db, new, author, now)
+            answer = insert_answer(db, new, author, now, agreed)
             if beside:
                 keep_only_branch(db, found, answer.id)
             new = replace(new, siblings=siblings_of(db, new))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -59,7 +60,7 @@ class StoredConversation:
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
     """One message. `model` to `error` are None on a prompt, `surface` on an answer. `kept`: on the kept branch. `depth`:
-    messages above it on its branch. `heard`: of a prompt, see `Store`. `reasoning`: of an answer, apart from its content. `siblings`: ids, oldest first, itself among them."""
+    messages above it on its branch. `agreed`: see `Agreed`. `reasoning`: of an answer, apart from its content. `siblings`: ids, oldest first, itself among them."""
 
     id: str
     conversation: str
@@ -82,7 +83,7 @@ class StoredMessage:
     omitted: int = 0
     continued: int = 0
     left_at: int = 0
-    heard: float | None = None
+    agreed: str | None = None
     siblings: tuple[str, ...] = ()
 
 
@@ -93,6 +94,18 @@ class Author:
     model: str
     revision: str | None
     params: SamplingParams
+
+
+# What is agreed to of what an owner writes now in a conversation of theirs: ids, each followed by a comma; None: not asked.
+# It is asked in the transaction that keeps a prompt or an answer, and kept with it.
+Agreed = Callable[[sqlite3.Connection, str, str], str | None]
+
+
+def in_both(one: str | None, other: str | None) -> str | None:
+    """The ids that two messages were both agreed to under; None is no word about it."""
+    if one is None or other is None:
+        return other if one is None else one
+    return "".join(f"{id}," for id in one.split(",") if id and f"{id}," in other)
 
 
 def new_id() -> str:

@@ -156,8 +156,8 @@ def _uncovered(evidence: Evidence, terms: Terms, now: float) -> set[str]:
             standpoints[owner] = Standpoint(evidence.ledger, owner, terms, now)
         at, turns = standpoints[owner], json.loads(row["turns"])
         covered = [
-            at.covering(row["recipient"], row["conversation"], answer, door, asked, *heard)
-            for answer, asked, door, *heard in turns  # what was heard was not noted at first
+            at.covering(row["recipient"], row["conversation"], part, door, asked, *agreed)
+            for part, asked, door, *agreed in turns  # what was agreed was not noted at first
         ]
         if not turns or not all(covered):
             found.add(row["row_id"])

@@ -239,7 +239,7 @@ def month_of(segment: Segment[Yes]) -> str:
 
 
 def covered(at: Standpoint, recipient: str, turn: Turn) -> Yes | None:
-    return at.covering(recipient, turn.conversation, turn.answer_id, turn.surface, turn.created_at, turn.heard)
+    return at.covering(recipient, turn.conversation, turn.part, turn.surface, turn.created_at, turn.agreed)
 
 
 def leaves_at(segment: Segment[Yes], rules: Rules) -> float:

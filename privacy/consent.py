@@ -4,9 +4,11 @@
                                     blocked (an organisation decides); ineligible (anonymous: could not withdraw)
     conversation's choice           inherit | private | share (exactly the turns that its preview showed)
 
-A grant covers turns whose prompt came after it, never earlier ones; those, imported ones, and those of a time in which
-not all of the ledger was here, only a conversation's own share covers. What came with an API key is covered by a grant to
-that alone, never by one on the page or by a share; a no on the page ends both.
+A grant covers turns that were written under it: prompts and answers are kept with the grants that were in force then and
+there (`agreed_now`), which is what the page said. So it covers nothing from before it, from a rest, from while a conversation
+was private, from an organisation that decides, or from a time in which not all of the ledger was here, whatever any clock
+says; those, and imported ones, only a conversation's own share covers. What came with an API key is covered by a grant to that
+alone, never by one on the page or by a share; a no on the page ends both.
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ from chat.db import Database
 from privacy.hidden import hidden
 from privacy.ledger import (
     ASKING,
-    TICK,
     Choice,
     Event,
     Shown,
@@ -32,11 +33,13 @@ from privacy.ledger import (
     record,
     speaks_of,
     standing_of,
+    subject_of,
     subjects_of,
     that_count,
     verify_chains,
 )
 from privacy.pauses import pauses_of
+from privacy.segments import answer_of
 from privacy.unread import unread_spans
 
 AccountState = Literal["unset", "granted", "denied", "withdrawn", "stale", "blocked", "ineligible"]
@@ -76,6 +79,7 @@ class Standpoint:
         self._db, self._terms, self._now = db, terms, now
         self._said = events_of(db, *self.subjects)
         self._events = that_count(self._said)
+        self._counting = {event.id for event in self._events}
         self._unread = unread_spans(db)
         self._hidden = hidden(db)
         self._pauses = pauses_of(db, self.subjects)
@@ -89,8 +93,6 @@ class Standpoint:
         for event in self._about(recipient, surface):
             if event.kind == "grant":
                 state = "stale" if self._terms.stale_since(event.policy_version, self._now) is not None else "granted"
-            elif event.kind == "org_block":
-                state = "blocked"
             elif event.kind == "deny":
                 state = "denied"
             else:
@@ -102,7 +104,7 @@ class Standpoint:
         for event in self._of_conversation(conversation):
             if event.kind in ("deny", "takedown"):
                 choice = "private"
-            elif event.kind == "grant" and (choice != "private" or event in self._events):
+            elif event.kind == "grant" and (choice != "private" or event.id in self._counting):
                 choice = "share"
             elif event.kind == "withdraw":
                 choice = "inherit"
@@ -114,33 +116,33 @@ class Standpoint:
         self,
         recipient: str,
         conversation: str,
-        answer: str,
+        part: str,
         surface: str,
         asked_at: float,
-        heard: float | None = None,
+        agreed: str | None = None,
     ) -> Yes | None:
-        """The consent under which `recipient` may have this turn, or None. `asked_at`: when its prompt was written; `heard`:
-        the date of the newest event that its machine knew of then, None: that was not noted. Where they disagree about
-        whether it came before or after an event, one of two machines' clocks is wrong or one did not know: it is not shared."""
-        if self.standing != "account" or answer in self._hidden:
+        """The consent under which `recipient` may have this turn, or None. `part`: see `privacy.segments.Turn`. `asked_at`:
+        when its prompt was written. `agreed`: see `agreed_now`; None: from before that was noted, so the dates decide. Where
+        there is both, what the dates forbid is not shared either."""
+        if self.standing != "account" or answer_of(part) in self._hidden:
             return None
         choice = self.conversation_choice(conversation)
         if choice == "private":
             return None
-        shares = [e for e in self._shares(conversation, recipient) if answer in e.turns]
+        shares = [e for e in self._shares(conversation, recipient) if part in e.turns]
         if shares and surface != "api":
             return self._yes(shares[-1])
         if surface == "import":
             return None
         since, frozen = self._follows_account(conversation)
-        first, last = (asked_at, asked_at) if heard is None else sorted((asked_at, heard + TICK / 2))
-        if last > frozen or self.was_unread(asked_at) or self.was_paused(first, last):
+        if asked_at > frozen or self.was_unread(asked_at) or self.was_paused(asked_at):
             return None
         grants = self._grants(recipient, surface)
         ends = [*(grant.at for grant in grants[1:]), float("inf")]
         for grant, following in zip(grants, ends, strict=False):
             stale = self._terms.stale_since(grant.policy_version, self._now)
-            if max(grant.at, since) < first < following and (stale is None or asked_at < stale):
+            until = min(following if agreed is None else float("inf"), float("inf") if stale is None else stale)
+            if max(grant.at, since) < asked_at < until and (agreed is None or grant.id in agreed):
                 # A newer yes to the same recipient refreshes an older one: they were asked again and agreed.
                 fresh = self._yes(grants[-1])
                 return fresh and Yes(grant, fresh.fresh)
@@ -150,9 +152,21 @@ class Standpoint:
         """Whether at that time it was not known what the owner had said: an older yes does not cover what came then."""
         return any(begun <= at <= ended for begun, ended in self._unread)
 
-    def was_paused(self, first: float, last: float) -> bool:
-        """Whether the owner let their sharing rest at some time from `first` to `last`."""
-        return any(begun <= last and first <= ended for begun, ended in self._pauses)
+    def was_paused(self, at: float) -> bool:
+        """Whether the owner let their sharing rest at that time."""
+        return any(begun <= at <= ended for begun, ended in self._pauses)
+
+    def in_force(self, conversation: str | None) -> list[Event]:
+        """The account's yeses that cover what is written in a conversation (None: a new one) from now on."""
+        unread = self.was_unread(self._now) or any(ended == float("inf") for _, ended in self._unread)
+        if self.standing != "account" or self.is_paused or unread:
+            return []
+        if conversation is not None and self.conversation_choice(conversation) != "inherit":
+            return []
+        said = {(e.recipient, e.surface) for e in self._events if e.kind == "grant" and e.scope == "account"}
+        grants = [grant for recipient, surface in said for grant in self._grants(recipient or "", surface)]
+        stale = self._terms.stale_since
+        return [grant for grant in grants if stale(grant.policy_version, self._now) is None]
 
     @property
     def is_paused(self) -> bool:
@@ -166,13 +180,16 @@ class Standpoint:
         """The account's grants to `recipient` since it last said no."""
         grants: list[Event] = []
         for event in self._about(recipient, surface):
-            grants = [*grants, event] if event.kind == "grant" else []
+            if event.kind == "grant":
+                grants.append(event)
+            else:
+                grants.clear()
         return grants
 
     def _of_conversation(self, conversation: str) -> list[Event]:
         """The owner's events about a conversation, and what anybody else said against sharing it: what its former,
         anonymous owner kept private stays so. A share that does not count is among them: it covers nothing, and still
-        ends what the account's yes reaches."""
+        ends what the account's yes reaches. That it follows the account again, where that does not count, is not."""
         found = self._conversations.get(conversation)
         if found is None:
             others = self._db.execute(
@@ -181,6 +198,7 @@ class Standpoint:
                 (conversation, json.dumps(self.subjects)),
             )
             own = [e for e in self._said if e.conversation == conversation]
+            own = [e for e in own if e.kind != "withdraw" or e.id in self._counting]
             found = self._conversations[conversation] = in_order([*(event_from(row) for row in others), *own])
         return found
 
@@ -192,7 +210,7 @@ class Standpoint:
         return [
             e
             for e in self._of_conversation(conversation)
-            if e.kind == "grant" and e.recipient == recipient and e.at > last and e in self._events
+            if e.kind == "grant" and e.recipient == recipient and e.at > last and e.id in self._counting
         ]
 
     def _follows_account(self, conversation: str) -> tuple[float, float]:
@@ -207,6 +225,14 @@ class Standpoint:
         if stale is not None and self._now >= stale + ASKING:
             return None
         return Yes(event, stale is None and not self.is_paused)
+
+
+def agreed_now(db: sqlite3.Connection, owner: str, conversation: str, terms: Terms, now: float) -> str:
+    """What `chat.stored.Agreed` asks for: the ids of the account's yeses that are in force in `conversation` at this moment,
+    as its owner is told beside the box, each followed by a comma."""
+    if subject_of(db, owner) is None:
+        return ""
+    return "".join(f"{event.id}," for event in Standpoint(db, owner, terms, now).in_force(conversation))
 
 
 class Consent:

@@ -11,7 +11,7 @@ import secrets
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["grant", "deny", "withdraw", "text_changed", "org_block", "takedown", "delete"]
 
@@ -43,7 +43,8 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One choice. `recipient` None: every recipient. `turns`: ids of the answers that a conversation's share covers.
+    """One choice. `recipient` None: every recipient. `turns`: what a conversation's share covers, each by its
+    `privacy.segments.Turn.part`.
 
     Of a conversation: grant shares exactly `turns`, deny keeps it private, withdraw lets it follow the account again.
     """
@@ -56,9 +57,9 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event of the ledger. `hash` covers every other field; `previous`: the hash of the one before in its chain;
-    `seen`: of the last ones of the other chains of the same person, as far as its machine knew them. What an event follows
-    is told by these, as the parents of a commit are, and by no clock."""
+    """One event of the ledger. `hash` covers every other field; `previous`: the hash of the one before in its chain.
+    `seen`: the hashes of those of the same person's other chains that it follows directly. Like the parents of a commit,
+    these tell which of two events knew of the other, and no clock does."""
 
     id: str
     subject: str
@@ -91,19 +92,13 @@ class Event:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-LATEST_PROMPT = "SELECT max(at) AS at FROM prompted WHERE owner = ?"
+LATEST_WRITTEN = "SELECT max(updated_at) AS at FROM kept_conversation WHERE owner = ?"
 LATEST_KNOWN = """
     SELECT max(at) AS at FROM (
         SELECT (SELECT max(at) FROM consent_events WHERE subject = s.subject) AS at FROM subjects AS s WHERE owner = :owner
         UNION ALL
         SELECT (SELECT max(coalesce(ended_at, begun_at)) FROM pauses WHERE subject = s.subject)
         FROM subjects AS s WHERE owner = :owner)
-"""
-OTHER_HEADS = """
-    SELECT hash FROM consent_events AS e
-    WHERE subject IN (SELECT value FROM json_each(:subjects)) AND NOT (subject = :subject AND replica = :replica)
-        AND number = (SELECT max(number) FROM consent_events WHERE subject = e.subject AND replica = e.replica)
-    ORDER BY hash
 """
 
 
@@ -120,6 +115,13 @@ def subjects_of(db: sqlite3.Connection, owner: str) -> tuple[str, ...]:
     return tuple(row["subject"] for row in rows)
 
 
+def made_subjects_of(db: sqlite3.Connection, owner: str) -> tuple[str, ...]:
+    """As `subjects_of`; one is made where there is none."""
+    if not subjects_of(db, owner):
+        db.execute("INSERT INTO subjects (owner, subject) VALUES (?, ?)", (owner, secrets.token_hex(16)))
+    return subjects_of(db, owner)
+
+
 def subject_of(db: sqlite3.Connection, owner: str) -> str | None:
     """The subject that new events of an owner name."""
     return next(iter(subjects_of(db, owner)), None)
@@ -129,12 +131,9 @@ def record(db: sqlite3.Connection, owner: str, choice: Choice, shown: Shown, now
     """Append what `owner` chose. Raises `ConsentRefused` where a yes would not be valid; a no is always taken."""
     if choice.kind == "grant":
         _refuse_invalid(db, owner, choice, shown)
-    subjects = subjects_of(db, owner)
-    subject = subjects[0] if subjects else secrets.token_hex(16)
-    if not subjects:
-        db.execute("INSERT INTO subjects (owner, subject) VALUES (?, ?)", (owner, subject))
+    subjects = made_subjects_of(db, owner)
+    subject = subjects[0]
     replica = db.execute("SELECT id FROM replica").fetchone()["id"]
-    chain = {"subjects": json.dumps(subjects), "subject": subject, "replica": replica}
     last = db.execute(
         "SELECT number, at, hash FROM consent_events WHERE subject = ? AND replica = ? ORDER BY number DESC LIMIT 1",
         (subject, replica),
@@ -157,21 +156,17 @@ def record(db: sqlite3.Connection, owner: str, choice: Choice, shown: Shown, now
         surface=shown.surface,
         age_affirmed=shown.age_affirmed,
         previous=last["hash"] if last else "",
-        seen=tuple(row["hash"] for row in db.execute(OTHER_HEADS, chain)),
+        seen=_tips(events_of(db, *subjects), last["hash"] if last else None),
     )
     return append(db, event)
 
 
 def next_moment(db: sqlite3.Connection, owner: str, now: float) -> float:
-    """The date of what `owner` says `now`, Unix seconds: after all that is known of what they said, on another machine too,
-    whose clock may be days ahead; and after all that they wrote, though the clock was set back since."""
-    prompt = db.execute(LATEST_PROMPT, (owner,)).fetchone()["at"]
-    return max(float(now), last_heard(db, owner) + TICK, (prompt or 0.0) + TICK)
-
-
-def last_heard(db: sqlite3.Connection, owner: str) -> float:
-    """The date of the newest thing that `owner` is known to have said, a pause among it; 0.0: nothing. See `Store`."""
-    return db.execute(LATEST_KNOWN, {"owner": owner}).fetchone()["at"] or 0.0
+    """The date of what `owner` says `now`, Unix seconds: after all that is known of what they said, a pause among it, on
+    another machine too, whose clock may be days ahead; and after all that they wrote, though the clock was set back since."""
+    heard = db.execute(LATEST_KNOWN, {"owner": owner}).fetchone()["at"]
+    written = db.execute(LATEST_WRITTEN, (owner,)).fetchone()["at"]
+    return max(float(now), (heard or 0.0) + TICK, (written or 0.0) + TICK)
 
 
 def append(db: sqlite3.Connection, event: Event) -> Event:
@@ -215,28 +210,66 @@ def event_of(db: sqlite3.Connection, id: str) -> Event:
     return event_from(db.execute("SELECT * FROM consent_events WHERE id = ?", (id,)).fetchone())
 
 
+Known = dict[tuple[str, str], int]  # chain -> the number of its last event that is known
+
+
+def known_to(events: Iterable[Event]) -> dict[str, Known]:
+    """Of each event, by its hash, what its machine knew of when it was said: all that can be reached by `previous` and
+    `seen`. `events`: one person's, in order. The version vectors of Mattern, "Virtual Time and Global States of Distributed
+    Systems" (1989)."""
+    found: dict[str, Known] = {}
+    for event in events:
+        known: Known = {}
+        for hash in (event.previous, *event.seen):
+            for chain, number in found.get(hash, {}).items():
+                known[chain] = max(number, known.get(chain, 0))
+        found[event.hash] = {**known, event.chain: event.number}
+    return found
+
+
 def that_count(events: list[Event]) -> list[Event]:
-    """Of `events`, one person's in order, those that count: a yes does not, where another machine heard a no to the same and
-    neither knew of the other. Of concurrent events the most restrictive wins."""
-    denials = [event for event in events if event.kind not in ("grant", "text_changed")]
-    by_hash = {event.hash: event for event in events}
-    return [e for e in events if e.kind != "grant" or not any(_outdone(e, no, by_hash) for no in denials)]
+    """Of `events`, one person's in order, those that count: what opens something does not, where another machine heard a no
+    to the same and neither knew of the other. Of concurrent events the most restrictive wins."""
+    known = known_to(events)
+    last: dict[tuple[Any, ...], Event] = {}  # the last no of each chain to each scope
+    for event in events:
+        if event.kind not in ("grant", "text_changed"):
+            last[(event.chain, event.recipient, event.conversation, event.surface, _opens(event))] = event
+    noes = list(last.values())
+    several = len({event.replica for event in events}) > 1
+    return [e for e in events if not (several and _opens(e) and any(_outdone(e, no, known[e.hash]) for no in noes))]
 
 
-def _outdone(yes: Event, no: Event, by_hash: Mapping[str, Event]) -> bool:
-    """Whether the no is to what the yes is to, and the yes does not follow it. (Where the no follows the yes, it ends it.)"""
+def _opens(event: Event) -> bool:
+    """A yes does, and so does letting a conversation that was private follow the account again."""
+    return event.kind == "grant" or (event.kind == "withdraw" and event.conversation is not None)
+
+
+def _outdone(opening: Event, no: Event, known: Known) -> bool:
+    """Whether the no is to what is opened, and was not known there. (A no that knows of the yes ends it by its place.)"""
+    if no.replica == opening.replica or known.get(no.chain, 0) >= no.number:
+        return False
+    if opening.kind == "withdraw":
+        return no.conversation == opening.conversation and not _opens(no)
     return (
-        no.replica != yes.replica
-        and not any(_reaches(by_hash.get(hash), no) for hash in yes.seen)
-        and no.recipient in (None, yes.recipient)
-        and no.conversation in (None, yes.conversation)
-        and speaks_of(no, yes.surface)
+        no.recipient in (None, opening.recipient)
+        and no.conversation in (None, opening.conversation)
+        and speaks_of(no, opening.surface)
     )
 
 
-def _reaches(head: Event | None, event: Event) -> bool:
-    """Whether `event` is of the chain that ends with `head`."""
-    return head is not None and head.chain == event.chain and head.number >= event.number
+def _tips(events: list[Event], own: str | None) -> tuple[str, ...]:
+    """The hashes of those `events`, one person's in order, that no other follows, without the one of the hash `own` and what
+    that follows."""
+    known = known_to(events)
+    reached: Known = dict(known[own]) if own else {}
+    tips: list[str] = []
+    for event in reversed(events):
+        if reached.get(event.chain, 0) < event.number:
+            tips.append(event.hash)
+            for chain, number in known[event.hash].items():
+                reached[chain] = max(number, reached.get(chain, 0))
+    return tuple(sorted(tips))
 
 
 def speaks_of(event: Event, surface: str) -> bool:

@@ -76,14 +76,14 @@ class Outlook:
 class PreviewRow:
     """A row as it would leave, redacted; `content` None: it would stay here, for the reason `kept_back`.
 
-    `answers`: what a share of exactly this row covers (`Choice.turns`). `feedback`: what its owner said about them, which
+    `parts`: what a share of exactly this row covers (`Choice.turns`). `feedback`: what its owner said about them, which
     goes along.
     """
 
     recipient: str
     dataset: str
     model: str
-    answers: tuple[str, ...]
+    parts: tuple[str, ...]
     content: Mapping[str, Any] | None
     kept_back: KeptBack | None
     feedback: Feedback
@@ -158,7 +158,8 @@ def outlook(
         for segment in cut(turns, _covering(at, rules), taken):
             name, leaves = rules.authors[segment.model], rules.next_batch(leaves_at(segment, rules))
             coming[name] = min(leaves, coming.get(name, leaves))
-    next_turn = state == "granted" and choice == "inherit" and not at.was_unread(now) and not at.is_paused
+    in_force = at.in_force(conversation)
+    next_turn = any(yes.recipient == recipient and yes.surface != "api" and yes.at <= now for yes in in_force)
     when = min(coming.values(), default=None)
     names = (tuple(sorted(found)) for found in (standing, leaving, stopped, coming))
     return Outlook(recipient, state, choice, *names, when, next_turn)
@@ -187,9 +188,7 @@ async def preview(db: Database, owner: str, conversation: str, rules: Rules) -> 
     def ready(segment: Segment[str]) -> PreviewRow:
         row = prepare(segment, "", (), rules, said)
         dataset = dataset_id(rules, segment.model)
-        return PreviewRow(
-            segment.why, dataset, segment.model, segment.answers, row.content, row.kept_back, row.feedback
-        )
+        return PreviewRow(segment.why, dataset, segment.model, segment.parts, row.content, row.kept_back, row.feedback)
 
     return await asyncio.to_thread(lambda: [ready(segment) for segment in found])
 

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chat.db import Database
+from privacy.blocks import block_members
 from privacy.comparison import Comparison, compare, month_of
 from privacy.consent import Yes
 from privacy.feedback import Said, said_about, said_under
@@ -66,6 +67,7 @@ async def plan(
     """
     if not restored:
         return Plan(stopped=RESTORING)
+    await block_members(db, now)
     wanted, held, said = await db.read(lambda connection: _read(connection, rules, now, publish))
     if not (wanted or held or wanted.settled):
         return Plan()  # the usual case, in which no turn waits for a comparison in the writer
@@ -187,7 +189,7 @@ def _insert(
         "row": None if kept_back else row,
         "feedback": json.dumps(ready.feedback, ensure_ascii=False) if ready.feedback else None,
         "kept_back": ready.kept_back,
-        "turns": json.dumps([[turn.answer_id, turn.created_at, turn.surface, turn.heard] for turn in segment.turns]),
+        "turns": json.dumps([[turn.part, turn.created_at, turn.surface, turn.agreed] for turn in segment.turns]),
         "first_month": month_of(segment),
         "redaction": rules.version,
         "language": label[0],

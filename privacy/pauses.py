@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 
-from privacy.ledger import next_moment, subjects_of
+from privacy.ledger import made_subjects_of, next_moment, subjects_of
 
 
 def pause(db: sqlite3.Connection, owner: str, now: float) -> None:
-    """From here on nothing new of `owner` leaves. Repeatable; of somebody who never chose anything there is nothing to rest."""
+    """From here on nothing new of `owner` leaves. Repeatable. Of somebody of whom nothing is known here either: what they
+    agreed to may not have been read yet."""
     at = next_moment(db, owner, now)
-    for subject in subjects_of(db, owner):
+    for subject in made_subjects_of(db, owner):
         open_one = "SELECT 1 FROM pauses WHERE subject = ? AND ended_at IS NULL"
         if db.execute(open_one, (subject,)).fetchone() is None:
             db.execute("INSERT INTO pauses (subject, begun_at) VALUES (?, ?)", (subject, at))

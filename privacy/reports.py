@@ -22,7 +22,7 @@ from typing import Literal
 
 from chat.db import connect
 from privacy import policy
-from privacy.ledger import Choice, Shown, record
+from privacy.ledger import Choice, record
 
 ABOUT, REASON, CONTACT = 500, 4_000, 200  # characters at most
 _ROW_ID = re.compile(r"\b[0-9a-f]{32}\b")
@@ -92,9 +92,8 @@ def decide(db: sqlite3.Connection, id: str, decision: Decision, now: float) -> N
         ).fetchone()
         # Of somebody who closed their account nothing is shared any more.
         if owner is not None:
-            version = policy.in_force().number
-            shown = Shown(version, policy.template_hash("consent", version, "en"), "en", surface="operator")
-            record(db, owner["owner"], Choice("takedown", None, found["conversation"]), shown, now)
+            choice = Choice("takedown", None, found["conversation"])
+            record(db, owner["owner"], choice, policy.without_text("operator"), now)
     db.execute("UPDATE reports SET state = ?, decided_at = ? WHERE id = ?", (decision, now, id))
 
 

@@ -21,7 +21,8 @@ Why = TypeVar("Why", bound=Hashable)
 @dataclass(frozen=True, slots=True)
 class Turn:
     """A row of chat's `finished_turn`, times in Unix seconds. `position` grows by 2 from a turn to the one after it.
-    `instruction`: the system prompt, which never leaves, and is read to keep a row back that quotes it."""
+    `agreed`: under which yeses it was written. `instruction`: the system prompt, which never leaves, and is read to keep a
+    row back that quotes it."""
 
     conversation: str
     owner: str
@@ -30,16 +31,22 @@ class Turn:
     prompt: str
     answer_id: str
     answer: str
+    continued: int
+    agreed: str | None
     model: str
     model_revision: str | None
     params: str
     finish_reason: str | None
     surface: str
-    heard: float | None
     created_at: float
     conversation_updated_at: float
     settled_at: float
     instruction: str = field(repr=False)
+
+    @property
+    def part(self) -> str:
+        """What a share names it by. An answer that is gone on with says more than was previewed: it is another part."""
+        return f"{self.answer_id}.{self.continued}" if self.continued else self.answer_id
 
     @property
     def pasted(self) -> bool:
@@ -68,6 +75,10 @@ class Segment(Generic[Why]):
         return tuple(turn.answer_id for turn in self.turns)
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        return tuple(turn.part for turn in self.turns)
+
+    @property
     def changed_at(self) -> float:
         return self.turns[0].conversation_updated_at
 
@@ -86,11 +97,16 @@ class Segment(Generic[Why]):
 
 
 SELECT = """
-    SELECT conversation, owner, position, prompt_id, prompt, answer_id, answer, model, model_revision, params,
-           finish_reason, surface, heard, created_at, conversation_updated_at,
+    SELECT conversation, owner, position, prompt_id, prompt, answer_id, answer, continued, agreed, model,
+           model_revision, params, finish_reason, surface, created_at, conversation_updated_at,
            coalesce(settled_at, created_at) AS settled_at, system_prompt AS instruction
     FROM finished_turn WHERE owner = ?
 """
+
+
+def answer_of(part: str) -> str:
+    """The answer's id of a `Turn.part`."""
+    return part.partition(".")[0]
 
 
 def conversations_of(db: sqlite3.Connection, owner: str) -> Iterator[tuple[str, list[Turn]]]:

@@ -10,13 +10,10 @@ from dataclasses import replace
 import pytest
 
 from privacy import verify
-from privacy.comparison import covered
 from privacy.consent import ASKING, Consent, Standpoint, Terms
 from privacy.ledger import Choice, ConsentRefused, Event, Shown, record, verify_chains
-from privacy.pauses import pause, resume
 from privacy.saved import files, restore
-from privacy.segments import conversations_of
-from tests.support.sharing_world import DAY, HOUR, World, shown
+from tests.support.sharing_world import DAY, World, shown
 
 pytestmark = pytest.mark.anyio
 
@@ -118,107 +115,7 @@ async def test_a_clock_set_back_does_not_bring_a_withdrawn_yes_back(world):
     assert later.previous
 
 
-async def test_a_clock_set_back_makes_no_yes_retroactive(world):
-    owner = await world.person()
-    await world.say(owner, "before any yes")
-    asked_at = world.clock()
-    world.clock.now -= 2 * DAY
-    event = await world.choose(owner, "grant", "acme")
-    assert event.at >= asked_at - 10
-    assert await covering(world, owner, asked_at - 10) is None
-
-
-async def test_a_clock_set_back_shares_nothing_that_was_written_while_private(world):
-    owner = await world.person()
-    await world.choose(owner, "grant", "acme")
-    world.clock.now += DAY
-    await world.choose(owner, "deny", None, CHAT)
-    await world.say(owner, "in private")
-    asked_at = world.clock() - 10
-    world.clock.now -= 60
-    await world.choose(owner, "withdraw", None, CHAT)
-    world.clock.now += DAY
-    assert await covering(world, owner, asked_at) is None
-
-
-async def test_a_clock_set_back_shares_nothing_that_was_written_while_sharing_rested(world):
-    owner = await world.person()
-    await world.choose(owner, "grant", "acme")
-    world.clock.now += DAY
-    await world.db.write(lambda db: pause(db, owner, world.clock()))
-    await world.say(owner, "at rest")
-    asked_at = world.clock() - 10
-    world.clock.now -= 60
-    await world.db.write(lambda db: resume(db, owner, world.clock()))
-    world.clock.now += DAY
-    assert await covering(world, owner, asked_at) is None
-    assert (await covering(world, owner)).fresh
-
-
 # States
-
-
-async def shared(world, owner, *texts):
-    """Whether a yes covers the turn with this prompt, one after another."""
-    found = await world.db.read(lambda db: [turn for _, turns in conversations_of(db, owner) for turn in turns])
-    by_prompt = {turn.prompt: turn for turn in found}
-
-    def read(db):
-        at = Standpoint(db, owner, Terms(), world.clock())
-        return [covered(at, "acme", by_prompt[text]) is not None for text in texts]
-
-    return await world.db.read(read)
-
-
-async def test_a_clock_set_back_during_a_rest_shares_nothing_that_is_written_then(world):
-    owner = await world.person()
-    await world.choose(owner, "grant", "acme")
-    world.clock.now += DAY
-    await world.say(owner, "before")
-    await world.db.write(lambda db: pause(db, owner, world.clock()))
-    world.clock.now -= DAY / 2
-    await world.say(owner, "at rest")
-    world.clock.now += DAY
-    await world.db.write(lambda db: resume(db, owner, world.clock()))
-    await world.say(owner, "after")
-    assert await shared(world, owner, "before", "at rest", "after") == [True, False, True]
-
-
-@pytest.mark.parametrize("kind", ["withdraw", "deny"])
-async def test_a_clock_set_back_shares_nothing_that_is_written_between_a_no_and_the_next_yes(world, kind):
-    owner = await world.person()
-    await world.choose(owner, "grant", "acme")
-    world.clock.now += DAY
-    await world.choose(owner, kind, "acme")
-    world.clock.now -= DAY / 2
-    await world.say(owner, "in between")
-    await world.choose(owner, "grant", "acme")
-    await world.say(owner, "after, by a clock that is not there yet")
-    world.clock.now += DAY
-    await world.say(owner, "after")
-    texts = ("in between", "after, by a clock that is not there yet", "after")
-    assert await shared(world, owner, *texts) == [False, False, True]
-
-
-async def test_a_yes_covers_nothing_that_a_machine_wrote_before_it_knew_of_it(world, tmp_path):
-    """That machine's clock is ahead, so by its date the prompt came after the yes."""
-    owner = await world.person()
-    await world.choose(owner, "deny", "globex")
-    other = await world.elsewhere(tmp_path / "other", await world.db.read(files))
-    world.clock.now += HOUR
-    await other.say(owner, "elsewhere, before")
-    world.clock.now -= HOUR
-    yes = await world.choose(owner, "grant", "acme")
-    heard = await world.db.read(files)
-    await other.db.write(lambda db: restore(db, heard))
-    world.clock.now += 2 * HOUR
-    await other.say(owner, "elsewhere, after")
-    assert await shared(other, owner, "elsewhere, before", "elsewhere, after") == [False, True]
-    (before, *_) = await other.db.read(
-        lambda db: [t for _, ts in conversations_of(db, owner) for t in ts if "before" in t.prompt]
-    )
-    assert before.created_at > yes.at
-    other.close()
 
 
 async def test_nothing_said_is_not_a_yes(world):

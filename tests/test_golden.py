@@ -145,7 +145,7 @@ async def test_what_the_second_format_added_comes_back_and_what_the_third_adds_i
         ("SELECT days FROM retention", 3650),
         ("SELECT count(*) FROM tombstones WHERE purged_at IS NOT NULL", 1),
         ("SELECT count(*) FROM pauses WHERE ended_at IS NULL", 1),
-        ("SELECT count(*) FROM messages WHERE heard IS NOT NULL", 0),
+        ("SELECT count(*) FROM messages WHERE agreed IS NOT NULL", 0),
         ("SELECT count(*) FROM consent_events WHERE seen <> '[]'", 0),
     ):
         assert await machine.figure(sql) == found, sql

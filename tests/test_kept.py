@@ -40,10 +40,10 @@ def test_a_new_machine_has_the_conversations_and_the_consent_again(tmp_path: Pat
                 ada.wait_for(lambda: ada.state("acme") == "granted")
                 assert ada.get("chip", conversation=id)["who"] == ["acme"]
             with closing(sqlite3.connect(tmp_path / "new disk" / "parley.db")) as db:
-                prompts = dict(db.execute("SELECT content, heard FROM messages WHERE role = 'user'"))
-                (said_at,) = db.execute("SELECT at FROM consent_events").fetchone()
-            # What was written before the yes is told from what came after it by what was heard, on every machine.
-            assert prompts == {"before any yes": 0.0, "remember the heron": said_at}
+                prompts = dict(db.execute("SELECT content, agreed FROM messages WHERE role = 'user'"))
+                (yes,) = db.execute("SELECT id FROM consent_events").fetchone()
+            # What was written before the yes is told from what came after it, on every machine.
+            assert prompts == {"before any yes": "", "remember the heron": f"{yes},"}
 
 
 def test_the_chat_goes_on_without_its_hub_and_the_page_says_what_is_wrong(tmp_path: Path):

@@ -239,7 +239,7 @@ async def test_a_share_covers_what_had_been_said_about_its_rows_and_nothing_that
     before, after = await world.answers(owner, chat)
     await book.give(owner, before, Feedback("up", (), "seen"))
     (row,) = await preview(world.db, owner, chat, world.rules)
-    await world.choose(owner, "grant", "acme", chat, row.answers)
+    await world.choose(owner, "grant", "acme", chat, row.parts)
     world.clock.now += 1
     await book.give(owner, after, Feedback("down", (), "not seen"))
     (waits,) = await waiting_rows(world.db, owner, world.rules, world.clock())

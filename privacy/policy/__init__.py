@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from privacy.consent import ASKING
+from privacy.ledger import Shown
 from privacy.policy.words import LANGUAGES, Words, words
 from privacy.segments import PASTED
 
@@ -188,3 +189,9 @@ def templates() -> dict[str, str]:
         for kind in ("consent", "share", "api")
         for path in sorted(_HERE.glob(f"{kind}-*.md"))
     }
+
+
+def without_text(surface: Literal["page", "operator"] = "page") -> Shown:
+    """What a no was said to: to no text; the ledger says which was in force."""
+    version = in_force().number
+    return Shown(version, template_hash("consent", version, "en"), "en", surface)

@@ -155,11 +155,6 @@ class Desk:
         if choice.kind != "grant":
             self.wake()
 
-    def without_text(self) -> Shown:
-        """A no is not to a text; the ledger says which was in force."""
-        version = policy.in_force().number
-        return Shown(version, policy.template_hash("consent", version, "en"), "en")
-
 
 def account_here(request: Request) -> Account:
     """Whoever is signed in, or has a key: enough to take something back."""

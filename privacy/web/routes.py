@@ -123,7 +123,7 @@ def router(desk: Desk) -> APIRouter:
     async def withdraw(request: Request, said: Withdrawal) -> dict[str, Any]:
         """Take back what was agreed to, with one recipient or with all."""
         owner = account_here(request).owner
-        await desk.record(owner, Choice("withdraw", said.recipient), desk.without_text())
+        await desk.record(owner, Choice("withdraw", said.recipient), policy.without_text())
         return {"rows": await _public_rows(desk, owner, said.recipient)}
 
     @routes.post("/grant-api")
@@ -143,7 +143,7 @@ def router(desk: Desk) -> APIRouter:
     async def withdraw_api(request: Request, said: ApiWithdrawal) -> dict[str, Any]:
         """Take back that choice, and no other; `/withdraw` takes back both."""
         owner = account_here(request).owner
-        await desk.record(owner, Choice("withdraw", said.recipient), replace(desk.without_text(), surface="api"))
+        await desk.record(owner, Choice("withdraw", said.recipient), replace(policy.without_text(), surface="api"))
         return {"recipient": said.recipient, "state": await desk.consent.account_state(owner, said.recipient, "api")}
 
     @routes.post("/conversation")
@@ -157,12 +157,12 @@ def router(desk: Desk) -> APIRouter:
             person_here(request)
             shown = desk.shown(said, "share", spoken(request))
             found = await desk.db.read(lambda db: offered(db, owner, said.id, desk.rules))
-            answers = {answer for segment in found if segment.why == said.recipient for answer in segment.answers}
-            if not set(said.answers) <= answers:
+            parts = {part for segment in found if segment.why == said.recipient for part in segment.parts}
+            if not set(said.answers) <= parts:
                 raise TextChanged(spoken(request)("rows_changed"))
             choice = Choice("grant", said.recipient, said.id, tuple(said.answers))
         else:
-            shown = desk.without_text()
+            shown = policy.without_text()
             choice = Choice("deny" if said.choice == "private" else "withdraw", None, said.id)
         await desk.record(owner, choice, shown)
         return {"choice": await desk.consent.conversation_choice(owner, said.id)}
@@ -199,7 +199,7 @@ def router(desk: Desk) -> APIRouter:
         found = next((row for row in rows if row.row_id == said.row), None)
         if found is None:
             raise NotThere(spoken(request)("no_such_row"))
-        await desk.record(owner, Choice("deny", None, found.conversation), desk.without_text())
+        await desk.record(owner, Choice("deny", None, found.conversation), policy.without_text())
         return {"row": said.row, "conversation": found.conversation}
 
     @routes.post("/pause")
@@ -227,7 +227,7 @@ def router(desk: Desk) -> APIRouter:
             raise NotAgreed(spoken(request)("close_sure"))
         await desk.check_whole(spoken(request))
         # The ledger first: whatever fails after it, nothing is shared any more.
-        await desk.record(owner, Choice("delete"), desk.without_text())
+        await desk.record(owner, Choice("delete"), policy.without_text())
         rows = await _public_rows(desk, owner, None)
         await desk.close(owner)
         desk.wake()
@@ -295,7 +295,7 @@ def _preview_row(desk: Desk, row: PreviewRow) -> dict[str, Any]:
         "recipient": row.recipient,
         "dataset": row.dataset,
         "model": desk.labels.get(row.model, row.model),
-        "answers": list(row.answers),
+        "answers": list(row.parts),
         **_content(row),
     }
 

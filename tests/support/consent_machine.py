@@ -55,29 +55,32 @@ TURN = st.tuples(
 )
 
 
+SERIALS = itertools.count()  # of all that is said and told
+
+
 # -- the oracle -------------------------------------------------------------------------------------------------------
 
 
 @dataclass
 class Said:
-    """One thing somebody decided. `recipient` None: all. `answers`: of a share. `conversation` None: the account. `serial`:
+    """One thing somebody decided. `recipient` None: all. `turns`: the serials of those that a share covers. `conversation` None: the account. `serial`:
     which of all things that were ever said."""
 
     at: float
     yes: bool
     recipient: str | None
     conversation: str | None = None
-    answers: frozenset[str] = frozenset()
+    turns: frozenset[int] = frozenset()
     version: str = "1"
     for_ever: bool = False
-    serial: int = field(default_factory=itertools.count().__next__)
+    serial: int = field(default_factory=lambda: next(SERIALS))
 
 
 @dataclass
 class Told:
     """One turn that was written, with its own words of which each is a canary. `heard`: the serials of all that its owner
-    had said by then, where it was written; `at_rest`: they let their sharing rest; `in_time`: no clock had been set back so
-    far that it bears an earlier date than something before it."""
+    had said by the time of its prompt, where it was written; `agreed`: of the account's yeses that it was written under, its
+    answer too; `in_time`: no clock had been set back so far that it bears an earlier date than something before it."""
 
     owner: str
     conversation: str
@@ -88,9 +91,10 @@ class Told:
     prompt_canary: str
     answer_canary: str
     heard: frozenset[int]
-    at_rest: bool
+    agreed: frozenset[int]
     in_time: bool
     is_kept: bool = True
+    serial: int = field(default_factory=lambda: next(SERIALS))
 
 
 @dataclass
@@ -129,33 +133,44 @@ class Trace:
         shares = [said for place, said in enumerate(own) if said in here and said.yes and place > kept_back]
         for share in reversed(shares):
             stands = own.index(share) > refused
-            if stands and share.recipient == recipient and turn.answer in share.answers:
+            if stands and share.recipient == recipient and turn.serial in share.turns:
                 return self._under(share, now)
-        if turn.surface != "page" or turn.at_rest:
+        if turn.surface != "page":
             return False, False
         if kept_back >= 0 and own[kept_back].serial not in turn.heard:
             return False, False
-        # After a share of the conversation, the account's yes reaches nothing that is said in it later.
-        if any(share.serial in turn.heard for share in shares):
-            return False, False
         grants = [said for place, said in enumerate(own) if said in account and said.yes and place > refused]
-        for grant in grants:
-            # A text that takes effect later by today's clock makes nothing stale yet, whatever date a turn bears.
-            if grant.serial in turn.heard and not self._stale(grant, min(turn.asked_at, now)):
-                stays, leaves = self._under(grants[-1], now)
-                return stays, leaves and turn.in_time
-        return False, False
+        if not any(grant.serial in turn.agreed for grant in grants):
+            return False, False
+        stays, leaves = self._under(grants[-1], now)
+        return stays, leaves and turn.in_time
 
     def rests(self, owner: str) -> bool:
         return len(self.pauses.get(owner, ())) % 2 == 1
 
-    def written(self, owner: str, asked_at: float) -> dict[str, Any]:
-        """What a turn of `owner` that is written now is told of, and whether its date is in time."""
+    def written(self, owner: str, conversation: str, asked_at: float) -> dict[str, Any]:
+        """What a turn of `owner` that is written now had heard, and is written under; whether its date is in time."""
         said = self.said.get(owner, [])
         dates = [each.at for each in said] + self.pauses.get(owner, [])
         dates += [turn.asked_at for turn in self.told if turn.owner == owner]
         heard = frozenset(each.serial for each in said)
-        return {"heard": heard, "at_rest": self.rests(owner), "in_time": asked_at > max(dates, default=0.0)}
+        agreed = self.in_force(owner, conversation, asked_at)
+        return {"heard": heard, "agreed": agreed, "in_time": asked_at > max(dates, default=0.0)}
+
+    def in_force(self, owner: str, conversation: str, now: float) -> frozenset[int]:
+        """The account's yeses that reach what is written now in a conversation: none at rest, in private, after a share of
+        it, and while an organisation decides."""
+        own = self.said.get(owner, [])
+        here = [said for said in own if said.conversation == conversation]
+        if owner in self.cannot or self.rests(owner) or (here and (here[-1].yes or _keeps_private(here))):
+            return frozenset()
+        found: list[Said] = []
+        for said in (said for said in own if said.conversation is None):
+            if said.yes:
+                found.append(said)
+            else:
+                found = [yes for yes in found if said.recipient not in (None, yes.recipient)]
+        return frozenset(yes.serial for yes in found if not self._stale(yes, now))
 
     def _stale(self, said: Said, at: float) -> bool:
         return self.stale_at is not None and said.version == "1" and at >= self.stale_at
@@ -313,7 +328,7 @@ class ConsentMachine(RuleBasedStateMachine):
         )
         self.run(self.world.store.rename(owner, found, f"title {title}"))
         last = self.run(self.world.answers(owner, found))[-1]
-        told = self.trace.written(owner, asked_at)
+        told = self.trace.written(owner, found, asked_at)
         self.trace.told.append(Told(owner, found, last, model, surface, asked_at, prompt, answer, **told))
 
     def _closed(self, owner: str) -> bool:
@@ -326,12 +341,35 @@ class ConsentMachine(RuleBasedStateMachine):
         if turn.conversation in self.trace.deleted or not turn.is_kept:
             return
         answers = self.run(self.world.answers(turn.owner, turn.conversation))
-        (last,) = [t for t in self.trace.told if t.answer == answers[-1]]
+        (last,) = [t for t in self.trace.told if t.answer == answers[-1] and t.is_kept]
         answer = self.canary()
         self.run(self.world.retry(turn.owner, turn.conversation, f"answer {answer}", model))
         last.is_kept = False
         new = self.run(self.world.answers(turn.owner, turn.conversation))[-1]
-        self.trace.told.append(replace(last, answer=new, model=model, answer_canary=answer, is_kept=True))
+        self._written_again(last, new, model, answer)
+
+    def _written_again(self, last: Told, answer: str, model: str, canary: str) -> None:
+        under = last.agreed & self.trace.in_force(last.owner, last.conversation, self.world.clock.now)
+        again = replace(last, answer=answer, model=model, answer_canary=canary, agreed=under, is_kept=True)
+        again.serial = next(SERIALS)
+        self.trace.told.append(again)
+
+    @precondition(lambda self: self.trace.told)
+    @rule(which=st.integers(0, 20))
+    def go_on(self, which: int) -> None:
+        """An answer that was cut off says more, under the id that it has."""
+        turn = self.trace.told[which % len(self.trace.told)]
+        if turn.conversation in self.trace.deleted or not turn.is_kept:
+            return
+        id = self.run(self.world.answers(turn.owner, turn.conversation))[-1]
+        (last,) = [t for t in self.trace.told if t.answer == id and t.is_kept]
+        cut_off = "UPDATE messages SET finish_reason = 'length' WHERE id = ?"
+        self.run(self.world.db.write(lambda db: db.execute(cut_off, (id,))))
+        canary = self.canary()
+        self.run(self.world.store.begin_continue(last.owner, id))
+        self.run(self.world.store.finish_turn(id, f"answer {canary}", "done", "stop"))
+        last.is_kept = False
+        self._written_again(last, id, last.model, canary)
 
     @rule(who=st.integers(0, 3), recipient=st.sampled_from(["acme", "acme", "globex"]))
     def grant(self, who: int, recipient: str) -> None:
@@ -367,7 +405,7 @@ class ConsentMachine(RuleBasedStateMachine):
             chosen = rows[row % len(rows)]
             stale = self.trace.stale_at is not None and self.world.clock.now + 1 >= self.trace.stale_at
             version = "2" if stale else "1"
-            self._choose(turn.owner, "grant", chosen.recipient, turn.conversation, chosen.answers, version)
+            self._choose(turn.owner, "grant", chosen.recipient, turn.conversation, chosen.parts, version)
 
     def _choose(
         self,
@@ -375,13 +413,15 @@ class ConsentMachine(RuleBasedStateMachine):
         kind: str,
         recipient: str | None,
         conversation: str | None = None,
-        answers: tuple[str, ...] = (),
+        parts: tuple[str, ...] = (),
         version: str = "1",
     ) -> None:
-        event = self.run(self.world.choose(owner, kind, recipient, conversation, answers, version))
+        event = self.run(self.world.choose(owner, kind, recipient, conversation, parts, version))
+        shown = {part.partition(".")[0] for part in parts}
+        turns = frozenset(turn.serial for turn in self.trace.told if turn.is_kept and turn.answer in shown)
         named = "inherit" if kind == "withdraw" and conversation else recipient
         self.trace.said.setdefault(owner, []).append(
-            Said(event.at, kind == "grant", named, conversation, frozenset(answers), version)
+            Said(event.at, kind == "grant", named, conversation, turns, version)
         )
         if kind != "grant":
             self.save()
@@ -426,13 +466,31 @@ class ConsentMachine(RuleBasedStateMachine):
     def join_an_organisation(self, who: int) -> None:
         owner = self.owners[who % len(self.owners)]
         if who == 3 and owner not in self.trace.cannot and len(self.trace.cannot) < len(self.owners) - 1:
-            orgs = '[{"id": "o", "name": "bigcorp", "managed": true}]'
-            self.run(
-                self.world.db.write(
-                    lambda db: db.execute("UPDATE accounts SET orgs = ? WHERE owner = ?", (orgs, owner))
-                )
-            )
+            self._join(owner, managed=True)
             self.trace.cannot.add(owner)
+
+    @rule(who=st.integers(0, 3), which=st.integers(-2, 3))
+    def an_organisation_comes_and_goes(self, who: int, which: int) -> None:
+        """What is written meanwhile is not shared, and when it has gone nothing is until somebody says so."""
+        owner = self.owners[who % len(self.owners)]
+        if owner in self.trace.cannot:
+            return
+        self._join(owner, managed=True)
+        self.trace.cannot.add(owner)
+        self.say(who, which, ALPHA, "page")
+        self.compare(1, 0)
+        self._join(owner, managed=False)
+        self.trace.cannot.remove(owner)
+        said = self.trace.said.get(owner)
+        if said and any(each.yes for each in said):
+            said.append(Said(self.world.clock.now, False, None))
+            self.save()
+        FOUND["organisations that came and went"] += 1
+
+    def _join(self, owner: str, managed: bool) -> None:
+        orgs = json.dumps([{"id": "o", "name": "bigcorp", "managed": managed}])
+        sql = "UPDATE accounts SET orgs = ? WHERE owner = ?"
+        self.run(self.world.db.write(lambda db: db.execute(sql, (orgs, owner))))
 
     @rule(which=st.integers(0, 5))
     def complain(self, which: int) -> None:

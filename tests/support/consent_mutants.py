@@ -8,12 +8,17 @@ from __future__ import annotations
 from tests.support.mutants import Mutant, main
 
 TESTS = {
-    "privacy/consent.py": ("test_consent.py", "test_api_choice.py", "test_sharing.py", "test_unread.py"),
-    "privacy/ledger.py": ("test_consent.py", "test_api_choice.py", "test_sharing.py"),
-    "privacy/segments.py": (
-        "test_segments.py",
+    "privacy/consent.py": (
+        "test_consent.py",
+        "test_agreed.py",
         "test_api_choice.py",
+        "test_sharing.py",
+        "test_unread.py",
     ),
+    "privacy/ledger.py": ("test_consent.py", "test_agreed.py", "test_api_choice.py", "test_sharing.py"),
+    "privacy/segments.py": ("test_segments.py", "test_agreed.py", "test_api_choice.py"),
+    "privacy/blocks.py": ("test_agreed.py",),
+    "chat/branches.py": ("test_agreed.py",),
     "chat/hub.py": ("test_hub.py", "test_sharing_hub.py"),
     "privacy/access.py": ("test_access.py",),
     "privacy/audit.py": ("test_audit.py",),
@@ -26,8 +31,8 @@ MUTANTS = (
     Mutant(
         "a grant is not retroactive",
         "privacy/consent.py",
-        "if max(grant.at, since) < first",
-        "if since < first",
+        "if max(grant.at, since) < asked_at",
+        "if since < asked_at",
     ),
     Mutant(
         "unset is not a yes",
@@ -44,8 +49,8 @@ MUTANTS = (
     Mutant(
         "what was said while private stays private",
         "privacy/consent.py",
-        "if max(grant.at, since) < first",
-        "if grant.at < first",
+        "if max(grant.at, since) < asked_at",
+        "if grant.at < asked_at",
     ),
     Mutant(
         "imported turns need a share of their own",
@@ -72,7 +77,7 @@ MUTANTS = (
         'why, turn.answer_id if turn.surface == "api" else None)',
         "why)",
     ),
-    Mutant("a share covers its preview only", "privacy/consent.py", "if answer in e.turns]", "]"),
+    Mutant("a share covers its preview only", "privacy/consent.py", "if part in e.turns]", "]"),
     Mutant(
         "a withdrawal ends a share",
         "privacy/consent.py",
@@ -82,8 +87,8 @@ MUTANTS = (
     Mutant(
         "a withdrawal ends the grants before it",
         "privacy/consent.py",
-        'grants = [*grants, event] if event.kind == "grant" else []',
-        'grants = [*grants, event] if event.kind == "grant" else grants',
+        "                grants.clear()\n",
+        "                pass\n",
     ),
     Mutant(
         "an event follows the one before whatever the clock does",
@@ -100,14 +105,14 @@ MUTANTS = (
     Mutant(
         "a yes that knows of one machine's no knows of no other's",
         "privacy/ledger.py",
-        "head.chain == event.chain and head.number >= event.number",
-        "head.at >= event.at",
+        "known.get(no.chain, 0) >= no.number",
+        "max(known.values(), default=0) >= no.number",
     ),
     Mutant(
         "a yes knows of no later event of the chains that it has seen",
         "privacy/ledger.py",
-        " and head.number >= event.number",
-        "",
+        "known.get(no.chain, 0) >= no.number",
+        "known.get(no.chain, 0) > 0",
     ),
     Mutant(
         "a no that undoes another machine's yes explains that its rows leave",
@@ -122,29 +127,77 @@ MUTANTS = (
         "own = [e for e in self._events if",
     ),
     Mutant(
-        "what is said is dated after what was written, though the clock was set back",
+        "a yes covers nothing that was written where it was not in force",
+        "privacy/consent.py",
+        " and (agreed is None or grant.id in agreed):",
+        ":",
+    ),
+    Mutant("nothing is in force at rest", "privacy/consent.py", "or self.is_paused or unread:", "or unread:"),
+    Mutant(
+        "nothing is in force while it is looked up",
+        "privacy/consent.py",
+        "or self.is_paused or unread:",
+        "or self.is_paused:",
+    ),
+    Mutant(
+        "nothing is in force while an organisation decides",
+        "privacy/consent.py",
+        'if self.standing != "account" or self.is_paused',
+        "if self.is_paused",
+    ),
+    Mutant(
+        "nothing is in force in private, nor after a share",
+        "privacy/consent.py",
+        'if conversation is not None and self.conversation_choice(conversation) != "inherit":',
+        "if False:",
+    ),
+    Mutant(
+        "a stale text is not in force",
+        "privacy/consent.py",
+        "return [grant for grant in grants if stale(grant.policy_version, self._now) is None]",
+        "return grants",
+    ),
+    Mutant(
+        "an answer is written under no more than its prompt",
+        "chat/branches.py",
+        "agreed=in_both(prompt.agreed, agreed),",
+        "agreed=agreed,",
+    ),
+    Mutant(
+        "what is added to an answer is written under what is in force then",
+        "chat/branches.py",
+        "in_both(old.agreed, self.agreed(db, owner, found.id))",
+        "old.agreed",
+    ),
+    Mutant(
+        "a share covers no more of an answer than was shown",
+        "privacy/segments.py",
+        'return f"{self.answer_id}.{self.continued}" if self.continued else self.answer_id',
+        "return self.answer_id",
+    ),
+    Mutant(
+        "what joining an organisation ended stays ended",
+        "privacy/blocks.py",
+        "= 'managed'",
+        "= 'nobody'",
+    ),
+    Mutant(
+        "what lets a private conversation follow again must know of what made it private",
         "privacy/ledger.py",
-        ", (prompt or 0.0) + TICK)",
-        ")",
+        'event.kind == "grant" or (event.kind == "withdraw" and event.conversation is not None)',
+        'event.kind == "grant"',
     ),
     Mutant(
-        "a yes covers nothing that was written where it was not known yet",
-        "privacy/consent.py",
-        "else sorted((asked_at, heard + TICK / 2))",
-        "else (asked_at, max(asked_at, heard + TICK / 2))",
+        "a prompt is kept with what it was written under",
+        "app.py",
+        "Store(db, clock, lambda *written: agreed_now(*written, terms, clock()))",
+        "Store(db, clock)",
     ),
     Mutant(
-        "what is known to have been written at rest is at rest, whatever its date",
-        "privacy/consent.py",
-        "else sorted((asked_at, heard + TICK / 2))",
-        "else (min(asked_at, heard + TICK / 2), asked_at)",
-    ),
-    Mutant("a prompt is kept with what was heard", "app.py", "Store(db, clock, last_heard)", "Store(db, clock)"),
-    Mutant(
-        "what was heard outlives the disk",
+        "what it was written under outlives the disk",
         "chat/backup_incoming.py",
         '**message.model_dump(exclude={"feedback"}),',
-        '**message.model_dump(exclude={"feedback"}), "heard": None,',
+        '**message.model_dump(exclude={"feedback"}), "agreed": None,',
     ),
     Mutant("a yes is to a recipient by name", "privacy/consent.py", "e.recipient in (None, recipient) and", ""),
     Mutant(
@@ -261,8 +314,8 @@ MUTANTS = (
     Mutant(
         "an older yes does not cover what was written before all was read",
         "privacy/consent.py",
-        "if last > frozen or self.was_unread(asked_at) or",
-        "if last > frozen or",
+        "if asked_at > frozen or self.was_unread(asked_at) or",
+        "if asked_at > frozen or",
     ),
     Mutant(
         "it is not covered on another disk either",
@@ -298,7 +351,7 @@ MUTANTS = (
     Mutant(
         "after a share of a conversation nothing that follows leaves by the account",
         "privacy/consent.py",
-        "if last > frozen or",
+        "if asked_at > frozen or",
         "if",
     ),
     Mutant(

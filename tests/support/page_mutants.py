@@ -15,7 +15,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "privacy/web/framed.py": RIGHTS,
     "chat/visitors/sessions.py": ("test_sign_in.py", "test_sessions.py"),
 }
-DEFAULT = ("test_reports.py", "test_consent.py")
+DEFAULT = ("test_reports.py", "test_consent.py", "test_agreed.py")
 
 PAGE_MUTANTS = (
     Mutant(
@@ -58,7 +58,7 @@ PAGE_MUTANTS = (
     Mutant(
         "a share covers no turn that its preview did not show",
         "privacy/web/routes.py",
-        "if not set(said.answers) <= answers:",
+        "if not set(said.answers) <= parts:",
         "if False:",
     ),
     Mutant(
@@ -107,7 +107,7 @@ PAGE_MUTANTS = (
     Mutant(
         "what is written while sharing rests is nobody's later",
         "privacy/consent.py",
-        " or self.was_paused(first, last):",
+        " or self.was_paused(asked_at):",
         ":",
     ),
     Mutant(
@@ -122,10 +122,10 @@ PAGE_MUTANTS = (
     Mutant(
         "a yes that knows of another machine's no holds",
         "privacy/ledger.py",
-        "        and not any(_reaches(by_hash.get(hash), no) for hash in yes.seen)\n",
+        " or known.get(no.chain, 0) >= no.number",
         "",
     ),
-    Mutant("a reported row is hidden", "privacy/consent.py", " or answer in self._hidden:", ":"),
+    Mutant("a reported row is hidden", "privacy/consent.py", " or answer_of(part) in self._hidden:", ":"),
     Mutant("it is hidden while the report is open", "privacy/hidden.py", "state = 'open'", "state = 'upheld'"),
     Mutant(
         "a conversation that was taken down is never shared again",

@@ -22,8 +22,8 @@ from chat.retrying import Retrying
 from chat.slots import Slots
 from chat.store import Author, Store, new_id
 from privacy.audit import Expected, audit
-from privacy.consent import Terms
-from privacy.ledger import Choice, Event, Shown, last_heard, record
+from privacy.consent import Terms, agreed_now
+from privacy.ledger import Choice, Event, Shown, record
 from privacy.outbox import Plan
 from privacy.push import Pushed, push
 from privacy.rows import Redaction, Rules
@@ -109,7 +109,7 @@ class World:
             with closing(sqlite3.connect(file)) as db, db:
                 db.execute("UPDATE replica SET id = lower(hex(randomblob(8)))")
         self.db = Database.open(self.folder, DB, EVERY_MIGRATION)
-        self.store = Store(self.db, self.clock, last_heard)
+        self.store = Store(self.db, self.clock, lambda *written: agreed_now(*written, self.rules.terms, self.clock()))
 
     def close(self) -> None:
         self.db.close()
