@@ -49,6 +49,11 @@ def asked(page: Page, routes: list[Route], times: int = 1) -> None:
     wait_until(lambda: page.evaluate("0") or len(routes) >= times)
 
 
+def choose(page: Page, model: str) -> None:
+    page.locator("#p-model").click()
+    page.get_by_role("dialog", name="Models").get_by_role("button", name=model).click()
+
+
 @pytest.fixture
 def known(backend: FakeBackend) -> str:
     return backend.conversation("Known", turns=[("Hi", "Hello.")])
@@ -182,6 +187,50 @@ def test_a_new_chat_asked_for_while_a_conversation_is_opened_is_begun(visit: Vis
         expect(page).to_have_url(re.compile("/$"))
         expect(page.locator("#p-start")).to_be_visible()
     expect(page.locator(".turn")).to_have_count(0)
+
+
+def test_a_model_chosen_while_a_conversation_is_opened_answers_next(
+    visit: Visit, known: str, backend: FakeBackend
+) -> None:
+    page = visit().open()
+    with held(page, f"**/api/conversations/{known}"):
+        page.get_by_role("link", name="Known", exact=True).click()
+        choose(page, "Poet 7B")
+    expect(page.locator(".said")).to_have_text(["Hi"])
+    say(page, "And now?")
+    answered(page)
+    assert [turn["model"] for turn in backend.turns] == ["poet"]
+
+
+def test_a_model_chosen_for_the_next_turn_stays_when_another_machine_goes_on(
+    visit: Visit, known: str, backend: FakeBackend
+) -> None:
+    page = visit().open(f"/#c={known}")
+    choose(page, "Poet 7B")
+    backend._message(known, "user", "From the phone")
+    backend._message(known, "assistant", "Heard.", state="done", html="<p>Heard.</p>")
+    backend.conversations[known]["revision"] += 1
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(answers(page).last.locator(".md")).to_have_text("Heard.")
+    expect(page.locator("#p-model-name")).to_have_text("Poet 7B")
+    say(page, "And now?")
+    answered(page)
+    assert [turn["model"] for turn in backend.turns] == ["poet"]
+
+
+def test_a_comment_that_is_being_typed_stays_when_another_machine_goes_on(
+    visit: Visit, known: str, backend: FakeBackend
+) -> None:
+    page = visit().open(f"/#c={known}")
+    answers(page).get_by_role("button", name="Good answer").click()
+    comment = page.locator(".feedback textarea")
+    comment.press_sequentially("Because")
+    backend.conversations[known]["revision"] += 1
+    backend._message(known, "user", "From the phone")
+    with page.expect_response(f"**/api/conversations/{known}"):
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    comment.press_sequentially(" it is")
+    expect(comment).to_have_value("Because it is")
 
 
 # Twice, or too soon

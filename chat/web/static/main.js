@@ -27,6 +27,7 @@ class Page {
 		this.conversation = null;
 		this.earlier = null;
 		this.shown = 0; // counts openings, so that a slow answer to an old one is dropped
+		this.choice = null; // the name of the model that the visitor chose for the next turn here
 		this.models = new Models({ chosen: (model) => this.choose(model) });
 		this.settings = new Settings(opened());
 		this.engine = new Engine();
@@ -144,6 +145,7 @@ class Page {
 	async bring(id) {
 		if (id && id === this.conversation?.id) return;
 		const mine = ++this.shown;
+		this.choice = null;
 		this.temporary.leave();
 		this.thread.clear();
 		this.adopt(null);
@@ -167,7 +169,7 @@ class Page {
 			if (mine !== this.shown) return;
 			this.adopt(found.conversation);
 			this.above(found.earlier);
-			this.useModel(this.models.pick(found.conversation.model));
+			this.useModel(this.models.pick(this.choice, found.conversation.model));
 			this.settings.open(id, baseOf(found.conversation));
 			this.thread.show(found.messages);
 			this.sayWhoReads();
@@ -202,6 +204,7 @@ class Page {
 	/** A turn was taken: where there was no conversation, this is it. */
 	begun(conversation) {
 		const first = !this.conversation;
+		this.choice = null;
 		this.settings.sent(conversation.id, conversation);
 		this.adopt(conversation);
 		if (this.temporary.on) this.temporary.begun(conversation.id);
@@ -236,6 +239,7 @@ class Page {
 	}
 
 	choose(model) {
+		this.choice = model.name;
 		stored.set("localStorage", "parley:model", model.name);
 		this.useModel(model);
 		if (!this.conversation) this.settings.rebase(baseOf(model));
@@ -296,7 +300,7 @@ class Page {
 		if (!this.conversation || this.temporary.on || busy()) return;
 		try {
 			const found = await api.conversation(this.conversation.id);
-			if (mine !== this.shown || busy() || document.querySelector(".editing")) return;
+			if (mine !== this.shown || busy() || document.querySelector(".editing, .feedback")) return;
 			if (found.conversation.revision === this.conversation.revision) return;
 			if (this.thread.isShowing(found.messages)) this.adopt(found.conversation);
 			else await (this.opening = this.load(found.conversation.id, ++this.shown));
