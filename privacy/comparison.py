@@ -190,19 +190,29 @@ def _look(
 
 
 def _choose(db: sqlite3.Connection, found: Comparison, looked: Iterable[_Looked], rules: Rules, now: float) -> None:
-    """Of each person, model and month no more than `rules.most` rows leave: those that were finished first."""
-    due = [
-        (segment.settled_at, segment.answers, one, subject, segment) for one in looked for subject, segment in one.due
-    ]
-    there = _live_rows(db, {subject for _, _, _, subject, _ in due}, found.retract)
-    for _, _, one, subject, segment in sorted(due, key=lambda each: each[:2]):
+    due = {segment.answers: one for one in looked for _, segment in one.due}
+    leave = those_that_leave(db, [each for one in looked for each in one.due], found.retract, rules)
+    for subject, segment in leave:
+        found.new.append((subject, segment))
+        found.touched.add(due.pop(segment.answers).conversation)
+    for one in due.values():
+        one.until = min(one.until, _later(rules, now))
+
+
+def those_that_leave(
+    db: sqlite3.Connection, due: Iterable[tuple[str, Segment[Yes]]], leaving: Collection[str], rules: Rules
+) -> list[tuple[str, Segment[Yes]]]:
+    """Of each person, model and month no more than `rules.most` rows leave: of those that are `due`, with their subjects, the
+    ones that were finished first. `leaving`: rows that make room."""
+    due = sorted(due, key=lambda each: (each[1].settled_at, each[1].answers))
+    there = _live_rows(db, {subject for subject, _ in due}, leaving)
+    found = []
+    for subject, segment in due:
         cell = (subject, segment.model, month_of(segment))
         if there[cell] < rules.most:
             there[cell] += 1
-            found.new.append((subject, segment))
-            found.touched.add(one.conversation)
-        else:
-            one.until = min(one.until, _later(rules, now))
+            found.append((subject, segment))
+    return found
 
 
 def _live_rows(

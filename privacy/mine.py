@@ -7,10 +7,10 @@ import json
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from chat.db import Database
-from privacy.comparison import covered, leaves_at, stands
+from privacy.comparison import covered, leaves_at, stands, those_that_leave
 from privacy.consent import AccountState, ConversationChoice, Standpoint, Yes
 from privacy.feedback import Said, said_about, said_under
 from privacy.rows import Rules, dataset_id, prepare
@@ -116,14 +116,15 @@ class SharedRow:
 
 @dataclass(frozen=True, slots=True)
 class WaitingRow:
-    """A row that is agreed to and still here. `when`: Unix seconds from which it may leave. The rest as in `PreviewRow`."""
+    """A row that is agreed to and still here. `when`: Unix seconds from which it may leave. The rest as in `PreviewRow`;
+    `kept_back` "most": as many of this month are shared already as may be."""
 
     recipient: str
     dataset: str
     conversation: str
     when: float
     content: Mapping[str, Any] | None
-    kept_back: KeptBack | None
+    kept_back: KeptBack | Literal["most"] | None
     feedback: Feedback
 
 
@@ -155,7 +156,7 @@ def outlook(
             if row["state"] == "publish":
                 coming[name] = rules.next_batch(now)
 
-        for segment in cut(turns, _covering(at, rules), taken):
+        for segment in _leaving(db, at, cut(turns, _covering(at, rules), taken), rules):
             name, leaves = rules.authors[segment.model], rules.next_batch(leaves_at(segment, rules))
             coming[name] = min(leaves, coming.get(name, leaves))
     in_force = at.in_force(conversation)
@@ -226,7 +227,13 @@ def waiting(db: sqlite3.Connection, owner: str, rules: Rules, now: float) -> lis
 
 async def waiting_rows(db: Database, owner: str, rules: Rules, now: float) -> list[WaitingRow]:
     """The rows of what is `waiting`, the soonest first. Redaction takes its time, so it begins after the transaction."""
-    found, said = await db.read(lambda one: _with_said(one, owner, waiting(one, owner, rules, now)))
+
+    def read(one: sqlite3.Connection) -> tuple[list[Segment[Yes]], list[Said], set[tuple[str, ...]]]:
+        segments, said = _with_said(one, owner, waiting(one, owner, rules, now))
+        leave = _leaving(one, Standpoint(one, owner, rules.terms, now), segments, rules)
+        return segments, said, {segment.answers for segment in leave}
+
+    found, said, leave = await db.read(read)
 
     def ready(segment: Segment[Yes]) -> WaitingRow:
         event, model = segment.why.event, segment.model
@@ -237,12 +244,17 @@ async def waiting_rows(db: Database, owner: str, rules: Rules, now: float) -> li
             segment.conversation,
             rules.next_batch(leaves_at(segment, rules)),
             row.content,
-            row.kept_back,
+            row.kept_back or (None if segment.answers in leave else "most"),
             row.feedback,
         )
 
     rows = await asyncio.to_thread(lambda: [ready(segment) for segment in found])
     return sorted(rows, key=lambda row: (row.when, row.conversation))
+
+
+def _leaving(db: sqlite3.Connection, at: Standpoint, segments: list[Segment[Yes]], rules: Rules) -> list[Segment[Yes]]:
+    """Those of one person's `segments` that leave, once it is time."""
+    return [segment for _, segment in those_that_leave(db, [(at.subject or "", each) for each in segments], (), rules)]
 
 
 def _with_said(

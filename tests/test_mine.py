@@ -275,6 +275,24 @@ async def test_what_was_said_about_an_answer_keeps_its_row_back_and_the_preview_
     assert [row.content for row in (previewed, waits, kept)] == [None] * 3 and not world.repos
 
 
+async def test_what_is_more_than_may_leave_of_a_month_is_not_said_to_leave(world: World):
+    world.use(most=1)
+    owner = await world.person()
+    await world.choose(owner, "grant", "acme")
+    await world.say(owner, "first")
+    chat = await world.say(owner, "second")
+    waits = await waiting_rows(world.db, owner, world.rules, world.clock())
+    assert {row.content["messages"][0]["content"]: row.kept_back for row in waits} == {"first": None, "second": "most"}
+    await world.turn()
+    (waits,) = await waiting_rows(world.db, owner, world.rules, world.clock())
+    assert (waits.kept_back, waits.content["messages"][0]["content"]) == ("most", "second")
+    found = await world.db.read(lambda db: outlook(db, owner, chat, ALPHA, world.rules, world.clock()))
+    assert (found.coming, found.when) == ((), None)
+    other = await world.say(owner, "to others", BETA)
+    found = await world.db.read(lambda db: outlook(db, owner, other, BETA, world.rules, world.clock()))
+    assert found.coming == ()
+
+
 async def test_a_row_that_was_kept_back_before_reasons_were_written_down_was_so_by_the_redaction(world: World):
     owner = await world.person()
     await world.choose(owner, "grant", "acme")

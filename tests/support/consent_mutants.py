@@ -419,8 +419,8 @@ MUTANTS = (
     Mutant(
         "those that were finished first leave",
         "privacy/comparison.py",
-        "segment.settled_at, segment.answers, one",
-        "-segment.settled_at, segment.answers, one",
+        "(each[1].settled_at, each[1].answers)",
+        "(-each[1].settled_at, each[1].answers)",
     ),
     Mutant(
         "another redaction replaces what is public",
