@@ -97,14 +97,24 @@ def _copy(source: DatasetRepo, target: DatasetRepo, there: bool, tell: Callable[
     if strange := sorted(has.keys() - wanted.keys() - {".gitattributes", "README.md"}):
         # Of a rotation that was broken off, or not ours at all.
         at = target.commit({}, strange, at, f"Remove {len(strange)} files")
-    batch: dict[str, bytes] = {}
     copied = 0
+    batch: dict[str, bytes] = {}
+
+    def put() -> None:
+        nonlocal at, copied
+        if batch:
+            at, copied = target.commit(batch, (), at, f"Copy {len(batch)} files"), copied + len(batch)
+            batch.clear()
+
     for path in sorted(path for path, content in wanted.items() if has.get(path) != content):
-        batch[path] = source.read(path, head)
+        try:
+            batch[path] = source.read(path, head)
+        except RepoError:
+            put()  # the next run need not read again what this one had
+            raise
         if len(batch) >= BATCH_FILES or sum(map(len, batch.values())) >= BATCH_BYTES:
-            at, copied, batch = target.commit(batch, (), at, f"Copy {len(batch)} files"), copied + len(batch), {}
-    if batch:
-        at, copied = target.commit(batch, (), at, f"Copy {len(batch)} files"), copied + len(batch)
+            put()
+    put()
     if target.files("", at or "") != wanted:
         raise Conflict(f"Somebody wrote to {target.id} meanwhile. Stop the app, and run this again.")
     target.commit({MARK: json.dumps({"format": 1, "of": source.id}).encode() + b"\n"}, (), at, "This copy is whole")

@@ -9,6 +9,7 @@ import pytest
 from chat.dataset_repo import Denied, RepoError, Unreachable
 from chat.hub import HubRepo
 from chat.hub_names import HubNames
+from chat.lease import PATH as LEASE
 from chat.rotate import main, rotate
 from tests.support.backing import Machine, in_folder, in_git, owner_of
 from tests.support.hub.testing import CANARY, REPO, UPLOAD_WARNING, clean_hub, running_hub  # noqa: F401
@@ -144,3 +145,31 @@ async def test_the_command_says_what_is_missing(stage, capsys):
     assert "There is no dataset ada/none." in capsys.readouterr().err
     assert main({**environ, "STORE_DATASET": REPO}, 4e9) == 0
     assert "was made anew" in capsys.readouterr().out
+
+
+async def test_what_was_read_before_a_read_failed_is_not_read_again(stage):
+    """Else a large dataset and a network that fails now and then come to no end."""
+    before, reads = stage.repo().files("", stage.repo().head()), []
+
+    class Failing(HubRepo):
+        """Each run gets two files out of it; the third breaks off."""
+
+        def read(self, path: str, revision: str) -> bytes:
+            if path != LEASE:
+                reads.append(path)
+                if len(reads) % 3 == 0:
+                    raise Unreachable("The network is gone.")
+            return super().read(path, revision)
+
+    def open_repo(id: str) -> HubRepo:
+        return Failing(stage.hub.endpoint, stage.token, id)
+
+    names = HubNames(stage.hub.endpoint, stage.token)
+    for _ in before:
+        try:
+            rotate(REPO, names, open_repo, stage.told.append, time.time())
+        except Unreachable:
+            continue
+        break
+    assert stage.told and stage.told[-1] == f"{REPO} was made anew: it holds what it held, and nothing from before."
+    assert len(before) > 6 and stage.repo().files("", stage.repo().head()) == before
