@@ -200,12 +200,18 @@ class Sharing:
         id, owed, failed, at = await self.db.read(
             lambda db: (audit_id(db, self.rules), note(db, UNAUDITED), note(db, FAILED), note(db, AUDITED))
         )
+        known = [AUDIT_FAILED.format("; ".join(json.loads(failed)))] if failed else []
         if id is None or not ((told and owed) or (failed and now >= float(at or 0) + AGAIN)):
-            return [AUDIT_FAILED.format("; ".join(json.loads(failed)))] if failed else []
-        try:
-            wrong = await asyncio.to_thread(audit, self._open_repo, id, self._expected, now)
-        except RepoError as error:
-            return [AUDIT_UNFINISHED.format(error)]
+            return known
+        retrying = self._retrying[AUDITED]
+        if not retrying.wait(now):
+            try:
+                wrong = await asyncio.to_thread(audit, self._open_repo, id, self._expected, now)
+                retrying.succeeded()
+            except RepoError as error:
+                retrying.failed(error)
+        if retrying.problem:
+            return [*known, AUDIT_UNFINISHED.format(retrying.problem)]
         found = json.dumps([str(finding) for finding in wrong[:MOST_TOLD]]) if wrong else None
 
         def write(db: sqlite3.Connection) -> None:

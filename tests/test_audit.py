@@ -323,6 +323,31 @@ async def test_a_push_that_was_not_audited_to_the_end_is_audited_by_the_next_tur
     assert world.audited() != []
 
 
+async def test_an_audit_that_cannot_be_finished_waits_longer_each_time_and_is_told_meanwhile(world):
+    """It reads every dataset: a Hub that is away is not asked for all of it at every turn."""
+    tries = []
+
+    def away(call, before):
+        if call == "history" and before:
+            tries.append(call)
+            raise Unreachable("The connection is gone.")
+
+    world.open_repo = lambda id: Faulty(world.in_memory(id), away)
+    sharing = world.sharing()
+    await world.say(world.owner, "heron")
+    world.clock.now += 80 * 3600
+    for _ in range(5):
+        _, pushed = await sharing.turn(restored=lambda: True)
+        assert pushed.problems == ("The audit of what is shared could not be finished. The connection is gone.",)
+    assert len(tries) == 1
+    world.clock.now += 2
+    await sharing.turn(restored=lambda: True)
+    assert len(tries) == 2
+    world.open_repo = world.in_memory
+    _, pushed = await world.sharing().turn(restored=lambda: True)
+    assert pushed.problems == () and world.audited() == []
+
+
 async def test_an_audit_waits_until_the_audit_repository_says_what_was_pushed(world):
     """Else it would find what is not told yet, and stop the sharing of everybody."""
     chats = [row["conversation"] for row in await world.outbox() if row["state"] == "published"]
