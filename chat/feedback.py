@@ -1,4 +1,4 @@
-"""What the owner of a conversation thinks of an answer: a thumb, reasons, a comment. Seen by them alone, gone with it."""
+"""What the owner of a conversation thinks of an answer: a thumb, reasons, a comment. Theirs as the answer is: seen, and gone, with it."""
 
 from __future__ import annotations
 

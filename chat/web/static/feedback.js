@@ -1,4 +1,4 @@
-// Thumbs under an answer, and the form in which the visitor says more. What was said is theirs alone and can be changed.
+// Thumbs under an answer, and the form in which the visitor says more. What was said goes where the answer goes, and can be changed.
 
 import { api } from "./api.js";
 import { $, announce, h } from "./dom.js";
