@@ -84,6 +84,8 @@ class Purging:
             await self._db.write(lambda db: rows.set_state(db, "purge_at", later))
             raise
         await catch_up()
+        # Others wrote meanwhile: who knows of a deletion only now, or a call that was made twice.
+        await self.look()
         now = self._clock()
 
         def end(db: Connection) -> None:

@@ -283,6 +283,23 @@ async def test_a_deletion_is_not_called_purged_while_another_disks_object_holds_
     assert not world.bucket.holds(CANARY)
 
 
+async def test_what_reaches_the_bucket_while_the_history_is_rewritten_goes_before_anything_is_called_purged(world):
+    """Another machine that knows of no deletion yet, or a client that asks once more: a squash takes its time."""
+    machine, other = await world.restored(), await world.restored()
+    Keeping(machine.backup, machine.ahead, outlives=True)
+    conversation = await other.turn(owner_of(1), None, CANARY)
+    await other.ahead.flush()
+    late = dict(world.bucket.objects)
+    await other.backup.flush()
+    await machine.backup.pull()
+    await machine.store.delete(owner_of(1), conversation)
+    await machine.backup.flush()
+    machine.repo.after["squash"] = lambda: world.bucket.objects.update(late)
+    await machine.backup.purge()
+    assert await machine.figure("SELECT purged_at FROM tombstones") is not None
+    assert late and not world.bucket.holds(CANARY)
+
+
 def lost() -> None:
     raise Doubtful("The answer was lost.")
 
