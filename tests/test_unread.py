@@ -40,7 +40,14 @@ async def next_turn(world, owner):
     return (await world.db.read(lambda db: outlook(db, owner, None, ALPHA, world.rules, world.clock()))).next_turn
 
 
-async def test_an_older_yes_covers_what_came_before_and_after_but_not_what_came_meanwhile(world):
+async def forget(world, noted):
+    """Not `noted`: as a version kept turns that did not note under which yes they were written. The dates decide."""
+    if not noted:
+        await world.db.write(lambda db: db.execute("UPDATE messages SET agreed = NULL"))
+
+
+@pytest.mark.parametrize("noted", [True, False])
+async def test_an_older_yes_covers_what_came_before_and_after_but_not_what_came_meanwhile(world, noted):
     owner = await agreed(world)
     chat = await world.say(owner, "before")
     await unread(world)
@@ -50,6 +57,7 @@ async def test_an_older_yes_covers_what_came_before_and_after_but_not_what_came_
     world.clock.now += 1
     assert await next_turn(world, owner)
     await world.say(owner, "after", conversation=chat)
+    await forget(world, noted)
     await world.turn()
     assert [text for text in texts(world) if "answers" not in text] == ["after", "before"]
     assert not dug_up(world, "meanwhile")
@@ -77,11 +85,13 @@ async def test_a_share_of_what_was_written_meanwhile_covers_it(world):
     assert "meanwhile" in texts(world)
 
 
-async def test_on_yet_another_disk_it_is_still_not_covered(world, tmp_path):
+@pytest.mark.parametrize("noted", [True, False])
+async def test_on_yet_another_disk_it_is_still_not_covered(world, tmp_path, noted):
     """The first machine ended while nothing was known; what was written there came back with the conversations."""
     owner = await agreed(world)
     await unread(world)
     await world.say(owner, "meanwhile")
+    await forget(world, noted)
     saved = await world.db.read(saved_files)
     other = await world.elsewhere(tmp_path / "other", saved)
     try:
@@ -89,6 +99,7 @@ async def test_on_yet_another_disk_it_is_still_not_covered(world, tmp_path):
         await other.say(owner, "and on the second")
         await read(other)
         await other.say(owner, "known")
+        await forget(other, noted)
         await other.turn()
         assert not dug_up(other, "meanwhile") and not dug_up(other, "and on the second") and "known" in texts(other)
         third = await other.elsewhere(tmp_path / "third", await other.db.read(saved_files))
