@@ -83,7 +83,7 @@ class Branches(Lists):
                 keep_only_branch(db, found, leaf)
                 # What is kept is what may be shared: like any change it begins the quiet period anew.
                 db.execute(
-                    "UPDATE conversations SET leaf = ?, revision = revision + 1, updated_at = ? WHERE id = ?",
+                    "UPDATE conversations SET leaf = ?, revision = revision + 1, updated_at = max(updated_at, ?) WHERE id = ?",
                     (leaf, now, found.id),
                 )
                 found = one_conversation(db, owner, found.id)
@@ -140,7 +140,10 @@ class Branches(Lists):
                 " agreed = ? WHERE id = ?",
                 (in_both(old.agreed, self.agreed(db, owner, found.id)), old.id),
             )
-            db.execute("UPDATE conversations SET revision = revision + 1, updated_at = ? WHERE id = ?", (now, found.id))
+            db.execute(
+                "UPDATE conversations SET revision = revision + 1, updated_at = max(updated_at, ?) WHERE id = ?",
+                (now, found.id),
+            )
             return one_conversation(db, owner, found.id), one_message(db, owner, old.parent), old
 
         return await self.db.write(write)
@@ -212,7 +215,8 @@ def advance(
 ) -> StoredConversation:
     """End the kept branch with `leaf`, and remember what the next turn will use."""
     db.execute(
-        "UPDATE conversations SET leaf = ?, model = ?, params = ?, system_prompt = ?, revision = revision + 1, updated_at = ?"
+        "UPDATE conversations SET leaf = ?, model = ?, params = ?, system_prompt = ?, revision = revision + 1,"
+        " updated_at = max(updated_at, ?)"
         " WHERE id = ?",
         (leaf, author.model, dump(author.params), system_prompt, now, found.id),
     )

@@ -218,7 +218,8 @@ def merge(one: SavedConversation, other: SavedConversation) -> SavedConversation
     ordered = in_order(found.values())
     if ordered == newer.messages and (newer.revision > older.revision or newer == older):
         return newer
-    return newer.model_copy(update={"messages": ordered, "revision": newer.revision + 1})
+    updated_at = max(newer.updated_at, older.updated_at)  # no message is newer than its conversation
+    return newer.model_copy(update={"messages": ordered, "revision": newer.revision + 1, "updated_at": updated_at})
 
 
 def furthest(messages: Iterable[SavedMessage]) -> dict[str, SavedMessage]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from chat.conversation import SamplingParams
+from chat.formats import SavedConversation, SavedMessage, merge
 from chat.store import Author
 from privacy.comparison import covered
 from privacy.consent import Standpoint, Terms
@@ -21,6 +22,7 @@ from privacy.unread import close_unread, open_unread
 from tests.support.sharing_world import ALPHA, BETA, DAY, HOUR, World
 
 pytestmark = pytest.mark.anyio
+NOT_OF_A_PROMPT = ("surface", "model", "model_revision", "params", "state", "finish_reason", "error", "settled_at")
 
 
 @pytest.fixture
@@ -131,6 +133,20 @@ async def test_a_clock_set_back_shares_nothing_that_was_written_while_private(wo
     world.clock.now += 2 * DAY
     await world.say(owner, "after", conversation=chat)
     assert await shared(world, owner, "in private", "after") == [False, True]
+
+
+async def test_a_clock_set_back_dates_no_choice_for_a_conversation_before_what_stands_in_it(world: World):
+    """Not where an answer was written anew in between, either. What was written before it was private stays so."""
+    owner = await world.person()
+    await world.choose(owner, "grant", "acme")
+    world.clock.now += DAY
+    chat = await world.say(owner, "before")
+    world.clock.now -= DAY / 2
+    await world.retry(owner, chat, "written anew")
+    await world.choose(owner, "deny", None, chat)
+    await world.choose(owner, "withdraw", None, chat)
+    world.clock.now += DAY
+    assert await shared(world, owner, "before") == [False]
 
 
 async def test_a_clock_set_back_during_a_rest_shares_nothing_that_is_written_then(world: World):
@@ -436,3 +452,21 @@ async def test_what_a_member_of_a_managed_organisation_writes_is_shared_by_no_ye
     )
     assert events == [("grant",), ("org_block",), ("grant",)], "written once"
     assert world.audited() == []
+
+
+def test_two_copies_of_a_conversation_are_together_no_older_than_either():
+    """A machine whose clock is behind went on with it; what is said about sharing is dated after both."""
+
+    def message(id: str, at: float) -> SavedMessage:
+        known = {"id": id * 32, "role": "user", "content": "", "created_at": at}
+        return SavedMessage(**{**dict.fromkeys(("parent", *NOT_OF_A_PROMPT)), **known})
+
+    def copy(revision: int, at: float, *messages: SavedMessage) -> SavedConversation:
+        known = {"id": "c" * 32, "owner": "d" * 32, "title": "", "model": ALPHA, "system_prompt": "", "params": {}}
+        own = {"leaf": messages[-1].id, "revision": revision, "created_at": 1.0, "updated_at": at, "messages": messages}
+        return SavedConversation(**known, **own)
+
+    first = message("1", 5.0)
+    there, here = copy(2, 50.0, first, message("2", 50.0)), copy(3, 9.0, first, message("3", 9.0))
+    assert merge(there, here) == merge(here, there)
+    assert merge(there, here).updated_at == 50.0

@@ -132,6 +132,12 @@ MUTANTS = (
         " and (agreed is None or grant.id in agreed):",
         ":",
     ),
+    Mutant(
+        "a conversation's date is that of the newest that was written in it, whatever was done to it since",
+        "chat/branches.py",
+        '        " updated_at = max(updated_at, ?)"\n',
+        '        " updated_at = ?"\n',
+    ),
     Mutant("nothing is in force at rest", "privacy/consent.py", "or self.is_paused or unread:", "or unread:"),
     Mutant(
         "nothing is in force while it is looked up",
