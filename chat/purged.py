@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from chat.backup_rows import UNPURGED
 
 MOST = 20
+# Another machine may have purged it before this one, which was cut off, put its copy into the bucket.
+LEAVING = f"({UNPURGED} OR conversation IN (SELECT subject FROM write_ahead_objects WHERE kind = 'conversation'))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ def recent(db: sqlite3.Connection, owner: str) -> list[Deletion]:
     """The newest first, also of who became this owner by signing in, and what can still be taken back."""
     rows = db.execute(
         "WITH gone AS ("
-        f" SELECT deleted_at, purged_at, {UNPURGED} AS unpurged, max(saved, safe) AS elsewhere FROM tombstones"
+        f" SELECT deleted_at, purged_at, {LEAVING} AS unpurged, max(saved, safe) AS elsewhere FROM tombstones"
         " WHERE owner = :owner OR owner IN"
         " (SELECT substr(name, 8) FROM backup_state WHERE name LIKE 'became:%' AND value = :owner)"
         " UNION ALL SELECT deletes_at, NULL, 1, 0 FROM conversations WHERE owner = :owner AND deletes_at IS NOT NULL)"

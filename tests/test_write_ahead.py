@@ -300,6 +300,26 @@ async def test_what_reaches_the_bucket_while_the_history_is_rewritten_goes_befor
     assert late and not world.bucket.holds(CANARY)
 
 
+async def test_a_machine_that_hears_late_of_a_purge_calls_nothing_purged_that_an_object_of_its_own_holds(world):
+    """It was cut off while another deleted and purged, and put its copy into the bucket before it read of that."""
+    machine, late = await world.restored(), await world.restored()
+    conversation = await machine.turn(owner_of(1), None, CANARY)
+    await machine.backup.flush()
+    await late.backup.pull()
+    await late.turn(owner_of(1), conversation, "and more")
+    await machine.store.delete(owner_of(1), conversation)
+    await machine.backup.flush()
+    await machine.backup.purge()
+    await machine.backup.flush()
+    await late.ahead.flush()
+    await late.backup.pull()
+    (told,) = await late.db.read(lambda db: recent(db, owner_of(1)))
+    assert told.purged_at is None
+    await late.ahead.flush()
+    (told,) = await late.db.read(lambda db: recent(db, owner_of(1)))
+    assert told.purged_at is not None and not world.bucket.holds("and more")
+
+
 def lost() -> None:
     raise Doubtful("The answer was lost.")
 

@@ -20,6 +20,7 @@ from chat.hub_bucket import HubBucket
 from chat.hub_names import HubNames
 from chat.keeping import Keeping
 from chat.lease import Lease
+from chat.purged import LEAVING
 from chat.repo_guards import Counted
 from chat.rotate import rotate
 from chat.slots import Slots
@@ -228,7 +229,7 @@ class App:
         conversations = {id: await self.backup.state(id) for id in ids}
 
         def read(db: Any) -> dict[str, tuple[str, bool]]:
-            rows = db.execute("SELECT conversation, saved, safe, purged_at >= deleted_at FROM tombstones")
+            rows = db.execute(f"SELECT conversation, saved, safe, NOT {LEAVING} FROM tombstones")
             return {row[0]: ("saved" if row[1] else "safe" if row[2] else "kept here", bool(row[3])) for row in rows}
 
         return conversations, await self.db.read(read)
