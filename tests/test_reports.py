@@ -58,7 +58,7 @@ async def test_its_owner_sees_that_a_row_was_reported_and_what_was_decided(world
     assert await reported(world, owner) == ["open"]
     await world.turn(0)
     await world.db.write(lambda db: decide(db, id, "rejected", world.clock()))
-    await world.turn(0)
+    await world.turn()
     assert await reported(world, owner) == [None, "rejected"]
     (row,) = [row["row_id"] for row in await world.outbox() if row["state"] == "published"]
     id = await complain(world, row)
