@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,21 +15,15 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from tests.support.forking_app import ROOT, Forked, fork
+from tests.support.ports import free_port
 
 
-def wait_until(holds: Callable[[], Any], seconds: float = 60.0) -> None:
+def wait_until(holds: Callable[[], Any], seconds: float = 180.0) -> None:
     """Return once `holds()`, asked again and again. Raises `AssertionError` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class AppProcess:
@@ -78,7 +71,7 @@ class AppProcess:
                     [sys.executable, "app.py"], cwd=ROOT, env=environ, stdout=log, stderr=subprocess.STDOUT
                 )
 
-    def wait_until_up(self, seconds: float = 60.0) -> None:
+    def wait_until_up(self, seconds: float = 180.0) -> None:
         """Return once the page answers. Raises `RuntimeError` with what the app printed when it does not."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.process.poll() is None:
@@ -95,7 +88,7 @@ class AppProcess:
         self.process.kill()
         self.process.wait()
 
-    def terminate(self, seconds: float = 30.0) -> int:
+    def terminate(self, seconds: float = 180.0) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
 
@@ -109,7 +102,7 @@ class AppProcess:
 
 def release(engine: str) -> None:
     """Have every answer go on that the scripted engine at this address holds now."""
-    with urlopen(f"{engine}/release", timeout=10):
+    with urlopen(f"{engine}/release", timeout=60):
         pass
 
 
@@ -123,5 +116,5 @@ def engine_process(*arguments: str) -> Iterator[str]:
         yield f"http://127.0.0.1:{int(process.stdout.readline())}"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         process.stdout.close()

@@ -103,7 +103,7 @@ class ScriptedEngine:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def wait_until(self, holds: Callable[[], bool], timeout: float = 10.0) -> bool:
+    def wait_until(self, holds: Callable[[], bool], timeout: float = 120.0) -> bool:
         """Block until `holds()`, looked at whenever a request begins or ends; False after `timeout` seconds."""
         with self.changed:
             return self.changed.wait_for(holds, timeout)
@@ -152,7 +152,7 @@ class ScriptedEngine:
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="scripted-engine", daemon=True)
         self._thread.start()
-        if not self._up.wait(10):
+        if not self._up.wait(60):
             raise RuntimeError("The scripted engine did not start.")
         return self
 

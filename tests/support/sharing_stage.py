@@ -105,7 +105,7 @@ class Person:
         answer = self.post("grant", self.agreement(recipient))
         assert answer.json() == {"recipient": recipient, "state": "granted"}, answer.text
 
-    def wait_for(self, is_so: Callable[[], Any], seconds: float = 60.0) -> Any:
+    def wait_for(self, is_so: Callable[[], Any], seconds: float = 180.0) -> Any:
         until = time.monotonic() + seconds
         while not (found := is_so()):
             assert time.monotonic() < until, "It did not come to be."

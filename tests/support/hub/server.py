@@ -14,6 +14,8 @@ from types import TracebackType
 import uvicorn
 from starlette.types import ASGIApp
 
+from tests.support.ports import free_port
+
 from . import accounts, api_buckets, api_files, api_repos, community, git, lfs, oauth, xet
 from .accounts import Accounts, Org, Role
 from .buckets import Buckets
@@ -75,13 +77,13 @@ class LoopbackHub:
         """Serves until `stop`. Returns when both ports answer."""
         if self._thread is not None:
             raise RuntimeError("The loopback Hub is running already.")
-        sockets = [_listen(port) for port in self._ports]
+        sockets = [_listen(port or free_port()) for port in self._ports]
         self._ports = [bound.getsockname()[1] for bound in sockets]
         apps = [Router(self, _ROUTES), Router(self, [*lfs.FILE_ROUTES, *xet.FILE_ROUTES], own_tokens=False)]
         self._servers = [self._server(app) for app in apps]
         self._thread = threading.Thread(target=self._serve, args=(sockets,), name="loopback-hub", daemon=True)
         self._thread.start()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not all(server.started for server in self._servers):
             if time.monotonic() > deadline or not self._thread.is_alive():
                 raise RuntimeError("The loopback Hub did not start.")
