@@ -61,6 +61,7 @@ from privacy.audit import Expected
 from privacy.closing import erase_closed
 from privacy.consent import Consent, Terms, agreed_now
 from privacy.extra import saved_parts, takes_back, waits_to_leave
+from privacy.push import CALLER
 from privacy.rows import Redaction, Rules
 from privacy.sharing import Sharing
 from privacy.web import deciding, everything
@@ -127,6 +128,7 @@ def build(
         db,
         rules,
         lambda id: sharing_repo(settings, id, slots),
+        open_to_write=lambda id: sharing_repo(settings, id, slots, CALLER),
         clock=clock,
         before_public=keeping.exchange,
         holds_lease=lease.held,
@@ -284,15 +286,16 @@ def private_repo(settings: Settings, slots: Slots | None) -> DatasetRepo:
     return FolderRepo(settings.data_dir / "dataset")
 
 
-def sharing_repo(settings: Settings, id: str, slots: Slots | None) -> DatasetRepo:
-    """A sharing dataset: `push()` alone writes to it, and `Access` lets in who may read it. Raises `Denied`."""
+def sharing_repo(settings: Settings, id: str, slots: Slots | None, caller: str | None = None) -> DatasetRepo:
+    """A sharing dataset: `push()` alone, which is the `caller`, writes to it, and `Access` lets in who may read it. Raises
+    `Denied`."""
     if not settings.hf_token:
         raise Denied(f"The sharing dataset {id} cannot be written without a token. Set HF_TOKEN again.")
-    return _of_this_space(settings, id, slots)
+    return _of_this_space(settings, id, slots, caller)
 
 
-def _of_this_space(settings: Settings, id: str, slots: Slots | None) -> DatasetRepo:
-    repo: DatasetRepo = HubRepo(settings.hf_endpoint, settings.hf_token or "", id)
+def _of_this_space(settings: Settings, id: str, slots: Slots | None, caller: str | None = None) -> DatasetRepo:
+    repo: DatasetRepo = HubRepo(settings.hf_endpoint, settings.hf_token or "", id, caller)
     if slots:
         repo = Counted(repo, slots)
     return OfOneSpace(repo, settings.space_id) if settings.space_id else repo

@@ -30,13 +30,14 @@ from chat.hub_client import Errors, limited, status_of
 class HubRepo:
     """A dataset of the Hub at `endpoint`, as `chat.dataset_repo.DatasetRepo` describes it.
 
-    Construct it after `limit_time`, if at all. Safe to call from several threads.
+    Construct it after `limit_time`, if at all. Safe to call from several threads. `caller`: how whatever is asked to be
+    changed names itself to the Hub, a part of `User-Agent`.
     """
 
-    def __init__(self, endpoint: str, token: str, repo_id: str) -> None:
+    def __init__(self, endpoint: str, token: str, repo_id: str, caller: str | None = None) -> None:
         self.id = repo_id
         self._endpoint = endpoint
-        self._api = HfApi(endpoint=endpoint, token=token)
+        self._api = HfApi(endpoint=endpoint, token=token, user_agent=caller)
         self._headers = {"authorization": f"Bearer {token}"}
         self._errors = Errors(repo_id, endpoint, "dataset")
         limited()

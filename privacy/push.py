@@ -42,6 +42,7 @@ ANNOUNCEMENT = (
     " `tombstones.parquet` lists their ids. If you have a copy, remove those rows from it and from what you made of it,"
     " and load the newest revision from now on."
 )
+CALLER = "parley-sharing-push"  # how it alone names itself to the Hub
 SQUASHED = "squashed {}"  # the note of the commit that a squash of this dataset left
 
 
@@ -99,7 +100,7 @@ async def _tell(tools: Tools, urgent: bool, problems: list[str]) -> bool:
         return True
 
     async def tell() -> bool:
-        await until_settled(tools, id, urgent, lambda: _tell_once(tools, tools.open_repo(id)))
+        await until_settled(tools, id, urgent, lambda: _tell_once(tools, tools.open_to_write(id)))
         return True
 
     return bool(await attempt(tools, id, urgent, problems, tell))
@@ -134,7 +135,7 @@ async def _announce(tools: Tools, problems: list[str]) -> bool:
     done = True
     for dataset, since in await tools.db.read(lost_rows):
         try:
-            await tools.threads.run(tools.open_repo(dataset).announce, ANNOUNCED.format(since), ANNOUNCEMENT)
+            await tools.threads.run(tools.open_to_write(dataset).announce, ANNOUNCED.format(since), ANNOUNCEMENT)
         except RepoError as error:
             problems.append(str(error))
             done = done and isinstance(error, Denied)
@@ -168,7 +169,7 @@ def _different(db: sqlite3.Connection, publish: bool) -> list[str]:
 
 async def _push_one(tools: Tools, dataset: str, publish: bool, urgent: bool, problems: list[str]) -> str:
     db, threads = tools.db, tools.threads
-    repo = tools.open_repo(dataset)
+    repo = tools.open_to_write(dataset)
 
     async def write() -> tuple[bool, Snapshot, str]:
         head = await threads.run(look, repo)

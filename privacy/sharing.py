@@ -58,15 +58,18 @@ class Sharing:
         rules: Rules,
         open_repo: Callable[[str], DatasetRepo],
         *,
+        open_to_write: Callable[[str], DatasetRepo],
         clock: Callable[[], float],
         before_public: Callable[[], Awaitable[None]],
         holds_lease: Callable[[], bool] = lambda: True,
         slots: Slots | None = None,
         expected: Expected | None = None,
     ) -> None:
-        """`slots`: the quota of commits, None for none. `expected`: what the audit after each push goes by."""
+        """`open_to_write`: a dataset for the push alone, which names itself to the Hub; `open_repo`: one to look at.
+        `slots`: the quota of commits, None for none. `expected`: what the audit after each push goes by."""
         self.db, self.rules, self.clock = db, rules, clock
-        self._open_repo, self._before_public, self._holds_lease = open_repo, before_public, holds_lease
+        self._open_repo, self._open_to_write = open_repo, open_to_write
+        self._before_public, self._holds_lease = before_public, holds_lease
         self._slots = slots or Slots.unlimited(clock)
         self._expected = expected or Expected(rules.terms, rules.blocked)
         self._wrong: tuple[str, ...] = ()  # in the last turn
@@ -169,6 +172,7 @@ class Sharing:
             tools = Tools(
                 self.db,
                 self._open_repo,
+                self._open_to_write,
                 self.rules,
                 self.clock,
                 self._before_public,

@@ -22,11 +22,12 @@ UNSETTLED = "The sharing dataset {} did not settle: it is tried again later."
 class Tools:
     """What a push works with. `before_public()` returns once outbox and ledger are in the private dataset; what it raises
     is raised by the push, and nothing more was sent. `look_again()` plans, and says whether new rows may leave. `slots`:
-    the quota that every commit is made inside, which `open_repo`'s datasets count. `retrying`: by dataset, when what
-    failed is tried again."""
+    the quota that every commit is made inside, which datasets count. `retrying`: by dataset, when what failed is tried
+    again. `open_to_write`: for the push alone; `open_repo`: for who only looks."""
 
     db: Database
     open_repo: Callable[[str], DatasetRepo]
+    open_to_write: Callable[[str], DatasetRepo]
     rules: Rules
     clock: Callable[[], float]
     before_public: Callable[[], Awaitable[None]]

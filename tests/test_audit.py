@@ -14,6 +14,7 @@ from huggingface_hub import HfApi
 from chat.dataset_repo import Unreachable
 from chat.hub import HubRepo
 from privacy.audit import main
+from privacy.push import CALLER
 from privacy.shards import FEEDBACK_SCHEMA
 from tests.support.hub import LoopbackHub
 from tests.support.hub.testing import UPLOAD_WARNING, ada_api, clean_hub, running_hub  # noqa: F401
@@ -387,7 +388,7 @@ async def test_a_day_on_which_rows_left_is_announced_once_and_without_names(worl
 async def test_the_command_proves_it_against_a_hub_and_ends_with_1_on_anything_else(
     tmp_path, hub: LoopbackHub, ada: HfApi, capsys
 ):
-    world = World(tmp_path, lambda id: HubRepo(hub.endpoint, str(ada.token), id))
+    world = World(tmp_path, lambda id: HubRepo(hub.endpoint, str(ada.token), id, CALLER))
     owner = await world.person()
     await world.choose(owner, "grant", "acme")
     chat = await world.say(owner, "a private word")
@@ -406,12 +407,14 @@ async def test_the_command_proves_it_against_a_hub_and_ends_with_1_on_anything_e
     repo = HubRepo(hub.endpoint, str(ada.token), AUDIT)
     told = [text_of(repo.read(path, repo.head())) for path in repo.paths("", repo.head())]
     assert told and not any("another word" in text for text in told)
-    ada.update_repo_settings(DATASET, repo_type="dataset", private=False, gated="manual")
     hub.add_user("mallory")
-    ada.grant_access(DATASET, "mallory", repo_type="dataset")
+    with hub.guard.lifted():
+        ada.update_repo_settings(DATASET, repo_type="dataset", private=False, gated="manual")
+        ada.grant_access(DATASET, "mallory", repo_type="dataset")
     assert main([AUDIT], environ, world.clock()) == 1
     assert main([AUDIT], {**environ, "SHARE_READERS": "acme:mallory"}, world.clock()) == 0
-    ada.create_branch(DATASET, branch="kept", repo_type="dataset")
+    with hub.guard.lifted():
+        ada.create_branch(DATASET, branch="kept", repo_type="dataset")
     assert main([AUDIT], {**environ, "SHARE_READERS": "mallory"}, world.clock()) == 0
     assert main([AUDIT], {**environ, "HF_TOKEN": "hf_wrong"}, world.clock()) == 2
     assert main(["nonsense"], environ, world.clock()) == 2

@@ -52,9 +52,9 @@ def test_what_is_wrong_with_sharing_is_told_to_the_operator_and_the_rows_are_cou
         ada.grant()
         ada.say("a word about herons")
         ada.wait_for(lambda: [row for row in ada.get("shared")["rows"] if row["state"] == "published"])
-        HfApi(endpoint=stage.hub.endpoint, token=stage.environ["HF_TOKEN"]).update_repo_settings(
-            "host/parley-acme__small", repo_type="dataset", private=False
-        )
+        host = HfApi(endpoint=stage.hub.endpoint, token=stage.environ["HF_TOKEN"])
+        with stage.hub.guard.lifted():
+            host.update_repo_settings("host/parley-acme__small", repo_type="dataset", private=False)
         ada.say("another word about herons")
 
         def shared() -> dict:
@@ -77,9 +77,9 @@ def test_who_was_named_for_an_author_and_asks_is_let_in_and_stands_on_the_page(t
         ada.wait_for(lambda: [row for row in ada.get("shared")["rows"] if row["state"] == "published"])
         ada.wait_for(lambda: "nobody has access yet" in ada.get("chip", conversation=chat)["sentence"])
         small = "host/parley-acme__small"
-        HfApi(endpoint=stage.hub.endpoint, token=stage.environ["HF_TOKEN"]).update_repo_settings(
-            small, repo_type="dataset", private=False, gated="manual"
-        )
+        host = HfApi(endpoint=stage.hub.endpoint, token=stage.environ["HF_TOKEN"])
+        with stage.hub.guard.lifted():
+            host.update_repo_settings(small, repo_type="dataset", private=False, gated="manual")
         for name in ("grace", "mallory"):
             headers = {"authorization": f"Bearer {stage.hub.add_user(name)}"}
             httpx.post(f"{stage.hub.endpoint}/datasets/{small}/ask-access", headers=headers).raise_for_status()
@@ -107,9 +107,10 @@ def test_a_failed_audit_stops_new_rows_and_what_it_found_is_told_to_the_operator
         ada.say("a word about herons")
         (first,) = ada.wait_for(lambda: rows("published"))
         host = HfApi(endpoint=stage.hub.endpoint, token=stage.environ["HF_TOKEN"])
-        host.update_repo_settings("host/parley-acme__small", repo_type="dataset", private=False, gated="manual")
         stage.hub.add_user("mallory")
-        host.grant_access("host/parley-acme__small", "mallory", repo_type="dataset")
+        with stage.hub.guard.lifted():
+            host.update_repo_settings("host/parley-acme__small", repo_type="dataset", private=False, gated="manual")
+            host.grant_access("host/parley-acme__small", "mallory", repo_type="dataset")
         ada.say("another word about herons")
         (problem,) = olga.wait_for(lambda: olga.client.get("/api/operator").json()["shared"]["problems"])
         assert "The audit of what is shared found" in problem and "mallory can read it" in problem

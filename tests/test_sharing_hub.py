@@ -17,6 +17,7 @@ from chat.slots import Slots
 from privacy.access import Access
 from privacy.mine import preview
 from privacy.outbox import plan
+from privacy.push import CALLER
 from privacy.saved import files as saved_files
 from privacy.sharing import AGAIN
 from privacy.strays import look_over
@@ -35,7 +36,7 @@ STARTER = str(Path(__file__).resolve().parents[1] / "starter" / "model")
 
 @pytest.fixture
 def world(tmp_path, hub: LoopbackHub, ada: HfApi):
-    world = World(tmp_path / "data", lambda id: HubRepo(hub.endpoint, str(ada.token), id))
+    world = World(tmp_path / "data", lambda id: HubRepo(hub.endpoint, str(ada.token), id, CALLER))
     yield world
     world.close()
 
@@ -234,7 +235,8 @@ async def test_a_push_alone_asks_the_hub_to_write(world, hub, ada):
     await world.say(owner, "second", conversation=chat)
     await world.say(owner, "third")
     await world.store.delete(owner, chat)
-    ada.upload_file(path_or_fileobj=b"x", path_in_repo="data/x.parquet", repo_id=DATASET, repo_type="dataset")
+    with hub.guard.lifted():
+        ada.upload_file(path_or_fileobj=b"x", path_in_repo="data/x.parquet", repo_id=DATASET, repo_type="dataset")
     world.clock.now += QUIET
     writes = "(parley-|/api/repos/)(?!.*paths-info)"
     refused = [
@@ -246,14 +248,13 @@ async def test_a_push_alone_asks_the_hub_to_write(world, hub, ada):
 
     retrying = defaultdict(lambda: Retrying(world.clock, lambda _: None))
     slots, threads = Slots.unlimited(world.clock), Threads(1)
-    tools = Tools(
-        world.db, world.open_repo, world.rules, world.clock, nothing, nothing, lambda: True, threads, slots, retrying
-    )
+    opens = world.look_at, world.open_repo
+    tools = Tools(world.db, *opens, world.rules, world.clock, nothing, nothing, lambda: True, threads, slots, retrying)
     problems: list[str] = []
     await look_over(tools, problems)
     planned = await plan(world.db, world.rules, now=world.clock(), restored=True)
     assert problems and planned.publish and planned.retract and world.audited()
-    await Access(world.db, world.open_repo, world.clock, ["acme:grace"]).look()
+    await Access(world.db, world.look_at, world.clock, ["acme:grace"]).look()
     assert await preview(world.db, owner, chat, world.rules) == [] and not any(fault.hits for fault in refused)
     pushed = await world.push()
     assert any(fault.hits for fault in refused) and pushed.problems and not pushed.commits
@@ -267,13 +268,15 @@ async def test_a_gate_that_opens_by_itself_is_no_gate(world, hub, ada):
     owner = await agreed(world, "acme")
     await world.say(owner, "for acme alone")
     await world.turn()
-    ada.update_repo_settings(DATASET, repo_type="dataset", private=False, gated="auto")
+    with hub.guard.lifted():
+        ada.update_repo_settings(DATASET, repo_type="dataset", private=False, gated="auto")
     repo = HubRepo(hub.endpoint, str(ada.token), DATASET)
     assert repo.visibility() == "public"
     await world.say(owner, "not for everybody")
     _, pushed = await world.turn()
     assert "open to everyone" in pushed.problems[0] and not dug_up(hub, DATASET, "not for everybody")
-    ada.update_repo_settings(DATASET, repo_type="dataset", gated="manual")
+    with hub.guard.lifted():
+        ada.update_repo_settings(DATASET, repo_type="dataset", gated="manual")
     assert repo.visibility() == "gated"
     await world.turn(AGAIN)
     await world.turn(0)
@@ -283,10 +286,10 @@ async def test_a_gate_that_opens_by_itself_is_no_gate(world, hub, ada):
 async def test_a_name_that_is_somebody_elses_and_a_token_without_rights_are_told_and_lose_nothing(world, hub, ada):
     owner = await agreed(world, "acme")
     await world.say(owner, "mine")
-    world.open_repo = lambda id: HubRepo(hub.endpoint, hub.add_user("mallory"), id)
+    world.open_repo = lambda id: HubRepo(hub.endpoint, hub.add_user("mallory"), id, CALLER)
     _, pushed = await world.turn()
     assert "HF_TOKEN" in pushed.problems[0] and await world.states() == ["publish"]
-    world.open_repo = lambda id: HubRepo(hub.endpoint, str(ada.token), id)
+    world.open_repo = lambda id: HubRepo(hub.endpoint, str(ada.token), id, CALLER)
     _, pushed = await world.turn(0)
     assert not pushed.problems and dug_up(hub, DATASET, "mine")
 

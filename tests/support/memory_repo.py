@@ -1,4 +1,4 @@
-"""A dataset repository in memory that keeps its history, and one that fails where a test says so."""
+"""A dataset repository in memory that keeps its history, one that fails where a test says so, and one to look at only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import pyarrow.parquet as pq
 
-from chat.dataset_repo import Conflict, Denied, Visibility, blob_id
+from chat.dataset_repo import Conflict, DatasetRepo, Denied, Visibility, blob_id
 
 
 def text_of(content: bytes) -> str:
@@ -128,3 +128,24 @@ class Faulty:
             return result
 
         return call
+
+
+WRITES = {
+    "create",
+    "commit",
+    "squash",
+    "purge",
+    "announce",
+}  # all that changes a repository; `accept` lets somebody read
+
+
+class LookedAt:
+    """Hands every call on to `repo` but those that would change it: these are an error of whoever makes them."""
+
+    def __init__(self, repo: DatasetRepo) -> None:
+        self.id = repo.id
+        self._repo = repo
+
+    def __getattr__(self, name: str) -> object:
+        assert name not in WRITES, f"The push alone may {name}."
+        return getattr(self._repo, name)

@@ -31,7 +31,7 @@ from privacy.saved import restore
 from privacy.sharing import Sharing
 from privacy.trying import Tools
 from tests.support.hub.testing import Clock
-from tests.support.memory_repo import MemoryRepo
+from tests.support.memory_repo import LookedAt, MemoryRepo
 
 HOUR, DAY = 3600.0, 86400.0
 QUIET = 72 * HOUR
@@ -81,8 +81,8 @@ def _migrated() -> bytes:
 
 
 class World:
-    """`open_repo` gives the sharing datasets (default: in memory, in `repos`) and the audit repository (in `audit_repos`);
-    `backups` counts the private backups."""
+    """`open_repo` gives the push the sharing datasets (default: in memory, in `repos`) and the audit repository (in
+    `audit_repos`); everything else gets them from `look_at`. `backups` counts the private backups."""
 
     def __init__(
         self,
@@ -116,6 +116,9 @@ class World:
 
     def in_memory(self, id: str) -> MemoryRepo:
         return (self.audit_repos if id.endswith("-audit") else self.repos).setdefault(id, MemoryRepo(id))
+
+    def look_at(self, id: str) -> LookedAt:
+        return LookedAt(self.open_repo(id))
 
     async def person(self, managed: bool = False, anonymous: bool = False) -> str:
         owner = new_id()
@@ -185,7 +188,8 @@ class World:
         return Sharing(
             self.db,
             self.rules,
-            self.open_repo,
+            self.look_at,
+            open_to_write=self.open_repo,
             clock=self.clock,
             before_public=before_public or back_up,
             holds_lease=holds_lease,
@@ -210,6 +214,7 @@ class World:
         return await push(
             Tools(
                 self.db,
+                self.look_at,
                 self.open_repo,
                 self.rules,
                 self.clock,
@@ -248,7 +253,7 @@ class World:
 
     def audited(self, **expected: object) -> list[str]:
         """What the audit finds, from the audit repository and the datasets alone."""
-        found = audit(self.open_repo, "ada/parley-audit", Expected(self.rules.terms, **expected), self.clock())
+        found = audit(self.look_at, "ada/parley-audit", Expected(self.rules.terms, **expected), self.clock())
         return [str(finding) for finding in found]
 
     async def outbox(self) -> list[dict]:

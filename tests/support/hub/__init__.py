@@ -5,6 +5,7 @@
     api = HfApi(endpoint=hub.endpoint, token=token)      # unmodified; HF_HUB_DISABLE_XET=1 in its environment
     hub.faults.add(r"/commit/", method="POST", drop=True, when="after")   # applied, but the answer is lost
     hub.repo_path("dataset", "ada/chats")                # a bare repository: ask git what is in it
+    with hub.guard.lifted(): ...                         # sharing datasets are else written to by the push alone
     hub.stop()
 
 It speaks: whoami-v2; repositories (create, delete, move, list, information, settings, refs, branches, tags); yaml

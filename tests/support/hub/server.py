@@ -20,6 +20,7 @@ from . import accounts, api_buckets, api_files, api_repos, community, git, lfs, 
 from .accounts import Accounts, Org, Role
 from .buckets import Buckets
 from .faults import FaultMiddleware, Faults, Logged
+from .guard import Guard
 from .limits import Limits
 from .oauth import OAuth
 from .repos import KINDS, Kind, Repo, Repos
@@ -44,6 +45,7 @@ class LoopbackHub:
     `squash_keeps_old`: after a squash, and after large files were deleted, old commits still answer by their id
         (and git still finds them); otherwise they are gone. Which of the two the real Hub does is its own affair.
     `limits`: the quota of commits and of requests; off at first.
+    `guard`: the datasets that one caller alone may write to; always on, those of a Parley at first.
     `faults`, `requests`, `accounts`, `oauth`: see their classes.
     """
 
@@ -60,6 +62,7 @@ class LoopbackHub:
         self.requests: list[Logged] = []
         self.squash_keeps_old = False
         self.limits = Limits(clock)
+        self.guard = Guard()
         self._ports = [port, 0]
         self._servers: list[uvicorn.Server] = []
         self._thread: threading.Thread | None = None

@@ -179,7 +179,9 @@ class Router:
             token = None
             if self._own_tokens:
                 token = self._hub.accounts.authenticate(request.headers.get("authorization"))
-                limited = self._hub.limits.count_request(token.user.name if token else "", path)
+                user = token.user.name if token else ""
+                limited = self._hub.limits.count_request(user, path)
+                self._hub.guard.check(request, path, body, user)
             response = self._handle(request, path, body, token)
         except HubError as error:
             response = error.response()
