@@ -41,7 +41,7 @@ async def test_who_comes_goes_first_and_each_is_read_once():
     taking = asyncio.create_task(coming.take(PATHS, files.take))
     assert await early
     assert files.read == ["d/0", "d/1"]  # the others only after a moment
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(180):
         while len(files.read) < 2 + WORKERS:
             await asyncio.sleep(0.05)
     assert set(files.read[2:]) <= {f"{path} gently" for path in PATHS}

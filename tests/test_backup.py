@@ -422,7 +422,7 @@ async def test_a_deletion_is_in_the_dataset_within_seconds_and_purged_later(worl
     machine = world.machine(every=1e6, tick=0.01, purge_after=50.0)
     conversation = await machine.turn(owner_of(1), None, CANARY)
     running = asyncio.create_task(machine.backup.run())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(180):
         while await machine.backup.state(conversation) != "saved":
             await asyncio.sleep(0.01)
         await machine.store.delete(owner_of(1), conversation)

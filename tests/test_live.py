@@ -79,7 +79,7 @@ async def read(app, answer: str, at: int = 0, **more: int) -> list[dict]:
 
 async def being_read(app, answer: str, readers: int = 1) -> None:
     """Wait until so many readers follow the answer, however busy the machine is."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(180):
         while app.service.generations.get(answer).readers < readers:
             await asyncio.sleep(0.001)
 

@@ -218,7 +218,7 @@ async def test_commits_that_were_spent_are_remembered_over_a_restart(tmp_path, m
     again = Slots(clock)
     other = Machine(tmp_path / "disk", machine.repo, clock, {"slots": again})
     running = asyncio.create_task(other.backup.run())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(180):
         while again.left != left:
             await asyncio.sleep(0.01)
     running.cancel()

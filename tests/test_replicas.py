@@ -137,7 +137,7 @@ async def test_what_one_committed_the_other_shows_without_having_anything_to_com
     running = asyncio.create_task(two.backup.run())
     conversation = await one.turn(owner_of(1), None, "said to one")
     await one.backup.flush()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(180):
         while not await two.figure("SELECT count(*) FROM conversations"):
             await asyncio.sleep(0.01)
     running.cancel()

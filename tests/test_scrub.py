@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chat.scrub import APART, MERGE_SHARE, rewrite, scrub, scrub_forever
-from tests.support.backing import HookedRepo, Machine, in_folder, owner_of
+from tests.support.backing import HookedRepo, Machine, files_below, in_folder, owner_of
 from tests.support.memory_repo import MemoryRepo
 
 pytestmark = pytest.mark.anyio
@@ -99,7 +99,7 @@ async def test_where_nothing_was_deleted_nothing_is_done(machine):
 async def test_the_app_does_it_by_itself(machine, tmp_path):
     running = asyncio.create_task(scrub_forever(machine.db, tick=0.01))
     await deleted_among_others(machine)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(180):
         while await machine.figure("SELECT marks > done FROM scrubbing"):
             await asyncio.sleep(0.01)
     running.cancel()
@@ -130,7 +130,7 @@ async def moved_about(machine: Machine) -> list[str]:
 
 
 def found(folder: Path, words: list[str]) -> list[str]:
-    content = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    content = b"".join(content for _, content in files_below(folder))
     return [each for each in words if each.encode() in content]
 
 
@@ -146,7 +146,7 @@ async def test_the_file_is_written_anew_now_and_then_and_only_after_a_deletion(m
     now = [0.0]
     running = asyncio.create_task(scrub_forever(machine.db, tick=0.01, elapsed=lambda: now[0]))
     gone = await moved_about(machine)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(180):
         while await machine.figure("SELECT marks > done FROM scrubbing"):
             await asyncio.sleep(0.01)
         assert found(tmp_path, gone)

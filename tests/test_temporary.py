@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from chat.models.catalog import Catalog, ModelEntry
 from chat.stored import NotFound
 from chat.temporary import GONE_AFTER, MOST_EACH, TemporaryChats
 from tests.support.app_process import AppProcess, engine_process
+from tests.support.backing import files_below
 from tests.support.fakes import FakeEngine, FakePool
 
 OWNER, OTHER = "1" * 32, "2" * 32
@@ -128,20 +130,18 @@ def holds(folder: Path, words: str) -> list[str]:
         words.replace("-", " ").encode(),
         *map(str.encode, words.split("-")),
     ]
-    found = []
-    for file in folder.rglob("*"):
-        if file.is_file() and any(form in file.read_bytes() for form in forms):
-            found.append(str(file.relative_to(folder)))
-    return found
-
-
-def open_files(app: AppProcess) -> list[Path]:
-    """What the process has open now: deleted files too, which have no name any more."""
     return [
-        link
-        for link in Path(f"/proc/{app.process.pid}/fd").iterdir()
-        if not str(link.readlink()).startswith(("socket:", "pipe:", "anon_inode:", "/dev/"))
+        str(file.relative_to(folder)) for file, content in files_below(folder) if any(form in content for form in forms)
     ]
+
+
+def open_files(app: AppProcess) -> Iterator[tuple[str, bytes]]:
+    """What the process has open now: deleted files too, which have no name any more. It may close one meanwhile."""
+    for link in Path(f"/proc/{app.process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            name = str(link.readlink())
+            if not name.startswith(("socket:", "pipe:", "anon_inode:", "/dev/")):
+                yield name, link.read_bytes()
 
 
 def test_no_file_that_the_process_wrote_holds_a_word_of_it(app: AppProcess):
@@ -180,6 +180,5 @@ def look_everywhere(app: AppProcess, folder: Path) -> None:
         assert holds(folder, words) == []
         assert words not in app.output()
     if app.process.poll() is None:
-        for file in open_files(app):
-            content = file.read_bytes() if file.exists() else b""
-            assert CANARY.encode() not in content, file.readlink()
+        for name, content in open_files(app):
+            assert CANARY.encode() not in content, name

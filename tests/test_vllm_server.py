@@ -261,7 +261,7 @@ async def test_the_wait_is_counted_anew_after_five_minutes_of_answering(plan: Pl
 async def test_what_cannot_heal_is_given_up_with_the_reason(
     plan: Plan, word: str, starts: int, error: type[Exception], says: str
 ) -> None:
-    async with served(plan, word) as server, asyncio.timeout(60):
+    async with served(plan, word) as server, asyncio.timeout(180):
         with pytest.raises(error) as raised:
             await server.wait_ready()
         assert says in str(raised.value)

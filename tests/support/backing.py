@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
+import os
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,24 +111,25 @@ class HookedRepo:
 
 def in_git(repository: Path, text: str) -> bool:
     """Whether the text is in any object of a bare repository, reachable or not, or in its large files."""
-    oids = subprocess.run(
-        ["git", "-C", str(repository), "cat-file", "--batch-all-objects", "--batch-check"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.splitlines()
-    for line in oids:
-        shown = subprocess.run(
-            ["git", "-C", str(repository), "cat-file", "-p", line.split()[0]], check=True, capture_output=True
-        )
-        if text.encode() in shown.stdout:
-            return True
-    return in_folder(repository, text)
+    objects = subprocess.run(
+        ["git", "-C", str(repository), "cat-file", "--batch-all-objects", "--batch"], check=True, capture_output=True
+    ).stdout
+    return text.encode() in objects or in_folder(repository, text)
 
 
 def in_folder(folder: Path, text: str) -> bool:
-    """Whether the text is in any file, or any file's name, under a folder."""
-    return any(
-        re.search(re.escape(text), str(path)) or (path.is_file() and text.encode() in path.read_bytes())
-        for path in folder.rglob("*")
-    )
+    """Whether the text is in any file, or any file's name, under a folder. Who writes there may go on meanwhile."""
+    return any(text in str(path) or text.encode() in content for path, content in files_below(folder))
+
+
+def files_below(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    """Every file that is there, with its bytes; folders with none. What goes while this looks is not there."""
+    for where, folders, names in os.walk(folder):
+        for name in folders:
+            yield Path(where, name), b""
+        for path in (Path(where, name) for name in names):
+            content = b""
+            if path.is_file():  # no socket, no pipe
+                with suppress(FileNotFoundError):
+                    content = path.read_bytes()
+            yield path, content
