@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -82,7 +83,8 @@ class WriteAhead:
         self._look_at = 0.0  # when the bucket is to be looked at again
         self._sweep_at = 0.0
         self._was_ready = False
-        self._replica: str | None = None
+        # Of this process: a disk that is put back to a snapshot does not know what one before it put after that.
+        self._replica = secrets.token_hex(8)
         self._lines: dict[str, set[bytes]] = {}  # prefix -> hashes of the lines that are safe or saved
         self._left: dict[str, str] = {}  # path of an object that cannot be read -> why
         self._left_now: set[str] = set()  # of those, what the last look met
@@ -176,8 +178,6 @@ class WriteAhead:
         if visibility is None:
             await self._threads.run(self.bucket.create)
         there = set(await self._threads.run(self.bucket.paths))
-        if self._replica is None:
-            self._replica = await self._db.write(rows.replica)
         known = await self._db.read(rows.objects)
         unknown = {path: found for path in there - known.keys() if (found := replica_and_kind(path))}
         gone = [path for path in known if path not in there]

@@ -58,15 +58,6 @@ def unsafe(db: sqlite3.Connection) -> Unsafe:
     return Unsafe(row["n"], deleted["n"], min(since) if since else None)
 
 
-def replica(db: sqlite3.Connection) -> str:
-    """This disk's name among those that write to the bucket. Writes it where there is none."""
-    found = rows.state(db, "write_ahead")
-    if found is None:
-        found = secrets.token_hex(8)
-        rows.set_state(db, "write_ahead", found)
-    return found
-
-
 # -- going out ----------------------------------------------------------------------------------------------------------
 
 

@@ -239,7 +239,8 @@ def _later(rules: Rules, now: float) -> float:
 def _fingerprint(db: sqlite3.Connection, rules: Rules, now: float) -> str:
     """Everything that every comparison rests on; another one and all are compared."""
     times = sorted(t for since in rules.terms.stale_from.values() for t in (since, since + ASKING) if t <= now)
-    elsewhere = db.execute("SELECT count(*) FROM unread WHERE replica <> (SELECT id FROM replica)").fetchone()[0]
+    own = "SELECT id FROM replica UNION SELECT id FROM former_replicas"
+    elsewhere = db.execute(f"SELECT count(*) FROM unread WHERE replica NOT IN ({own})").fetchone()[0]
     facts = [rules.version, rules.quiet, rules.hours, sorted(rules.authors.items()), times, elsewhere, rules.most]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16] + "/"
 

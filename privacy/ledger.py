@@ -192,6 +192,15 @@ def _refuse_invalid(db: sqlite3.Connection, owner: str, choice: Choice, shown: S
         raise ConsentRefused("Sharing a conversation names the turns that its preview showed.")
 
 
+def begin_chains(db: sqlite3.Connection) -> None:
+    """What is said from here on stands in chains of its own. A disk that is put back to a snapshot does not know what was
+    said on it after that: in the old chains it would write another event at the place of one that others have read."""
+    replica = db.execute("SELECT id FROM replica").fetchone()["id"]
+    if db.execute("SELECT 1 FROM consent_events WHERE replica = ?", (replica,)).fetchone():
+        db.execute("INSERT OR IGNORE INTO former_replicas VALUES (?)", (replica,))
+        db.execute("UPDATE replica SET id = ?", (secrets.token_hex(8),))
+
+
 def erase_subject(db: sqlite3.Connection, owner: str) -> None:
     """Forget whose subject it was. The events stay and speak of nobody; what they covered is planned out."""
     db.execute("DELETE FROM subjects WHERE owner = ?", (owner,))

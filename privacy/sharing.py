@@ -18,6 +18,7 @@ from chat.slots import Slots
 from privacy.audit import Expected, audit
 from privacy.evidence import audit_id
 from privacy.extra import takes_back
+from privacy.ledger import begin_chains
 from privacy.notes import AUDITED, BATCH, FAILED, HELD, UNAUDITED, note, set_note
 from privacy.outbox import Plan, plan
 from privacy.push import Pushed, push
@@ -82,7 +83,12 @@ class Sharing:
 
     async def begin(self) -> None:
         """Before anybody is served: what is agreed to and taken back counts as not read until `run` sees it restored."""
-        await self.db.write(lambda db: open_unread(db, self.clock()))
+
+        def write(db: sqlite3.Connection) -> None:
+            begin_chains(db)
+            open_unread(db, self.clock())
+
+        await self.db.write(write)
 
     async def run(self, restored: Restored, every: float, report: Callable[[str], None]) -> None:
         """Compare and carry out the difference every `every` seconds and on `hurry`, until cancelled.

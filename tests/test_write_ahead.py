@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -354,6 +356,24 @@ async def test_an_object_that_arrives_after_it_was_given_up_does_not_stay(world)
     world.bucket.objects[path] = CANARY.encode()
     await machine.look()
     assert not world.bucket.holds(CANARY)
+
+
+async def test_what_a_disk_put_after_the_snapshot_that_it_is_put_back_to_is_taken_over(world):
+    """The disk does not know of it any more, and it was called safe."""
+    machine = await world.restored()
+    first = await machine.turn(owner_of(1), None, "one")
+    await machine.ahead.flush()
+    disk = world.folder / f"disk{len(world.machines)}"
+    disk.mkdir()
+    with closing(sqlite3.connect(disk / "parley.db")) as snapshot:
+        await machine.db.read(lambda db: db.backup(snapshot))
+    await machine.turn(owner_of(1), first, "two")
+    second = await machine.turn(owner_of(1), None, "three")
+    await machine.ahead.flush()
+    again = await world.restored()
+    await again.look()
+    assert await again.everything() == await machine.everything()
+    assert [await again.backup.state(each) for each in (first, second)] == ["safe", "safe"]
 
 
 async def test_a_bucket_that_is_emptied_or_deleted_makes_nothing_look_safer_than_it_is(world):

@@ -15,7 +15,13 @@ TESTS = {
         "test_sharing.py",
         "test_unread.py",
     ),
-    "privacy/ledger.py": ("test_consent.py", "test_agreed.py", "test_api_choice.py", "test_sharing.py"),
+    "privacy/ledger.py": (
+        "test_consent.py",
+        "test_agreed.py",
+        "test_api_choice.py",
+        "test_sharing.py",
+        "test_rolled_back.py",
+    ),
     "privacy/segments.py": ("test_segments.py", "test_agreed.py", "test_api_choice.py"),
     "privacy/blocks.py": ("test_agreed.py",),
     "chat/branches.py": ("test_agreed.py",),
@@ -101,6 +107,12 @@ MUTANTS = (
         "privacy/ledger.py",
         "SELECT max(at) FROM consent_events WHERE subject = s.subject)",
         "SELECT max(at) FROM consent_events WHERE replica = (SELECT id FROM replica) AND subject = s.subject)",
+    ),
+    Mutant(
+        "a disk that is put back to a snapshot writes chains of its own",
+        "privacy/ledger.py",
+        'if db.execute("SELECT 1 FROM consent_events WHERE replica = ?", (replica,)).fetchone():',
+        "if False:",
     ),
     Mutant(
         "a yes that knows of one machine's no knows of no other's",
