@@ -62,7 +62,7 @@ from privacy.closing import erase_closed
 from privacy.consent import Consent, Terms, agreed_now
 from privacy.extra import saved_parts, takes_back, waits_to_leave
 from privacy.push import CALLER
-from privacy.rows import Redaction, Rules
+from privacy.rows import Redaction, Rules, dataset_id
 from privacy.sharing import Sharing
 from privacy.web import deciding, everything
 from privacy.web import page as privacy_page
@@ -136,7 +136,8 @@ def build(
         expected=Expected(rules.terms, rules.blocked, settings.share_readers),
     )
     lease.taken = sharing.hurry
-    access = Access(db, lambda id: sharing_repo(settings, id, slots), clock, settings.share_readers)
+    datasets = {dataset_id(rules, model): author for model, author in rules.authors.items() if author}
+    access = Access(db, lambda id: sharing_repo(settings, id, slots), clock, settings.share_readers, datasets)
 
     async def close(owner: str) -> None:
         await service.delete(owner)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from chat.dataset_repo import DatasetRepo, RepoError, Threads
@@ -29,17 +29,18 @@ def may_read(readers: Collection[str], recipient: str) -> frozenset[str]:
 
 
 class Seen(NamedTuple):
-    """A dataset at a look. `let_in`: through its gate, None where that is not known."""
+    """A dataset at a look. `let_in`: through its gate, None where that is not known. `is_there`: or not made yet."""
 
-    recipient: str
     is_read: bool
     let_in: frozenset[str] | None
+    is_there: bool
     at: float
 
 
 class Access:
     """`open_repo(id)` gives a dataset, of which nothing is changed but who may read it. `clock`: Unix seconds.
-    `readers`: as in `invited`; while an audit finds something wrong, nobody is let in."""
+    `readers`: as in `invited`; while an audit finds something wrong, nobody is let in. `offered`: dataset -> author of those
+    that rows may go to, whether they are there already or not."""
 
     def __init__(
         self,
@@ -47,8 +48,10 @@ class Access:
         open_repo: Callable[[str], DatasetRepo],
         clock: Callable[[], float],
         readers: Collection[str] = (),
+        offered: Mapping[str, str] | None = None,
     ) -> None:
         self._db, self._open_repo, self._clock, self._readers = db, open_repo, clock, readers
+        self._offered = offered or {}
         self._threads = Threads(1)
         self._seen: dict[str, Seen] = {}
         self._problems: list[str] = []  # of the last look, sentences for the operator
@@ -63,57 +66,54 @@ class Access:
             await asyncio.sleep(every)
 
     async def look(self) -> None:
-        """Look at every dataset that has rows, and let in who may. One that cannot be looked at counts as read."""
-        datasets, failed = await self._db.read(lambda db: (_with_rows(db), note(db, FAILED)))
+        """Look at every dataset that has had rows or may get some, and let in who may. One that cannot be looked at counts as
+        read."""
+        ever, shared, failed = await self._db.read(lambda db: (_ever(db), _with_rows(db), note(db, FAILED)))
         seen, problems = {}, []
-        for id, recipient in datasets:
-            names = frozenset() if failed else invited(self._readers, recipient)
-            is_read, let_in = True, None
+        for id, recipient in sorted({**self._offered, **ever}.items()):
+            names = invited(self._readers, recipient) if id in shared and not failed else frozenset()
+            is_read, let_in, is_there = True, None, True
             try:
-                is_read, let_in = await self._threads.run(_look_at, self._open_repo(id), recipient, names)
+                is_read, let_in, is_there = await self._threads.run(_look_at, self._open_repo(id), recipient, names)
             except RepoError as error:
                 problems.append(str(error))
             except Exception as error:
                 problems.append(OWN_ERROR.format(id, type(error).__name__))
-            seen[id] = Seen(recipient, is_read, let_in, self._clock())
-        self._seen, self._problems = seen, problems
+            seen[id] = Seen(is_read, let_in, is_there, self._clock())
+        self._seen, self._problems = seen, list(dict.fromkeys(problems))
 
     async def nobody_in(self) -> frozenset[str]:
-        """Authors none of whose datasets anybody was let into, as of the last minutes. Who is not known is not among them."""
+        """Datasets that nobody was let into, as of the last minutes, those that are not made yet included. One of which it is
+        not known is not among them."""
         now = self._clock()
-        return frozenset(
-            _only_false((one.recipient, one.is_read or now - one.at > FRESH) for one in self._seen.values())
-        )
+        return frozenset(id for id, one in self._seen.items() if not one.is_read and now - one.at <= FRESH)
 
     def figures(self) -> dict[str, Any]:
         """For the operator: what is wrong, and who was let into which dataset, as of the last look."""
         return {
             "problems": list(self._problems),
-            "readers": {id: None if one.let_in is None else sorted(one.let_in) for id, one in self._seen.items()},
+            "readers": {
+                id: None if one.let_in is None else sorted(one.let_in) for id, one in self._seen.items() if one.is_there
+            },
         }
 
 
-def _with_rows(db: sqlite3.Connection) -> list[tuple[str, str]]:
-    rows = db.execute(
-        "SELECT id, recipient FROM sharing_datasets WHERE id IN (SELECT dataset FROM outbox WHERE state = 'published')"
-    )
-    return [(row["id"], row["recipient"]) for row in rows]
+def _ever(db: sqlite3.Connection) -> dict[str, str]:
+    return {row["id"]: row["recipient"] for row in db.execute("SELECT id, recipient FROM sharing_datasets")}
 
 
-def _look_at(repo: DatasetRepo, recipient: str, names: frozenset[str]) -> tuple[bool, frozenset[str] | None]:
-    """Whether somebody but those who keep the dataset can read it, and who was let in, once `names` are."""
+def _with_rows(db: sqlite3.Connection) -> set[str]:
+    return {row["dataset"] for row in db.execute("SELECT DISTINCT dataset FROM outbox WHERE state = 'published'")}
+
+
+def _look_at(repo: DatasetRepo, recipient: str, names: frozenset[str]) -> tuple[bool, frozenset[str] | None, bool]:
+    """Whether somebody but those who keep the dataset can read it, who was let in, once `names` are, and whether it is there."""
     seen_by = repo.visibility()
     if seen_by == "gated":
         if names:
             repo.accept(names)
         readers = repo.readers()
-        return readers is None or bool(readers), None if readers is None else frozenset(readers)
-    is_read = seen_by == "public" or (seen_by == "private" and repo.id.partition("/")[0] == recipient)
-    return is_read, frozenset()
-
-
-def _only_false(found: Iterable[tuple[str, bool]]) -> set[str]:
-    each: dict[str, bool] = {}
-    for name, is_so in found:
-        each[name] = each.get(name, False) or is_so
-    return {name for name, is_so in each.items() if not is_so}
+        return readers is None or bool(readers), None if readers is None else frozenset(readers), True
+    # One that is not there yet will be made private.
+    is_read = seen_by == "public" or repo.id.partition("/")[0] == recipient
+    return is_read, frozenset(), seen_by is not None

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from chat.db import Database
 from privacy.comparison import covered, leaves_at, stands, those_that_leave
 from privacy.consent import AccountState, ConversationChoice, Standpoint, Yes
 from privacy.feedback import Said, said_about, said_under
-from privacy.rows import Rules, dataset_id, prepare
+from privacy.notes import BATCH, note
+from privacy.rows import HOUR, Rules, dataset_id, prepare
 from privacy.screening import KeptBack
 from privacy.segments import Segment, Turn, conversations_of, cut, turns_of
 
@@ -39,37 +41,45 @@ class Outlook:
     """Who will read a conversation, by name, each tuple sorted.
 
     `state`: the account's, towards `recipient`, the authors of the model selected ("unset" where it names none).
-    `standing`: who has, or may have, rows of it that stay. `leaving`: from whom rows that they have are taken back;
-    `stopped`: to whom rows were on their way that are to go, and nobody knows whether they arrived; somebody may be among
-    several. `coming`: who gets turns of it that are here already, the first at `when`, Unix seconds. `next_turn`: whether
-    what is written next would be covered.
+    `standing`: who has rows of it that stay. `sending`: to whom such rows are on their way, and nobody knows whether they
+    arrived. `leaving`: from whom rows that they have are taken back; `stopped`: to whom rows were on their way that are to
+    go, and nobody knows whether they arrived; somebody may be among several. `coming`: who gets turns of it that are here
+    already, and when the first, Unix seconds. `whole`: one of them alone has, or gets, every turn. `next_turn`: whether what
+    is written next would be covered, and goes to `recipient`. `datasets`: of each of these names.
     """
 
     recipient: str | None
     state: AccountState
     choice: ConversationChoice
-    standing: tuple[str, ...]
-    leaving: tuple[str, ...]
-    stopped: tuple[str, ...]
-    coming: tuple[str, ...]
-    when: float | None
-    next_turn: bool
+    standing: tuple[str, ...] = ()
+    sending: tuple[str, ...] = ()
+    leaving: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
+    coming: Mapping[str, float] = field(default_factory=dict)
+    whole: bool = False
+    next_turn: bool = False
+    datasets: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def when(self) -> float | None:
+        """When the first of what is `coming` may leave, Unix seconds."""
+        return min(self.coming.values(), default=None)
 
     @property
     def readers(self) -> tuple[str, ...]:
         """All who have turns of it, or will get some."""
         follows = {self.recipient} if self.next_turn and self.recipient else set()
-        return tuple(sorted({*self.standing, *self.leaving, *self.stopped, *self.coming, *follows}))
+        return tuple(sorted({*self.standing, *self.sending, *self.leaving, *self.stopped, *self.coming, *follows}))
 
     @property
     def shared(self) -> bool:
         """Its readers have, or may have, some of it now."""
-        return bool(self.standing or self.leaving or self.stopped)
+        return bool(self.standing or self.sending or self.leaving or self.stopped)
 
     @property
     def can_take_back(self) -> bool:
         """What is on its way out cannot be taken back once more."""
-        return bool(self.standing or self.coming or self.next_turn)
+        return bool(self.standing or self.sending or self.coming or self.next_turn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,34 +146,59 @@ def outlook(
     recipient = rules.authors.get(model or "") or None
     choice = at.conversation_choice(conversation) if conversation else "inherit"
     state: AccountState = at.account_state(recipient) if recipient else "unset"
-    standing: set[str] = set()
-    leaving: set[str] = set()
-    stopped: set[str] = set()
+    found: dict[str, set[str]] = {"standing": set(), "sending": set(), "leaving": set(), "stopped": set()}
     coming: dict[str, float] = {}
-    if conversation is not None:
-        turns = turns_of(db, owner, conversation)
-        taken: set[str] = set()
-        for row in _rows(db, owner, conversation):
-            if row["state"] == "retracted":
-                continue
-            name, sent = row["recipient"], row["shard"] is not None
-            if row["state"] == "retract" or stands(row, at, turns, rules, now) is None:
-                if sent:
-                    (stopped if row["published_at"] is None else leaving).add(name)
-                continue
+    datasets: defaultdict[str, set[str]] = defaultdict(set)
+    turns = turns_of(db, owner, conversation) if conversation is not None else []
+    taken: set[str] = set()
+    going: set[str] = set()  # answers that have left or will, without those that stay here
+    for row in _rows(db, owner, conversation) if conversation is not None else ():
+        name, sent, arrived = row["recipient"], row["shard"] is not None, row["published_at"] is not None
+        if row["state"] == "retracted":
+            continue
+        stays = row["state"] != "retract" and stands(row, at, turns, rules, now) is not None
+        leaves_later = stays and not sent and row["state"] == "publish"
+        if stays:
             taken.update(json.loads(row["answers"]))
-            standing |= {name} if sent else set()
-            if row["state"] == "publish":
-                coming[name] = rules.next_batch(now)
-
-        for segment in _leaving(db, at, cut(turns, _covering(at, rules), taken), rules):
-            name, leaves = rules.authors[segment.model], rules.next_batch(leaves_at(segment, rules))
-            coming[name] = min(leaves, coming.get(name, leaves))
+        if leaves_later:
+            coming[name] = _goes(db, now, rules, now)
+        elif sent:
+            kind = ("standing" if arrived else "sending") if stays else ("leaving" if arrived else "stopped")
+            found[kind].add(name)
+        if sent or leaves_later:
+            going.update(json.loads(row["answers"]) if stays else ())
+            datasets[name].add(row["dataset"])
+    for segment in _leaving(db, at, cut(turns, _covering(at, rules), taken), rules):
+        name, leaves = rules.authors[segment.model], _goes(db, leaves_at(segment, rules), rules, now)
+        coming[name] = min(leaves, coming.get(name, leaves))
+        going.update(segment.answers)
+        datasets[name].add(dataset_id(rules, segment.model))
     in_force = at.in_force(conversation)
     next_turn = any(yes.recipient == recipient and yes.surface != "api" and yes.at <= now for yes in in_force)
-    when = min(coming.values(), default=None)
-    names = (tuple(sorted(found)) for found in (standing, leaving, stopped, coming))
-    return Outlook(recipient, state, choice, *names, when, next_turn)
+    if next_turn and recipient:
+        datasets[recipient].add(dataset_id(rules, model or ""))
+    names = {kind: tuple(sorted(them)) for kind, them in found.items()}
+    alone = len({*found["standing"], *found["sending"], *coming}) == 1
+    return Outlook(
+        recipient,
+        state,
+        choice,
+        **names,
+        coming=dict(sorted(coming.items())),
+        whole=alone and all(turn.answer_id in going for turn in turns),
+        next_turn=next_turn,
+        datasets={name: frozenset(ids) for name, ids in datasets.items()},
+    )
+
+
+def _goes(db: sqlite3.Connection, at: float, rules: Rules, now: float) -> float:
+    """When what may leave from `at` on leaves, Unix seconds: new rows go once in a set hour."""
+    if not rules.hours:
+        return at
+    goes = rules.next_batch(max(at, now))
+    if note(db, BATCH) == str(int(goes // HOUR)):
+        goes = rules.next_batch((goes // HOUR + 1) * HOUR)
+    return goes
 
 
 def offered(db: sqlite3.Connection, owner: str, conversation: str, rules: Rules) -> list[Segment[str]]:
@@ -228,12 +263,13 @@ def waiting(db: sqlite3.Connection, owner: str, rules: Rules, now: float) -> lis
 async def waiting_rows(db: Database, owner: str, rules: Rules, now: float) -> list[WaitingRow]:
     """The rows of what is `waiting`, the soonest first. Redaction takes its time, so it begins after the transaction."""
 
-    def read(one: sqlite3.Connection) -> tuple[list[Segment[Yes]], list[Said], set[tuple[str, ...]]]:
+    def read(one: sqlite3.Connection) -> tuple[list[Segment[Yes]], list[Said], set[tuple[str, ...]], dict[str, float]]:
         segments, said = _with_said(one, owner, waiting(one, owner, rules, now))
         leave = _leaving(one, Standpoint(one, owner, rules.terms, now), segments, rules)
-        return segments, said, {segment.answers for segment in leave}
+        times = {segment.turns[0].answer_id: _goes(one, leaves_at(segment, rules), rules, now) for segment in segments}
+        return segments, said, {segment.answers for segment in leave}, times
 
-    found, said, leave = await db.read(read)
+    found, said, leave, times = await db.read(read)
 
     def ready(segment: Segment[Yes]) -> WaitingRow:
         event, model = segment.why.event, segment.model
@@ -242,7 +278,7 @@ async def waiting_rows(db: Database, owner: str, rules: Rules, now: float) -> li
             rules.authors[model],
             dataset_id(rules, model),
             segment.conversation,
-            rules.next_batch(leaves_at(segment, rules)),
+            times[segment.turns[0].answer_id],
             row.content,
             row.kept_back or (None if segment.answers in leave else "most"),
             row.feedback,

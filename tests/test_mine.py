@@ -18,9 +18,9 @@ from tests.support.sharing_world import ALPHA, BETA, QUIET, World, redact
 
 pytestmark = pytest.mark.anyio
 
-LATER = "3 days after the last message"
+LATER = "3 days after the last message at the earliest"
 ACME = "acme can read part of this conversation."
-GOING = "Being taken back from {}; until that is done they can still read part of it."
+GOING = "Being taken back from {}; until that is done they can still read it."
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def world(tmp_path: Path):
 
 async def seen(world: World, owner: str, chat: str | None, model: str = ALPHA) -> dict[str, Any]:
     found = await world.db.read(lambda db: outlook(db, owner, chat, model, world.rules, world.clock()))
-    return chip(found, chat, world.rules.quiet, world.clock())
+    return chip(found, chat, world.rules, world.clock())
 
 
 async def both(world: World) -> tuple[str, str]:
@@ -287,10 +287,10 @@ async def test_what_is_more_than_may_leave_of_a_month_is_not_said_to_leave(world
     (waits,) = await waiting_rows(world.db, owner, world.rules, world.clock())
     assert (waits.kept_back, waits.content["messages"][0]["content"]) == ("most", "second")
     found = await world.db.read(lambda db: outlook(db, owner, chat, ALPHA, world.rules, world.clock()))
-    assert (found.coming, found.when) == ((), None)
+    assert (found.coming, found.when) == ({}, None)
     other = await world.say(owner, "to others", BETA)
     found = await world.db.read(lambda db: outlook(db, owner, other, BETA, world.rules, world.clock()))
-    assert found.coming == ()
+    assert found.coming == {}
 
 
 async def test_a_row_that_was_kept_back_before_reasons_were_written_down_was_so_by_the_redaction(world: World):

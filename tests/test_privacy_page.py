@@ -23,12 +23,16 @@ from tests.support.hub.accounts import Org
 from tests.support.sharing_stage import Person, SharingStage, sharing_stage
 
 CANARY = "the heron counts to seventeen"
+SMALL = "host/parley-acme__small"
+WILL_GO = "This goes into the dataset for acme, 3 days after the last message at the earliest; nobody has access yet."
 
 
 @pytest.fixture(scope="module")
 def waiting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharingStage]:
     """Three days must pass before anything leaves."""
     with sharing_stage(tmp_path_factory.mktemp("waiting")) as stage:
+        with stage.visitor(None) as nobody:
+            nobody.wait_for(lambda: SMALL in nobody.get("state")["nobody_in"])
         yield stage
 
 
@@ -207,15 +211,12 @@ def test_the_line_under_the_box_is_true_at_every_step(ada: Person):
     assert ada.get("chip", model="acme/small")["sentence"] == ONLY_YOU
     before = ada.say("before the yes")
     ada.grant("acme")
-    assert (
-        ada.get("chip", model="acme/small")["sentence"]
-        == "acme will be able to read this, 3 days after the last message."
-    )
+    assert ada.get("chip", model="acme/small")["sentence"] == WILL_GO
     assert ada.get("chip", model="lab/large")["sentence"] == ONLY_YOU
     assert ada.get("chip", model="nameless")["sentence"] == ONLY_YOU
     id = ada.say("after the yes")
     chip = ada.get("chip", conversation=id)
-    assert chip["sentence"] == "acme will be able to read this conversation in 3 days; until then only you."
+    assert chip["sentence"] == "This conversation goes into the dataset for acme in 3 days; nobody has access yet."
     assert chip["who"] == ["acme"] and chip["when"] and chip["can_take_back"] and not chip["shared"]
     assert "acme" in ada.get("chip", conversation=id, model="nameless")["sentence"]
     assert ada.get("chip", conversation=before, model="nameless")["sentence"] == ONLY_YOU
@@ -294,12 +295,9 @@ def test_a_row_goes_out_and_comes_back(prompt: SharingStage):
         assert row["messages"][0]["content"] == f"{CANARY}, write to [EMAIL_1]"
         assert (row["dataset"], row["recipient"], row["conversation"]) == ("host/parley-acme__small", "acme", id)
         chip = eve.get("chip", conversation=id)
-        assert (
-            chip["shared"]
-            and chip["can_take_back"]
-            and chip["sentence"].startswith(
-                ("acme can read part", "Part of this conversation is in the dataset for acme")
-            )
+        assert chip["shared"] and chip["can_take_back"]
+        assert chip["sentence"].startswith(
+            ("acme can read this conversation", "This conversation is in the dataset for acme")
         )
         with prompt.visitor("mallory") as mallory:
             theirs = mallory.get("shared")
@@ -372,12 +370,10 @@ def test_from_off_to_on_and_back_in_the_browser(
     assert no_sideways_scroll(page)
     page.goto(waiting.url)
     page.wait_for_selector("html[data-parley=ready]")
-    expect(page.locator("#p-readers-say")).to_have_text(
-        "acme will be able to read this, 3 days after the last message."
-    )
+    expect(page.locator("#p-readers-say")).to_have_text(WILL_GO)
     page.get_by_label("Message", exact=True).fill("Hello there")
     page.keyboard.press("Enter")
-    expect(page.locator("#p-readers-say")).to_contain_text("acme will be able to read this conversation in 3 days")
+    expect(page.locator("#p-readers-say")).to_contain_text("This conversation goes into the dataset for acme in 3 days")
     page.screenshot(path=tmp_path / "chip.png")
     elsewhere = page.context.new_page()
     elsewhere.goto(f"{waiting.url}/privacy")
@@ -406,8 +402,7 @@ def test_an_open_tab_hears_of_a_change_in_another_and_asks_again_by_itself(brows
     page.clock.install()
     page.goto(waiting.url)
     says = page.locator("#p-readers-say")
-    agreed = "acme will be able to read this, 3 days after the last message."
-    expect(says).to_have_text(agreed)
+    expect(says).to_have_text(WILL_GO)
     elsewhere = page.context.new_page()
     elsewhere.goto(f"{waiting.url}/privacy")
     elsewhere.get_by_role("switch", name="acme").click()
@@ -416,7 +411,7 @@ def test_an_open_tab_hears_of_a_change_in_another_and_asks_again_by_itself(brows
         tab.grant()
         expect(says).to_have_text(ONLY_YOU)
         page.clock.fast_forward(61_000)
-        expect(says).to_have_text(agreed)
+        expect(says).to_have_text(WILL_GO)
 
 
 def test_an_open_tab_asks_again_when_something_leaves(browser: Browser, waiting: SharingStage):
@@ -464,7 +459,7 @@ def test_my_shared_data_in_the_browser(browser: Browser, prompt: SharingStage, t
         ivy.grant()
         ivy.say("Reach me at ivy@example.org")
         (row,) = ivy.wait_for(lambda: [row for row in ivy.get("shared")["rows"] if row["state"] == "published"])
-        ivy.wait_for(lambda: ivy.get("state")["nobody_in"] == ["acme"])
+        ivy.wait_for(lambda: SMALL in ivy.get("state")["nobody_in"])
     page = signed_in(browser, prompt, "ivy", DESKTOP)
     expect(page.locator("#summary")).to_contain_text(
         "1 row of yours is in the dataset for acme; nobody has access yet."
@@ -485,6 +480,36 @@ def test_my_shared_data_in_the_browser(browser: Browser, prompt: SharingStage, t
     expect(page.locator("#rows li")).to_have_attribute("data-state", "retracted", timeout=30_000)
     expect(page.locator("#rows li")).to_contain_text("taken back, out of the history too")
     expect(page.locator("#summary")).to_have_text("Only you can read your conversations.")
+    assert page.complaints == []
+
+
+@pytest.mark.parametrize(("name", "viewport"), [("desk", DESKTOP), ("phone", PHONE)])
+def test_the_line_says_that_nobody_has_access_to_what_was_shared_and_to_what_follows(
+    browser: Browser, prompt: SharingStage, tmp_path: Path, name: str, viewport: dict[str, int]
+):
+    with prompt.visitor(f"unread-{name}") as unread:
+        unread.grant()
+        unread.wait_for(lambda: SMALL in unread.get("state")["nobody_in"])
+    page = signed_in(browser, prompt, f"unread-{name}", viewport)
+    page.goto(prompt.url)
+    says = page.locator("#p-readers-say")
+    expect(says).to_have_text(
+        "This goes into the dataset for acme, soon after the last message; nobody has access yet."
+    )
+    page.get_by_label("Message", exact=True).fill("Hello there")
+    page.keyboard.press("Enter")
+    with prompt.visitor(f"unread-{name}") as unread:
+        unread.wait_for(lambda: [row for row in unread.get("shared")["rows"] if row["state"] == "published"])
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(says).to_have_text(
+        "This conversation is in the dataset for acme; nobody has access yet."
+        " What you write next follows, soon after the last message."
+    )
+    assert no_sideways_scroll(page)
+    page.screenshot(path=tmp_path / "unread.png")
+    page.get_by_role("button", name="Keep private").click()
+    expect(says).not_to_contain_text("is in the dataset")
+    expect(says).not_to_contain_text("can still read")
     assert page.complaints == []
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from privacy.mine import Outlook
 from privacy.policy.words import Words, words
+from privacy.rows import Rules
 
 ENGLISH = words("en")
 ONLY_YOU = ENGLISH("chip_only_you")
@@ -15,14 +16,15 @@ ONLY_YOU = ENGLISH("chip_only_you")
 def chip(
     outlook: Outlook,
     conversation: str | None,
-    quiet: float,
+    rules: Rules,
     now: float,
     say: Words = ENGLISH,
     nobody_in: Collection[str] = (),
+    held_up: bool = False,
 ) -> dict[str, Any]:
-    """The chip's JSON. `quiet`: seconds; `now`: Unix seconds. `nobody_in`: authors who were let into no dataset yet."""
+    """The chip's JSON. `now`: Unix seconds. `nobody_in`: datasets that nobody was let into yet. `held_up`: sharing is."""
     return {
-        "sentence": sentence(outlook, conversation is None, quiet, now, say, nobody_in),
+        "sentence": sentence(outlook, conversation is None, rules, now, say, nobody_in, held_up),
         "who": list(outlook.readers),
         "when": outlook.when,
         "shared": outlook.shared,
@@ -48,45 +50,57 @@ def unknown(say: Words = ENGLISH) -> dict[str, Any]:
 def sentence(
     outlook: Outlook,
     is_new: bool,
-    quiet: float,
+    rules: Rules,
     now: float,
     say: Words = ENGLISH,
     nobody_in: Collection[str] = (),
+    held_up: bool = False,
 ) -> str:
     """What is true now. It never promises more privacy than there is."""
+    there = {*outlook.standing, *outlook.sending}
+    gone = [name for name in outlook.leaving if name not in there]
+    stopped = [name for name in outlook.stopped if name not in {*there, *gone}]
+    sending = [name for name in outlook.sending if name not in outlook.standing]
+    # Of somebody who has some of it, what is on its way to them is more of it.
+    coming = {name: now for name in outlook.sending if name in outlook.standing} | dict(outlook.coming)
+    all_of_it = "_all" if outlook.whole else ""
 
-    def about(key: str, names: tuple[str, ...], **values: str) -> str:
-        return say(key, len(names), who=say.all_of(names), **values)
+    def unread(name: str) -> bool:
+        datasets = outlook.datasets.get(name)
+        return bool(datasets) and all(dataset in nobody_in for dataset in datasets or ())
 
-    gone = tuple(name for name in outlook.leaving if name not in outlook.standing)
-    stopped = tuple(name for name in outlook.stopped if name not in (*outlook.standing, *gone))
-    said = []
-    let_in = tuple(name for name in outlook.standing if name not in nobody_in)
-    not_yet = tuple(name for name in outlook.standing if name in nobody_in)
-    if let_in:
-        said.append(about("chip_can_read", let_in))
-    if not_yet:
-        said.append(about("chip_nobody_yet", not_yet))
-    if gone:
-        said.append(about("chip_taking_back", gone))
-    if stopped:
-        said.append(about("chip_stopped", stopped))
-    if outlook.when is not None:
-        when = say.distance(outlook.when - now)
-        if not said:
-            said.append(about("chip_will_read", outlook.coming, when=when))
-        elif outlook.coming == outlook.standing:
-            said.append(say("chip_more_follows", when=when))
-        else:
-            said.append(about("chip_will_read_more", outlook.coming, when=when))
+    def about(key: str, names: Iterable[str], **values: str) -> list[str]:
+        """Of those who may have access, and then of those whose datasets nobody has."""
+        each = {"": [name for name in names if not unread(name)], "_nobody": [name for name in names if unread(name)]}
+        return [say(key + kind, len(them), who=say.all_of(them), **values) for kind, them in each.items() if them]
+
+    said = about("chip_can_read" + ("" if coming or sending else all_of_it), outlook.standing)
+    said += about("chip_sending", sending)
+    said += about("chip_taking_back", gone)
+    said += about("chip_stopped", stopped)
+    if coming.keys() == there:
+        said += [say("chip_more_follows", when=say.distance(min(coming.values()) - now))] if coming else []
+    else:
+        times = {name: say.distance(at - now) for name, at in sorted(coming.items(), key=lambda each: each[::-1])}
+        for when in dict.fromkeys(times.values()):
+            key = "chip_will_read_more" if said else "chip_will_read" + all_of_it
+            said += about(key, sorted(name for name in times if times[name] == when), when=when)
+    if held_up and said:
+        said.append(say("chip_held_up"))
     if outlook.next_turn and outlook.recipient:
-        after = say("soon_after_last_message")
-        if quiet:
-            after = say("after_last_message", duration=say.duration(quiet / 3600, "after_"))
+        after = _after(rules, now, say)
         if not said:
-            said.append(about("chip_new" if is_new else "chip_here", (outlook.recipient,), after=after))
-        elif outlook.standing == (outlook.recipient,):
+            said += about("chip_new" if is_new else "chip_here", [outlook.recipient], after=after)
+        elif there == {outlook.recipient}:
             said.append(say("chip_next_follows", after=after))
         elif outlook.shared or outlook.recipient not in outlook.coming:
-            said.append(about("chip_next", (outlook.recipient,), after=after))
+            said += about("chip_next", [outlook.recipient], after=after)
     return " ".join(said) or say("chip_only_you")
+
+
+def _after(rules: Rules, now: float, say: Words) -> str:
+    """How long after the last message a turn of now leaves."""
+    if rules.quiet:
+        return say("after_last_message", duration=say.duration(rules.quiet / 3600, "after_"))
+    batch = rules.next_batch(now)
+    return say.distance(batch - now) if batch > now else say("soon_after_last_message")

@@ -244,7 +244,8 @@ def router(desk: Desk) -> APIRouter:
             return unknown(spoken(request))
         now = desk.clock()
         seen = await desk.db.read(lambda db: outlook(db, owner, conversation, model, desk.rules, now))
-        return chip(seen, conversation, desk.rules.quiet, now, spoken(request), await desk.nobody_in())
+        nobody_in, held_up = await desk.nobody_in(), desk.held_up()
+        return chip(seen, conversation, desk.rules, now, spoken(request), nobody_in, held_up)
 
     return routes
 

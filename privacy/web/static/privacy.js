@@ -38,9 +38,8 @@ function drawSummary(rows) {
 	const out = rows.filter((row) => row.sent && row.state !== "retracted");
 	const parts = [];
 	for (const [key, unread] of [["rows_readable", false], ["rows_nobody_yet", true]]) {
-		const theirs = out.filter((row) => state.nobody_in.includes(row.recipient) === unread);
-		const readers = [...new Set(theirs.map((row) => row.recipient))];
-		if (readers.length) parts.push(t(key, { who: list(readers) }, theirs.length));
+		const theirs = out.filter((row) => state.nobody_in.includes(row.dataset) === unread);
+		for (const who of new Set(theirs.map((row) => row.recipient))) parts.push(t(key, { who }, theirs.filter((row) => row.recipient === who).length));
 	}
 	if (state.paused) parts.push(t("paused"));
 	else if (shared.length) parts.push(t("shared_after", { who: list(shared), after: state.after ?? t("soon_after") }));
