@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chat.dataset_repo import DatasetRepo, Visibility
-from privacy.rows import row_hash
+from privacy.rows import feedback_text, row_hash
 from privacy.shards import FEEDBACK, TOMBSTONES, rows_in
 from privacy.snapshot import EVERY_SHARD
 
@@ -17,12 +17,13 @@ from privacy.snapshot import EVERY_SHARD
 @dataclass(frozen=True, slots=True)
 class Head:
     """`id` None: there is no such dataset. `files`: path -> git's id. Of the files that were `read`: `rows`, row id -> text;
-    `tombstones`, row ids of those and of feedback; `unreadable`, those that are no rows."""
+    `said`, row id -> what was said about it; `tombstones`, row ids; `unreadable`, those that are no rows."""
 
     id: str | None
     seen_by: Visibility | None
     files: Mapping[str, str] = field(default_factory=dict)
     rows: Mapping[str, str] = field(default_factory=dict)
+    said: Mapping[str, str] = field(default_factory=dict)
     tombstones: frozenset[str] = frozenset()
     read: frozenset[str] = frozenset()
     unreadable: frozenset[str] = frozenset()
@@ -57,13 +58,15 @@ def look(repo: DatasetRepo) -> Head:
 
 def read(repo: DatasetRepo, head: Head, paths: Iterable[str]) -> Head:
     """The same with what `paths` hold. Blocks; raises `RepoError`."""
-    rows, tombstones, unreadable = dict(head.rows), set(head.tombstones), set(head.unreadable)
+    rows, said, tombstones, unreadable = dict(head.rows), dict(head.said), set(head.tombstones), set(head.unreadable)
     wanted = set(paths) & head.files.keys() - head.read
     for path in sorted(wanted):
         found = rows_in(repo.read(path, head.id or ""))
         if found is None:
             unreadable.add(path)
-        elif path in (TOMBSTONES, FEEDBACK):
+        elif path == FEEDBACK:
+            said |= said_in(found)
+        elif path == TOMBSTONES:
             tombstones |= {str(row["row_id"]) for row in found}
         else:
             rows |= {str(row["row_id"]): as_text(row) for row in found}
@@ -72,6 +75,7 @@ def read(repo: DatasetRepo, head: Head, paths: Iterable[str]) -> Head:
         head.seen_by,
         head.files,
         rows,
+        said,
         frozenset(tombstones),
         head.read | wanted,
         frozenset(unreadable),
@@ -84,19 +88,33 @@ def as_text(row: Mapping[str, Any]) -> str:
     return json.dumps(content, ensure_ascii=False, sort_keys=True, default=str)
 
 
+def said_in(found: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Row id -> the JSON of what was said about it as the outbox keeps it, from what Parquet gave back."""
+    about: dict[str, list[dict[str, Any]]] = {}
+    for one in found:
+        about.setdefault(str(one["row_id"]), []).append(
+            {name: value for name, value in one.items() if name not in ("row_id", "model")}
+        )
+    return {row_id: feedback_text(said) or "" for row_id, said in about.items()}
+
+
 def strange_in(db: sqlite3.Connection, dataset: str, head: Head) -> Strange:
     """What is strange about the files that were read."""
     if not head.read:
         return Strange()
     known = {
-        row["row_id"]: (row["row_hash"], row["state"])
-        for row in db.execute("SELECT row_id, row_hash, state FROM outbox WHERE dataset = ?", (dataset,))
+        row["row_id"]: row
+        for row in db.execute("SELECT row_id, row_hash, feedback_hash, state FROM outbox WHERE dataset = ?", (dataset,))
     }
     strays = {row["row_id"] for row in db.execute("SELECT row_id FROM strays WHERE dataset = ?", (dataset,))}
-    rows = {id for id in head.rows if id not in known} | {id for id in head.tombstones if id not in {*known, *strays}}
+    rows = {id for id in head.rows if id not in known}
+    rows |= {id for id in (*head.tombstones, *head.said) if id not in known and id not in strays}
     changed = any(
-        id in known and (row_hash(text) != known[id][0] or known[id][1] == "retracted")
+        id in known and (row_hash(text) != known[id]["row_hash"] or known[id]["state"] == "retracted")
         for id, text in head.rows.items()
+    ) or any(
+        id in known and row_hash(text) != known[id]["feedback_hash"] and known[id]["state"] in ("publish", "published")
+        for id, text in head.said.items()
     )
     others = head.read - {*EVERY_SHARD, TOMBSTONES, FEEDBACK}
     return Strange(

@@ -16,15 +16,16 @@ import secrets
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chat.db import Database
+from chat.feedback import REASONS
 from privacy.blocks import block_members
 from privacy.comparison import Comparison, compare, month_of
 from privacy.consent import Yes
 from privacy.feedback import Said, said_about, said_under
 from privacy.notes import CONFIRMED, HELD, note, set_note
-from privacy.rows import OTHER, Prepared, Rules, dataset_id, prepare, row_hash
+from privacy.rows import OTHER, Prepared, Rules, dataset_id, feedback_text, prepare, row_hash
 from privacy.segments import Segment
 
 SMALLEST_CELL = 10  # rows of one language and month that are labelled as such
@@ -96,10 +97,16 @@ def _said(db: sqlite3.Connection, found: Comparison) -> list[Said]:
 
 def _prepare(wanted: Comparison, said: list[Said], rules: Rules) -> dict[Key, Prepared]:
     prepared = {}
-    for segment in [segment for _, segment in wanted.new] + [segment for _, segment in wanted.refill]:
+    for _, segment in (*wanted.new, *wanted.refill):
         event = segment.why.event
         known = said_under(event, said)
         prepared[segment.digest(), event.id] = prepare(segment, event.policy_version, event.purposes, rules, known)
+    for _, segment in wanted.refill:
+        # What its owner says of it by now moves no row: the text is made as if nothing had been said.
+        event = segment.why.event
+        ready = prepare(segment, event.policy_version, event.purposes, rules)
+        known = prepared[segment.digest(), event.id].feedback
+        prepared[segment.digest(), event.id] = replace(ready, feedback=known)
     return prepared
 
 
@@ -173,7 +180,7 @@ def _insert(
     ready: Prepared,
     label: tuple[str, str],
 ) -> None:
-    row = ready.as_json(*label)
+    row, said = ready.as_json(*label), feedback_text(ready.feedback)
     kept_back = ready.content is None
     values = {
         "row_id": row_id,
@@ -187,7 +194,8 @@ def _insert(
         "row_hash": row_hash(row),
         "state": "quarantined" if kept_back else "publish",
         "row": None if kept_back else row,
-        "feedback": json.dumps(ready.feedback, ensure_ascii=False) if ready.feedback else None,
+        "feedback": said,
+        "feedback_hash": said and row_hash(said),
         "kept_back": ready.kept_back,
         "turns": json.dumps([[turn.part, turn.created_at, turn.surface, turn.agreed] for turn in segment.turns]),
         "first_month": month_of(segment),
@@ -201,17 +209,30 @@ def _insert(
 
 
 def _refill(db: sqlite3.Connection, row: sqlite3.Row, ready: Prepared | None, now: float) -> None:
-    """Put back the text of a row whose outbox was restored without it; if it comes out another way, the row leaves."""
+    """Put back the text of a row whose outbox was restored without it; if it comes out another way, the row leaves. What was
+    said about it is put back where that is still the same; else only the dataset has it."""
     if ready is None:
         return
-    text = ready.as_json(row["language"], row["month"])
-    if ready.content is not None and row_hash(text) == row["row_hash"]:
-        feedback = json.dumps(ready.feedback, ensure_ascii=False) if ready.feedback else None
-        db.execute("UPDATE outbox SET row = ?, feedback = ? WHERE row_id = ?", (text, feedback, row["row_id"]))
+    if (text := _as_published(row, ready)) is not None:
+        said = feedback_text(ready.feedback)
+        same = said is not None and row_hash(said) == row["feedback_hash"]
+        db.execute(
+            "UPDATE outbox SET row = ?, feedback = ? WHERE row_id = ?", (text, said if same else None, row["row_id"])
+        )
     elif row["shard"] is None:
         db.execute("DELETE FROM outbox WHERE row_id = ?", (row["row_id"],))
     else:
         db.execute("UPDATE outbox SET state = 'retract', retract_at = ? WHERE row_id = ?", (now, row["row_id"]))
+
+
+def _as_published(row: sqlite3.Row, ready: Prepared) -> str | None:
+    """The very text of the row's publication, with the rating of then, which its hash tells; None: it is another."""
+    for rating in (None, *REASONS) if ready.content is not None else ():
+        rated = replace(ready, content={**ready.content, "rating": rating})
+        text = rated.as_json(row["language"], row["month"])
+        if row_hash(text) == row["row_hash"]:
+            return text
+    return None
 
 
 def _dataset(db: sqlite3.Connection, rules: Rules, model: str, now: float, problems: set[str]) -> str | None:
@@ -254,3 +275,13 @@ def _labels(
         else (OTHER, OTHER)
         for row_id, dataset, _, _, ready in added
     }
+
+
+def hash_what_was_said(db: sqlite3.Connection) -> None:
+    """Of rows that were planned before their outbox kept its hash."""
+    older = "SELECT row_id, feedback FROM outbox WHERE feedback IS NOT NULL AND feedback_hash IS NULL"
+    for row in db.execute(older).fetchall():
+        said = feedback_text(json.loads(row["feedback"])) or ""
+        db.execute(
+            "UPDATE outbox SET feedback = ?, feedback_hash = ? WHERE row_id = ?", (said, row_hash(said), row["row_id"])
+        )

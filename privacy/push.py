@@ -22,7 +22,7 @@ from chat.slots import NoSlot
 from privacy.evidence import HEADS, Evidence, audit_id, evidence, known_files, tell_head, told
 from privacy.head import Head, Strange, look, read
 from privacy.notes import UNAUDITED, UNTOLD, note, set_note
-from privacy.shards import CARD
+from privacy.shards import CARD, FEEDBACK
 from privacy.snapshot import EVERY_SHARD, Snapshot, ids_of, snapshot_of
 from privacy.squashing import squashed, to_squash
 from privacy.strays import HEAD, NOT_OURS, UNWRITTEN, check_ours, find_strays
@@ -36,6 +36,7 @@ PUBLIC_SETTING = (
 TEXT_MISSING = (
     "The text of some rows of the sharing dataset {} is neither here nor there any more, so they are left out of it."
 )
+SAID_MISSING = "What was said about some rows of the sharing dataset {} is neither here nor there any more, so it is left out of it."
 ANNOUNCED = "Rows were withdrawn on {}"
 ANNOUNCEMENT = (
     "People who had shared rows of this dataset took them back. The dataset and its history no longer hold them;"
@@ -184,7 +185,7 @@ async def _push_one(tools: Tools, dataset: str, publish: bool, urgent: bool, pro
     if opened:
         problems.append(PUBLIC_SETTING.format(dataset))
     if snapshot.missing:
-        problems.append(TEXT_MISSING.format(dataset))
+        problems.append((SAID_MISSING if snapshot.missing == {FEEDBACK} else TEXT_MISSING).format(dataset))
     if snapshot.squash:
         check_lease(tools)
         # What was squashed already, and only could not be purged, costs no second commit.
@@ -210,7 +211,15 @@ async def _decide(
         there = await tools.threads.run(read, repo, head, snapshot.missing)
         await tools.look_again()
         snapshot = await tools.db.read(
-            lambda c: snapshot_of(c, dataset, tools.rules, publish=may_publish, strange=shards, found=there.rows)
+            lambda c: snapshot_of(
+                c,
+                dataset,
+                tools.rules,
+                publish=may_publish,
+                strange=shards,
+                found=there.rows,
+                found_said=there.said,
+            )
         )
     return snapshot
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -153,8 +153,14 @@ def _feedback(one: Said, segment: Segment[Any], placeholders: Any, rules: Rules)
     }
 
 
+def feedback_text(said: Iterable[Mapping[str, Any]]) -> str | None:
+    """The JSON of what was said about a row's answers, the same in whatever order; None where nothing was."""
+    ordered = sorted(json.dumps(one, ensure_ascii=False, sort_keys=True) for one in said)
+    return f"[{', '.join(ordered)}]" if ordered else None
+
+
 def row_hash(row: str) -> str:
-    """SHA-256, hex, of a row's JSON."""
+    """SHA-256, hex, of a row's JSON, or of what was said about it."""
     return hashlib.sha256(row.encode()).hexdigest()
 
 

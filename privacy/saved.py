@@ -62,7 +62,7 @@ def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
         db.execute("UPDATE sharing_datasets SET created_at = min(created_at, :created_at) WHERE id = :id", row)
     for path in sorted(path for path in found if path.startswith(OUTBOX)):
         for row in _rows(found, path):
-            row = {"first_month": "", "turns": "[]", **row}
+            row = {"first_month": "", "turns": "[]", "feedback_hash": None, **row}
             db.execute(_PLANNED_HERE_TOO, row)
             db.execute(_INTO_OUTBOX, row)
             _advance(db, row)
@@ -118,10 +118,10 @@ _INTO_UNREAD = """
 _INTO_OUTBOX = """
     INSERT INTO outbox (row_id, dataset, recipient, subject, event, conversation, answers, segment_hash, row_hash,
         state, shard, redaction, language, month, planned_at, published_at, published_in, retract_at, retracted_at,
-        retracted_in, first_month, turns)
+        retracted_in, first_month, turns, feedback_hash)
     VALUES (:row_id, :dataset, :recipient, :subject, :event, :conversation, :answers, :segment_hash, :row_hash,
         :state, :shard, :redaction, :language, :month, :planned_at, :published_at, :published_in, :retract_at,
-        :retracted_at, :retracted_in, :first_month, :turns)
+        :retracted_at, :retracted_in, :first_month, :turns, :feedback_hash)
     ON CONFLICT (row_id) DO NOTHING
 """
 # The same turns were planned by two replicas: what may be public stays, and the next plan sees what is still missing.

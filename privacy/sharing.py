@@ -20,7 +20,7 @@ from privacy.evidence import audit_id
 from privacy.extra import takes_back
 from privacy.ledger import begin_chains
 from privacy.notes import AUDITED, BATCH, FAILED, HELD, UNAUDITED, note, set_note
-from privacy.outbox import Plan, plan
+from privacy.outbox import Plan, hash_what_was_said, plan
 from privacy.push import Pushed, push
 from privacy.reports import open_reports
 from privacy.rows import HOUR, Rules
@@ -87,6 +87,7 @@ class Sharing:
         def write(db: sqlite3.Connection) -> None:
             begin_chains(db)
             open_unread(db, self.clock())
+            hash_what_was_said(db)
 
         await self.db.write(write)
 

@@ -35,7 +35,8 @@ EVERY_SHARD = tuple(shard_path(shard) for shard in range(SHARDS))
 class Snapshot:
     """What a dataset is to hold. `files`: path -> bytes, or None where nothing is to be; only of the shards concerned.
     `occupied`: the paths of all shards with a row. `sent`, `gone`: the rows that the files publish and take away.
-    `squash`: the history holds what must not be there. `missing`: shards with a row whose text is not here."""
+    `squash`: the history holds what must not be there. `missing`: files with a row, or with what was said about one, whose
+    text is not here."""
 
     dataset: str
     files: Mapping[str, bytes | None]
@@ -54,9 +55,11 @@ def snapshot_of(
     publish: bool,
     strange: Iterable[str] = (),
     found: Mapping[str, str] | None = None,
+    found_said: Mapping[str, str] | None = None,
 ) -> Snapshot:
     """`publish`: new rows are in it. `strange`: shards to write whatever became of their rows. `found`: row id -> text,
-    as the dataset holds it: it stands in for a text that is not here, where it is the very row of the outbox."""
+    as the dataset holds it: it stands in for a text that is not here, where it is the very row of the outbox; `found_said`:
+    the same of what was said about it."""
     found = found or {}
     states = ("published", "publish") if publish else ("published",)
     live = f"dataset = ? AND shard IS NOT NULL AND state IN ({', '.join('?' * len(states))})"
@@ -91,10 +94,9 @@ def snapshot_of(
     removed = _strays(db, dataset) | {row["row_id"]: _day(row["retract_at"]) for row in taken}
     gone = tuple(row["row_id"] for row in taken if row["state"] == "retract")
     files[TOMBSTONES] = tombstone_bytes(removed) if removed else None
-    said = _feedback(
-        db, f"SELECT row_id, row, feedback FROM outbox WHERE {live} AND feedback IS NOT NULL", dataset, *states
-    )
+    said, all_said = _said(db, live, (dataset, *states), found_said or {})
     files[FEEDBACK] = feedback_bytes(said) if said else None
+    missing |= set() if all_said else {FEEDBACK}
     files |= {path: text.encode() for path, text in rules.texts.items()}
     files[CARD] = _card(db, dataset, rules, live, (dataset, *states), len(removed), bool(said))
     squash = dataset in to_squash(db)
@@ -113,12 +115,22 @@ def _shards(db: sqlite3.Connection, query: str, *parameters: str) -> set[str]:
     return {shard_path(row["shard"]) for row in db.execute(query, parameters)}
 
 
-def _feedback(db: sqlite3.Connection, query: str, *parameters: str) -> list[dict[str, Any]]:
-    return [
-        {"row_id": row["row_id"], "model": json.loads(row["row"] or "{}").get("model"), **one}
-        for row in db.execute(query, parameters)
-        for one in json.loads(row["feedback"])
-    ]
+def _said(
+    db: sqlite3.Connection, live: str, parameters: tuple[str, ...], found: Mapping[str, str]
+) -> tuple[list[dict[str, Any]], bool]:
+    """What was said about the rows, and whether that is all."""
+    said: list[dict[str, Any]] = []
+    is_all = True
+    for row in db.execute(
+        "SELECT row_id, feedback, feedback_hash, (SELECT model FROM sharing_datasets WHERE id = dataset) AS model"
+        f" FROM outbox WHERE {live} AND feedback_hash IS NOT NULL",
+        parameters,
+    ):
+        there = found.get(row["row_id"], "")
+        text = row["feedback"] or (there if row_hash(there) == row["feedback_hash"] else None)
+        is_all = is_all and text is not None
+        said += [{"row_id": row["row_id"], "model": row["model"], **one} for one in json.loads(text or "[]")]
+    return said, is_all
 
 
 def _strays(db: sqlite3.Connection, dataset: str) -> dict[str, str]:

@@ -230,7 +230,7 @@ class World:
     async def elsewhere(self, folder: Path, saved: Mapping[str, bytes]) -> World:
         """The same people and their conversations on an empty disk; of ledger and outbox only what was `saved`."""
         other = World(folder, None if self.repos else self.open_repo, self.rules, beside=self)
-        tables = ("owners", "accounts", "conversations", "messages", "tombstones")
+        tables = ("owners", "accounts", "conversations", "messages", "feedback", "tombstones")
         copy = await self.db.read(
             lambda db: {table: [dict(row) for row in db.execute(f"SELECT * FROM {table}")] for table in tables}
         )
