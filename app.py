@@ -63,6 +63,7 @@ from privacy.consent import Consent, Terms, agreed_now
 from privacy.extra import saved_parts, takes_back, waits_to_leave
 from privacy.push import CALLER
 from privacy.rows import Redaction, Rules, dataset_id
+from privacy.running import Running
 from privacy.sharing import Sharing
 from privacy.web import deciding, everything
 from privacy.web import page as privacy_page
@@ -89,7 +90,8 @@ def build(
     store = Store(db, clock, lambda *written: agreed_now(*written, terms, clock()))
     slots = slots_of(settings, clock)
     repo, every = private_repo(settings, slots), settings.sync_seconds
-    lease, parts = Lease(clock), saved_parts(db)
+    lease, running = Lease(clock), Running(db, clock, settings.quiet_hours * 3600)
+    parts = (*saved_parts(db), running) if slots else saved_parts(db)
     backup = Backup(
         store,
         repo,
@@ -159,6 +161,7 @@ def build(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.start()
         await sharing.begin()
+        await running.begin()
         await library.start()
         await pool.warm(catalog.default)
         parts: dict[str, Callable[[], Awaitable[None]]] = {
@@ -185,6 +188,7 @@ def build(
             await temporary.aclose()
             if keeping.outlives:
                 await library.finish()
+            await running.stop()
             await asyncio.gather(pool.aclose(), keeping.last_save())
             db.close()
 
@@ -399,6 +403,7 @@ def desk_of(
         close=close,
         is_whole=keeping.is_whole,
         minimum_age=settings.minimum_age,
+        can_sign_in=settings.can_sign_in,
         nobody_in=access.nobody_in,
     )
 

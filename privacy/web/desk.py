@@ -69,7 +69,7 @@ class Desk:
     `saving()`: how far everything is saved, and who can read that, as the page shows it. `held_up()`: whether something is wrong with sharing; what, is the operator's business. `wake()`: something is to be
     taken back, do not wait for the next round. `restored()`: whether all that was kept is here; before that it is not known
     who can read what. `close(owner)`: delete what the account has and is. `is_whole()`: whether all that anybody has is here.
-    `nobody_in()`: sharing datasets that nobody was let into yet.
+    `nobody_in()`: sharing datasets that nobody was let into yet. `can_sign_in`: whether anybody can, on this copy.
     """
 
     db: Database
@@ -86,6 +86,7 @@ class Desk:
     close: Callable[[str], Awaitable[None]]
     is_whole: Callable[[], Awaitable[bool]]
     minimum_age: int = 18
+    can_sign_in: bool = True
     nobody_in: Callable[[], Awaitable[Collection[str]]] = field(default=_nobody)
 
     @property

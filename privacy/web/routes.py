@@ -98,6 +98,7 @@ def router(desk: Desk) -> APIRouter:
             "whole": await desk.is_whole(),
             "can_share": reason is None,
             "reason": reason,
+            "sign_in_url": "/login" if reason == say("sign_in_to_share") else None,
             "paused": await desk.consent.is_paused(visitor.owner),
             "first": not any(event.kind == "grant" for event in events),
             "minimum_age": desk.minimum_age,
@@ -261,8 +262,11 @@ def _reason(desk: Desk, visitor: Visitor, say: Words) -> str | None:
     """Why this visitor cannot agree to anybody now; None: they can."""
     if not desk.restored():
         return say("restoring")
-    if not desk.is_set_up:
-        return say("not_set_up")
+    lacks = [] if desk.is_set_up else [say("not_set_up")]
+    if not desk.can_sign_in and visitor.account is None:
+        lacks.append(say("no_sign_in"))
+    if lacks:
+        return " ".join(lacks)
     if visitor.account is None:
         return say("sign_in_to_share")
     return say("managed") if any(org.managed for org in visitor.account.orgs) else None

@@ -67,8 +67,14 @@ const hosts = () => Boolean($("others").textContent.trim());
 function drawRecipients() {
 	$("reason").hidden = !state.reason;
 	$("reason").textContent = state.reason ?? "";
-	if (state.reason && !state.signed_in) $("reason").append(" ", h("a", { href: `/login?next=${part("/privacy")}`, text: t("sign_in") }));
+	if (state.sign_in_url) $("reason").append(" ", signInLink());
 	$("recipients").replaceChildren(...state.recipients.flatMap((recipient) => [recipientRow(recipient), ...apiRow(recipient)]));
+}
+
+/** Hugging Face refuses to be framed, so out of a frame it opens beside it. */
+function signInLink() {
+	const target = window.top === window.self ? null : "_blank";
+	return h("a", { href: `${state.sign_in_url}?next=${part(`/privacy${location.search}`)}`, target, rel: target && "noopener", text: t("sign_in") });
 }
 
 function recipientRow(recipient) {
