@@ -91,7 +91,7 @@ def build(
     slots = slots_of(settings, clock)
     repo, every = private_repo(settings, slots), settings.sync_seconds
     lease, running = Lease(clock), Running(db, clock, settings.quiet_hours * 3600)
-    parts = (*saved_parts(db), running) if slots else saved_parts(db)
+    parts = (*saved_parts(db), running)
     backup = Backup(
         store,
         repo,

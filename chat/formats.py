@@ -364,6 +364,7 @@ Keep it private; the app stops when it finds this dataset public.
 | `accounts/` | one owner a line: who they are, and hashes of what opens their page |
 | `tombstones/` | ids of deleted conversations, so that no old copy brings them back |
 | `consent/`, `sharing/` | who agreed to what, and what was done about it; no text |
+| `running/` | which runs of the app have not stopped in order |
 
 The app writes here. Do not edit while it runs; it reads what changed and goes on from there. Deleting a conversation in
 the app removes it from here and, soon after, from the history.

@@ -16,6 +16,7 @@ from privacy.consent import AccountState, ConversationChoice, Standpoint, Yes
 from privacy.feedback import Said, said_about, said_under
 from privacy.notes import BATCH, note
 from privacy.rows import HOUR, Rules, dataset_id, prepare
+from privacy.running import held_until
 from privacy.screening import KeptBack
 from privacy.segments import Segment, Turn, conversations_of, cut, turns_of
 
@@ -193,6 +194,7 @@ def outlook(
 
 def _goes(db: sqlite3.Connection, at: float, rules: Rules, now: float) -> float:
     """When what may leave from `at` on leaves, Unix seconds: new rows go once in a set hour."""
+    at = max(at, held_until(db, rules.quiet, now) or at)
     if not rules.hours:
         return at
     goes = rules.next_batch(max(at, now))

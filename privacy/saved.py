@@ -15,6 +15,7 @@ SUBJECTS, DATASETS = "consent/subjects.jsonl", "sharing/datasets.jsonl"
 HEADS = "consent/told-heads.jsonl"
 UNREAD, STRAYS, UNSQUASHED = "consent/unread.jsonl", "sharing/strays.jsonl", "sharing/unsquashed.jsonl"
 REPORTS, ERASED, PAUSES = "consent/reports.jsonl", "consent/erased.jsonl", "consent/pauses.jsonl"
+LOST_RUNS = "consent/lost-runs.jsonl"
 LEDGER, OUTBOX = "consent/ledger-", "sharing/outbox-"
 # 1, the first, did not say so. 3: an event says what else was seen.
 FORMAT = 3
@@ -31,6 +32,7 @@ def files(db: sqlite3.Connection) -> dict[str, bytes]:
     found[ERASED] = [dict(row) for row in db.execute("SELECT * FROM erased_subjects ORDER BY subject")]
     found[PAUSES] = [dict(row) for row in db.execute("SELECT * FROM pauses ORDER BY subject, begun_at")]
     found[UNREAD] = [dict(row) for row in db.execute("SELECT * FROM unread ORDER BY begun_at, replica")]
+    found[LOST_RUNS] = [dict(row) for row in db.execute("SELECT * FROM lost_runs ORDER BY id")]
     found[HEADS] = [dict(row) for row in db.execute("SELECT at, hash FROM told_heads ORDER BY at, hash")]
     found[STRAYS] = [dict(row) for row in db.execute("SELECT * FROM strays ORDER BY dataset, row_id")]
     found[UNSQUASHED] = [dict(row) for row in db.execute("SELECT * FROM unsquashed ORDER BY dataset")]
@@ -72,6 +74,8 @@ def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
         db.execute(_INTO_PAUSES, row)
     for row in _rows(found, UNREAD):
         db.execute(_INTO_UNREAD, row)
+    for row in _rows(found, LOST_RUNS):
+        db.execute(_INTO_LOST_RUNS, row)
     for row in _rows(found, HEADS):
         db.execute(_INTO_HEADS, row)
     for row in _rows(found, STRAYS):
@@ -85,6 +89,10 @@ _INTO_PAUSES = """
     INSERT INTO pauses VALUES (:subject, :begun_at, :ended_at)
     ON CONFLICT (subject, begun_at) DO UPDATE SET ended_at = excluded.ended_at
     WHERE excluded.ended_at < coalesce(pauses.ended_at, 9e999)
+"""
+_INTO_LOST_RUNS = """
+    INSERT INTO lost_runs VALUES (:id, :found_at)
+    ON CONFLICT (id) DO UPDATE SET found_at = excluded.found_at WHERE excluded.found_at < lost_runs.found_at
 """
 _INTO_HEADS = """
     INSERT INTO told_heads (at, hash) VALUES (:at, :hash)

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from chat.dataset_repo import DatasetRepo, RepoError, Threads
@@ -24,6 +25,7 @@ from privacy.outbox import Plan, hash_what_was_said, plan
 from privacy.push import Pushed, push
 from privacy.reports import open_reports
 from privacy.rows import HOUR, Rules
+from privacy.running import find_lost, held_until
 from privacy.squashing import must_squash
 from privacy.strays import look_over
 from privacy.trying import Tools
@@ -34,6 +36,10 @@ STATES = ("quarantined", "publish", "published", "retract", "retracted")  # of a
 LOOK = 600.0  # seconds between two looks for what another hand put into a dataset
 PATIENCE = 30.0  # seconds of a turn after which the page is told so
 MOST_TOLD = 5  # of an audit's findings
+LOST = (
+    "A run of the app did not stop in order, or still runs: what people took back there in its last seconds may not be saved."
+    " Nothing new is shared until {}, or until it has stopped in order; what is taken back still leaves."
+)
 SLOW = "Sharing has waited for the Hub for a while; it goes on as soon as that answers."
 AUDIT_FAILED = (
     "The audit of what is shared found: {} Until it finds nothing, nothing new is shared; what is taken back still leaves."
@@ -91,6 +97,10 @@ class Sharing:
 
         await self.db.write(write)
 
+    async def all_is_here(self, now: float) -> None:
+        """What is agreed to and taken back is read; what was not saved before a disk was lost is nowhere."""
+        await self.db.write(lambda db: (close_unread(db, now), find_lost(db, now)))
+
     async def run(self, restored: Restored, every: float, report: Callable[[str], None]) -> None:
         """Compare and carry out the difference every `every` seconds and on `hurry`, until cancelled.
 
@@ -105,7 +115,7 @@ class Sharing:
                 await restored.wait()
             known_at = self.clock()
             if not is_known:
-                await self.db.write(lambda db, at=known_at: close_unread(db, at))
+                await self.all_is_here(known_at)
                 is_known = True
             # What comes after this line hurries the next turn, not this one.
             self._wake.clear()
@@ -160,7 +170,8 @@ class Sharing:
         plans: list[Plan] = []
         hour = int(self.clock() // HOUR)
         publish, failed = await self.db.read(lambda db: (self._is_time(db, hour), note(db, FAILED)))
-        publish = publish and failed is None
+        held = await self.db.read(self._held_until)
+        publish = publish and failed is None and held is None
 
         async def look() -> Plan:
             plans.append(await plan(self.db, self.rules, now=self.clock(), restored=restored(), publish=publish))
@@ -170,7 +181,7 @@ class Sharing:
             again = await look()
             if again.stopped:
                 raise _Stopped
-            return not again.held
+            return not again.held and await self.db.read(self._held_until) is None
 
         async with self._one:
             planned = await look()
@@ -197,11 +208,15 @@ class Sharing:
             if publish and pushed.finished and not pushed.problems:
                 await self.db.write(lambda db: set_note(db, BATCH, str(hour)))
             late = [sentence for again in plans[1:] for sentence in again.problems]
+            late += [LOST.format(datetime.fromtimestamp(held, UTC).strftime("%Y-%m-%d %H:%M UTC"))] if held else []
             found = await self._audit(pushed.told)
             if self.clock() >= self._looked_at + LOOK:
                 self._looked_at = self.clock()
                 await look_over(tools, found)
             return planned, replace(pushed, problems=tuple(dict.fromkeys((*pushed.problems, *late, *found))))
+
+    def _held_until(self, db: sqlite3.Connection) -> float | None:
+        return held_until(db, self.rules.quiet, self.clock())
 
     async def _audit(self, told: bool) -> list[str]:
         """Prove that what is shared is what was agreed to: after every push that is `told`, until an audit of it was finished,

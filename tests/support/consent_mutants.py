@@ -22,6 +22,7 @@ TESTS = {
         "test_sharing.py",
         "test_rolled_back.py",
     ),
+    "privacy/running.py": ("test_running.py",),
     "privacy/segments.py": ("test_segments.py", "test_agreed.py", "test_api_choice.py"),
     "privacy/blocks.py": ("test_agreed.py",),
     "chat/branches.py": ("test_agreed.py",),
@@ -31,7 +32,15 @@ TESTS = {
     "app.py": ("test_kept.py", "-k", "a_new_machine"),
     "chat/backup_incoming.py": ("test_kept.py", "-k", "a_new_machine"),
 }
-DEFAULT = ("test_sharing.py", "test_comparison.py", "test_strays.py", "test_unread.py", "test_audit.py", "test_mine.py")
+DEFAULT = (
+    "test_running.py",
+    "test_sharing.py",
+    "test_comparison.py",
+    "test_strays.py",
+    "test_unread.py",
+    "test_audit.py",
+    "test_mine.py",
+)
 
 MUTANTS = (
     Mutant(
@@ -340,6 +349,36 @@ MUTANTS = (
         "privacy/saved.py",
         "        db.execute(_INTO_UNREAD, row)\n",
         "        pass\n",
+    ),
+    Mutant(
+        "where an empty disk is filled a run that did not stop in order is missed",
+        "privacy/running.py",
+        "and (filled is None or its_disk == disk)",
+        "and its_disk == disk",
+    ),
+    Mutant(
+        "a disk that is put back to a snapshot misses the run that it has forgotten",
+        "privacy/running.py",
+        "and (filled is None or its_disk == disk)",
+        "and filled is None",
+    ),
+    Mutant(
+        "a disk that was kept is not lost",
+        "privacy/running.py",
+        "if not _is_own(db, run) and (filled",
+        "if (filled",
+    ),
+    Mutant(
+        "what waits for a lost run waits on the next disk too",
+        "privacy/saved.py",
+        "        db.execute(_INTO_LOST_RUNS, row)\n",
+        "        pass\n",
+    ),
+    Mutant(
+        "a run that is well says so, and is looked for under its new name alone",
+        "privacy/running.py",
+        "if self._runs and await self._db.read(_is_taken_for_lost):",
+        "if False:",
     ),
     Mutant(
         "what is held back lets nothing new leave",
