@@ -15,7 +15,7 @@ SUBJECTS, DATASETS = "consent/subjects.jsonl", "sharing/datasets.jsonl"
 HEADS = "consent/told-heads.jsonl"
 UNREAD, STRAYS, UNSQUASHED = "consent/unread.jsonl", "sharing/strays.jsonl", "sharing/unsquashed.jsonl"
 REPORTS, ERASED, PAUSES = "consent/reports.jsonl", "consent/erased.jsonl", "consent/pauses.jsonl"
-LOST_RUNS = "consent/lost-runs.jsonl"
+LOST_RUNS, ERASED_OWNERS = "consent/lost-runs.jsonl", "consent/erased-owners.jsonl"
 LEDGER, OUTBOX = "consent/ledger-", "sharing/outbox-"
 # 1, the first, did not say so. 3: an event says what else was seen.
 FORMAT = 3
@@ -30,6 +30,7 @@ def files(db: sqlite3.Connection) -> dict[str, bytes]:
         found[f"{LEDGER}{row['replica']}.jsonl"].append({**dict(row), **lists})
     found[REPORTS] = [dict(row) for row in db.execute("SELECT * FROM reports ORDER BY id")]
     found[ERASED] = [dict(row) for row in db.execute("SELECT * FROM erased_subjects ORDER BY subject")]
+    found[ERASED_OWNERS] = [dict(row) for row in db.execute("SELECT * FROM erased_owners ORDER BY owner")]
     found[PAUSES] = [dict(row) for row in db.execute("SELECT * FROM pauses ORDER BY subject, begun_at")]
     found[UNREAD] = [dict(row) for row in db.execute("SELECT * FROM unread ORDER BY begun_at, replica")]
     found[LOST_RUNS] = [dict(row) for row in db.execute("SELECT * FROM lost_runs ORDER BY id")]
@@ -51,6 +52,8 @@ def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
     """
     for row in _rows(found, ERASED):
         db.execute("INSERT OR IGNORE INTO erased_subjects VALUES (:subject)", row)
+    for row in _rows(found, ERASED_OWNERS):
+        db.execute("INSERT OR IGNORE INTO erased_owners VALUES (:owner)", row)
     for row in _rows(found, SUBJECTS):
         db.execute("INSERT OR IGNORE INTO subjects (owner, subject) VALUES (:owner, :subject)", row)
     known = {row["id"] for row in db.execute("SELECT id FROM consent_events")}

@@ -213,6 +213,40 @@ async def test_a_closed_account_is_forgotten_though_another_machine_heard_someth
     assert await world.db.write(erase_closed) == [owner]
 
 
+@pytest.mark.parametrize("on_a_third", [False, True])
+async def test_a_number_that_another_machine_gave_somebody_who_has_closed_their_account_is_forgotten_too(
+    world: World, tmp_path: Path, on_a_third: bool
+):
+    """It comes after they were forgotten, maybe on a machine that never knew them; what was shared under it leaves first."""
+    owner = await world.person()
+    other = await world.elsewhere(tmp_path / "other", {})
+    await other.choose(owner, "grant", "acme")
+    await other.say(owner, "told")
+    await other.turn()
+    heard = await other.db.read(files)
+    other.close()
+    await world.choose(owner, "withdraw", "acme")
+    await closed(world, owner)
+    assert await world.db.write(erase_closed) == [owner]
+    here = await world.elsewhere(tmp_path / "third", await world.db.read(files)) if on_a_third else world
+    conversation = json.loads(heard["sharing/outbox-parley-acme__alpha.jsonl"])["conversation"]
+    await here.db.write(lambda db: restore(db, heard))
+    await here.db.write(
+        lambda db: db.execute(
+            "INSERT INTO tombstones (conversation, owner, deleted_at) VALUES (?, ?, 1)", (conversation, owner)
+        )
+    )
+    assert await here.db.write(erase_closed) == []
+    await here.turn(0)
+    assert not in_history(here, "told") and here.audited() == []
+    assert await here.db.write(erase_closed) == [owner]
+    assert await here.db.read(lambda db: db.execute("SELECT count(*) FROM subjects").fetchone()[0]) == 0
+    await here.db.write(lambda db: restore(db, heard))
+    assert await here.db.read(lambda db: db.execute("SELECT count(*) FROM subjects").fetchone()[0]) == 0
+    if on_a_third:
+        here.close()
+
+
 async def test_an_account_that_is_open_is_nobodys_to_erase(world: World):
     owner, nobody = await world.person(), await world.person(anonymous=True)
     await world.choose(owner, "withdraw")

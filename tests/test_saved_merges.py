@@ -36,6 +36,8 @@ def databases(draw: st.DrawFn) -> dict[str, list[tuple]]:
     return {
         "pauses": draw(some(ids, at, later, keys=2)),
         "unread": draw(some(ids.map(lambda id: id[:16]), at, later, keys=2)),
+        "lost_runs": draw(some(ids.map(lambda id: id[:16]), at, keys=1)),
+        "erased_owners": draw(some(ids, keys=1)),
         "reports": draw(st.sampled_from([[], [row]])),
         "told_heads": [(None, *found[::-1]) for found in draw(some(ids, at, keys=1))],
         "strays": draw(some(st.just(DATASET), ids, at, later, keys=2)),

@@ -23,6 +23,7 @@ TESTS = {
         "test_rolled_back.py",
     ),
     "privacy/running.py": ("test_running.py",),
+    "privacy/closing.py": ("test_reports.py",),
     "privacy/segments.py": ("test_segments.py", "test_agreed.py", "test_api_choice.py"),
     "privacy/blocks.py": ("test_agreed.py",),
     "chat/branches.py": ("test_agreed.py",),
@@ -591,11 +592,17 @@ MUTANTS = (
     Mutant(
         "while an audit finds something wrong nobody is let in",
         "privacy/access.py",
-        "frozenset() if failed else invited(self._readers, recipient)",
-        "invited(self._readers, recipient)",
+        "if id in shared and not failed else",
+        "if id in shared else",
     ),
     Mutant(
         "of those who ask only the named are let in", "chat/hub.py", "if request.username.lower() in names:", "if True:"
+    ),
+    Mutant(
+        "a number that comes after its person was forgotten is forgotten too",
+        "privacy/closing.py",
+        "owner IN (SELECT owner FROM erased_owners)\n           OR ",
+        "",
     ),
     Mutant("a day of withdrawals is announced", "privacy/push.py", " and await _announce(tools, problems)", ""),
 )
