@@ -326,31 +326,6 @@ def tell_operator(sentence: str) -> None:
     print(f"Note: {sentence}", file=sys.stderr, flush=True)
 
 
-async def saving_of(keeping: Keeping, settings: Settings) -> dict[str, Any]:
-    """What the Privacy page says about how far everything is saved, and whether that survives the loss of this machine."""
-    return {"outlives": keeping.outlives, **await _saving_of(keeping, settings)}
-
-
-async def _saving_of(keeping: Keeping, settings: Settings) -> dict[str, str | None]:
-    found = await keeping.backup.figures()
-    where = "the private dataset" if settings.hf_token and settings.store_dataset else "the folder beside the database"
-    if found.problem:
-        return {
-            "state": "kept here",
-            "sentence": f"Kept here; not saved in {where} yet. {found.problem}",
-            "problem": found.problem,
-            "kind": found.kind,
-        }
-    safe = await keeping.ahead.figures() if keeping.ahead else None
-    if safe and safe.problem:
-        return {"state": "kept here", "sentence": f"Kept here; not safe elsewhere yet. {safe.problem}"}
-    if safe and found.backlog and not safe.backlog:
-        return {"state": "safe", "sentence": f"Kept here and safe in private storage; saved in {where} within minutes."}
-    if found.backlog or found.saved_at is None:
-        return {"state": "kept here", "sentence": f"Kept here; the newest is saved in {where} within minutes."}
-    return {"state": "saved", "sentence": f"Kept here, and saved in {where}."}
-
-
 def place_of(settings: Settings, rules: Rules, models: Sequence[Mapping[str, Any]]) -> privacy_page.Place:
     """What the Privacy page and the terms say about this copy."""
     dataset = settings.store_dataset if settings.hf_token else None
@@ -395,7 +370,7 @@ def desk_of(
         rules,
         labels={entry.name: entry.label for entry in catalog.entries},
         model_of=model_of,
-        saving=lambda: saving_of(keeping, settings),
+        saving=keeping.told,
         held_up=lambda: bool(sharing.problems),
         wake=wake,
         restored=keeping.is_set,

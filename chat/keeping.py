@@ -110,6 +110,33 @@ class Keeping:
         if self.ahead:
             await _within(until - asyncio.get_running_loop().time(), self.ahead.flush)
 
+    async def told(self) -> dict[str, Any]:
+        """What visitors are told of how far everything is kept, and whether that survives the loss of this machine. Where
+        something is wrong: in what of both, of which kind, and the sentence for whoever runs it."""
+        return {"outlives": self.outlives, **await self._told()}
+
+    async def _told(self) -> dict[str, Any]:
+        saved, safe = await self.backup.figures(), await self.ahead.figures() if self.ahead else None
+        where = "the private dataset" if self.outlives else "the folder beside the database"
+        if saved.problem:
+            sentence = f"Kept here; not saved in {where} yet. {saved.problem}"
+            wrong = {"where": "dataset", "problem": saved.problem, "kind": saved.kind}
+            return {"state": "kept here", "sentence": sentence, **wrong}
+        wrong = {"where": "bucket", "problem": safe.problem, "kind": safe.kind} if safe and safe.problem else {}
+        why = f" {safe.problem}" if wrong else ""
+        if not saved.backlog and saved.saved_at is not None:
+            return {"state": "saved", "sentence": f"Kept here, and saved in {where}.{why}", **wrong}
+        if safe and not safe.backlog and saved.backlog and not wrong:
+            return {
+                "state": "safe",
+                "sentence": f"Kept here and safe in private storage; saved in {where} within minutes.",
+            }
+        return {
+            "state": "kept here",
+            "sentence": f"Kept here; the newest is saved in {where} within minutes.{why}",
+            **wrong,
+        }
+
     async def figures(self) -> dict[str, Any]:
         """For the operator: counts, times and sentences, never text."""
         return {

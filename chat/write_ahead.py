@@ -45,12 +45,14 @@ class PublicBucket(PublicDataset):
 @dataclass(frozen=True, slots=True)
 class SafeFigures:
     """`backlog`: conversations and deletions that are kept here alone. `oldest`: seconds for which, at most. `objects`: how
-    many there are. `problem`: a sentence with what to do, or None. `failures`: by kind, see `chat.retrying`."""
+    many there are. `problem`: a sentence with what to do, or None; `kind`: which of the failures that is, or "file"
+    where one cannot be read. `failures`: by kind, see `chat.retrying`."""
 
     backlog: int
     oldest: float
     objects: int
     problem: str | None
+    kind: str | None
     failures: Mapping[str, int]
 
 
@@ -133,6 +135,7 @@ class WriteAhead:
             max(0.0, now - unsafe.oldest) if unsafe.oldest is not None else 0.0,
             sum(there.values()),
             self.problem,
+            self._retrying.kind or ("file" if self._left else None),
             dict(self._retrying.counted),
         )
 

@@ -119,8 +119,13 @@ def test_how_far_everything_is_kept_is_told_in_the_pages_language(
             told(page, {"state": state, "outlives": True}, say(f"saving_{state.replace(' ', '_')}"))
         told(page, {"state": "saved", "outlives": False}, say("saving_folder"))
         for kind in ("conflict", "doubtful", "unreachable", "quota", "denied", "own", "file"):
-            wrong = {"state": "kept here", "outlives": True, "problem": "In English.", "kind": kind}
-            told(page, wrong, f"{say('saving_problem')} {say(f'saving_why_{kind}')}")
+            wrong = {"outlives": True, "problem": "In English.", "kind": kind}
+            why = say(f"saving_why_{kind}")
+            told(page, {"state": "kept here", "where": "dataset", **wrong}, f"{say('saving_problem')} {why}")
+            for state in ("saved", "kept here"):
+                far = say("saving_" + state.replace(" ", "_"))
+                said = f"{far} {say('saving_slower')} {why}"
+                told(page, {"state": state, "where": "bucket", **wrong}, said)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

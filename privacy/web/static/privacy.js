@@ -57,9 +57,11 @@ function drawSummary(rows) {
 }
 
 /** What exactly is wrong the operator is told; visitors hear what kind of trouble it is, and what follows for them. */
-function whereKept({ state, outlives, kind }) {
-	if (kind) return `${t("saving_problem")} ${t(`saving_why_${kind}`)}`;
-	return t(outlives ? `saving_${state.replace(" ", "_")}` : "saving_folder");
+function whereKept({ state, outlives, where, kind }) {
+	const said = t(outlives ? `saving_${state.replace(" ", "_")}` : "saving_folder");
+	if (!kind) return said;
+	const problem = where === "bucket" ? `${said} ${t("saving_slower")}` : t("saving_problem");
+	return `${problem} ${t(`saving_why_${kind}`)}`;
 }
 
 const hosts = () => Boolean($("others").textContent.trim());
