@@ -126,7 +126,9 @@ async def test_whatever_is_done_the_kept_messages_are_those_on_the_branch_that_i
     choose = random.Random(6)
     found, *_ = await a_turn(store, None, "start", "0")
     for step in range(60):
-        ids = await store.db.read(lambda db: [tuple(row) for row in db.execute("SELECT id, role FROM messages")])
+        ids = await store.db.read(
+            lambda db: [tuple(row) for row in db.execute("SELECT id, role FROM messages ORDER BY rowid")]
+        )
         id, role = choose.choice(ids)
         match choose.randrange(4):
             case 0:

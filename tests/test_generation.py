@@ -137,7 +137,13 @@ async def test_a_reader_that_goes_away_does_not_stop_the_answer(running, kept):
     assert kept.endings["a"][0] == "still here"
 
 
-async def test_stop_keeps_exactly_what_was_sent_out_and_frees_the_engine(running, kept):
+@pytest.fixture
+def pieces_take_long(monkeypatch):
+    """What comes after the first words is sent out by no clock of a busy machine."""
+    monkeypatch.setattr(module, "PIECE_SECONDS", 3600.0)
+
+
+async def test_stop_keeps_exactly_what_was_sent_out_and_frees_the_engine(running, kept, pieces_take_long):
     source = Source()
     generation = running.start("a", source, kept.settle("a"))
     source.say("shown")
@@ -347,7 +353,7 @@ async def test_what_a_model_thinks_first_is_shown_timed_and_kept_apart_from_its_
     assert kept.written["a"] == Written("Four.", "Two and two.", 12.5)
 
 
-async def test_stop_while_it_thinks_keeps_the_thoughts_that_were_shown(running, kept, clock):
+async def test_stop_while_it_thinks_keeps_the_thoughts_that_were_shown(running, kept, clock, pieces_take_long):
     source = Source()
     generation = running.start("a", source, kept.settle("a"))
     source.queue.put_nowait(Delta(reasoning="Shown."))

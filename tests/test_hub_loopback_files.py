@@ -11,6 +11,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 from huggingface_hub.utils import httpx as client_http
 
+from tests.support.app_process import wait_until
 from tests.support.hub import LoopbackHub
 from tests.support.hub.testing import (  # noqa: F401
     CANARY,
@@ -202,8 +203,8 @@ def test_a_delayed_answer_comes_after_the_client_gave_up(hub: LoopbackHub, ada: 
     url, headers = f"{hub.endpoint}/api/datasets/{REPO}/branch/side", ada._build_hf_headers()
     hub.faults.add(r"/branch/", delay=1.0, when="after")
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(url, json={}, headers=headers, timeout=0.2)
-    assert len(ada.list_repo_refs(REPO, repo_type="dataset").branches) == 2
+        httpx.post(url, json={}, headers=headers, timeout=httpx.Timeout(60, read=0.2))
+    wait_until(lambda: len(ada.list_repo_refs(REPO, repo_type="dataset").branches) == 2)
 
 
 def test_a_token_can_be_revoked_in_the_middle_of_an_upload(hub: LoopbackHub, ada: HfApi) -> None:

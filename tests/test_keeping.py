@@ -20,7 +20,7 @@ from tests.support.hub import LoopbackHub
 from tests.support.memory_bucket import MemoryBucket
 from tests.support.memory_repo import MemoryRepo
 
-LONG = 60.0  # seconds after which whoever still waits here has waited for a Hub that hangs
+LONG = 300.0  # seconds after which whoever still waits here has waited for a Hub that hangs
 
 
 class Hanging:

@@ -101,9 +101,10 @@ async def test_a_reader_that_comes_back_gets_what_came_after(app):
     async for _ in generation.changes():
         if generation.pieces:
             break
+    reading = asyncio.create_task(read(app, turn["answer"]["id"], at=1))
+    await being_read(app, turn["answer"]["id"])
     gate.set()
-    events = await read(app, turn["answer"]["id"], at=1)
-    assert [entry["text"] for entry in events if "text" in entry] == ["two"]
+    assert [entry["text"] for entry in await reading if "text" in entry] == ["two"]
 
 
 async def test_reasoning_travels_apart_from_the_answer_and_says_how_long_it_took(app):
@@ -199,10 +200,13 @@ async def test_a_reader_of_the_answer_before_it_went_on_gets_all_of_it(app):
 
 
 async def test_why_an_answer_could_not_go_on_is_told_though_it_is_what_it_was(app):
-    answer = await cut_off(app)
-    app.engine.scripts.append([EngineUnavailable("It went away. Try again.")])
+    answer, gate = await cut_off(app), asyncio.Event()
+    app.engine.scripts.append([gate, EngineUnavailable("It went away. Try again.")])
     await app.client.post(f"/api/answers/{answer['id']}/continue")
-    last = (await read(app, answer["id"]))[-1]
+    reading = asyncio.create_task(read(app, answer["id"]))
+    await being_read(app, answer["id"])
+    gate.set()
+    last = (await reading)[-1]
     assert (last["done"]["text"], last["done"]["state"], last["problem"]) == (
         "one two ", "stopped", "It went away. Try again.",
     )  # fmt: skip
@@ -217,11 +221,15 @@ async def test_a_complete_answer_does_not_go_on_and_says_so(app):
 
 
 async def test_a_reader_hears_from_where_the_model_reads(app):
-    app.engine.scripts += [["b" * 9000], ["ok"]]
+    gate = asyncio.Event()
+    app.engine.scripts += [["b" * 9000], [gate, "ok"]]
     turn = await send(app, "a" * 9000)
     await read(app, turn["answer"]["id"])
     following = await send(app, "now?", turn["conversation"]["id"])
-    events = await read(app, following["answer"]["id"])
+    reading = asyncio.create_task(read(app, following["answer"]["id"]))
+    await being_read(app, following["answer"]["id"])
+    gate.set()
+    events = await reading
     assert [entry["omitted"] for entry in events if "omitted" in entry] == [2]
     assert events[-1]["done"]["omitted"] == 2
 
@@ -252,7 +260,8 @@ async def test_an_edited_prompt_and_the_old_one_are_stepped_between(app):
 async def test_an_answer_that_has_ended_is_one_event(app):
     app.engine.scripts.append(["short"])
     turn = await send(app, "hi")
-    await app.service.generations.get(turn["answer"]["id"]).wait()
+    if generation := app.service.generations.get(turn["answer"]["id"]):
+        await generation.wait()
     events = await read(app, turn["answer"]["id"])
     assert [next(iter(entry)) for entry in events] == ["done"]
 

@@ -93,6 +93,8 @@ async def test_no_title_is_asked_for_before_the_answer_has_begun(app):
     go_on = asyncio.Event()
     app.engine.scripts += [[go_on, "words"], ["A title"]]
     await app.service.send(OWNER, None, "prompt")
+    while not app.engine.asked:
+        await asyncio.sleep(0.001)
     await asyncio.sleep(0.02)
     assert len(app.engine.asked) == 1
     go_on.set()

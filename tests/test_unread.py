@@ -122,11 +122,10 @@ async def test_the_round_notes_by_itself_from_when_until_when(world):
     assert not await next_turn(world, owner)
     world.clock.now += 1
     restored.set()
-    for _ in range(200):
-        await asyncio.sleep(0.01)
-        if await next_turn(world, owner):
-            break
-        world.clock.now += 1
+    async with asyncio.timeout(180):
+        while not await next_turn(world, owner):
+            await asyncio.sleep(0.01)
+            world.clock.now += 1
     await world.say(owner, "known")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
