@@ -13,7 +13,6 @@ alone, never by one on the page or by a share; a no on the page ends both.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,9 +26,9 @@ from privacy.ledger import (
     Event,
     Shown,
     erase_subject,
-    event_from,
     events_of,
     in_order,
+    noes_of_others,
     record,
     speaks_of,
     standing_of,
@@ -189,17 +188,17 @@ class Standpoint:
     def _of_conversation(self, conversation: str) -> list[Event]:
         """The owner's events about a conversation, and what anybody else said against sharing it: what its former,
         anonymous owner kept private stays so. A share that does not count is among them: it covers nothing, and still
-        ends what the account's yes reaches. That it follows the account again, where that does not count, is not."""
+        ends what the account's yes reaches. That it follows the account again, where that does not count, is not. What opens
+        it must know of every no, its former owner's too."""
         found = self._conversations.get(conversation)
         if found is None:
-            others = self._db.execute(
-                "SELECT * FROM consent_events WHERE conversation = ? AND kind IN ('deny', 'takedown')"
-                " AND subject NOT IN (SELECT value FROM json_each(?))",
-                (conversation, json.dumps(self.subjects)),
-            )
+            others = noes_of_others(self._db, conversation, self.subjects)
             own = [e for e in self._said if e.conversation == conversation]
+            if others:
+                counting = {e.id for e in that_count(in_order([*self._said, *others]))}
+                self._counting -= {e.id for e in own} - counting
             own = [e for e in own if e.kind != "withdraw" or e.id in self._counting]
-            found = self._conversations[conversation] = in_order([*(event_from(row) for row in others), *own])
+            found = self._conversations[conversation] = in_order([*others, *own])
         return found
 
     def _shares(self, conversation: str, recipient: str) -> list[Event]:

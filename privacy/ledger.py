@@ -9,7 +9,7 @@ import hashlib
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -58,8 +58,9 @@ class Choice:
 @dataclass(frozen=True, slots=True)
 class Event:
     """One event of the ledger. `hash` covers every other field; `previous`: the hash of the one before in its chain.
-    `seen`: the hashes of those of the same person's other chains that it follows directly. Like the parents of a commit,
-    these tell which of two events knew of the other, and no clock does."""
+    `seen`: the hashes of those of the same person's other chains that it follows directly, and of what others said against
+    sharing its conversation. Like the parents of a commit, these tell which of two events knew of the other, and no clock
+    does."""
 
     id: str
     subject: str
@@ -138,12 +139,13 @@ def record(db: sqlite3.Connection, owner: str, choice: Choice, shown: Shown, now
         "SELECT number, at, hash FROM consent_events WHERE subject = ? AND replica = ? ORDER BY number DESC LIMIT 1",
         (subject, replica),
     ).fetchone()
+    others = noes_of_others(db, choice.conversation, subjects)
     event = Event(
         id=secrets.token_hex(16),
         subject=subject,
         replica=replica,
         number=last["number"] + 1 if last else 1,
-        at=next_moment(db, owner, now),
+        at=max([next_moment(db, owner, now), *(no.at + TICK for no in others)]),
         kind=choice.kind,
         scope="account" if choice.conversation is None else "conversation",
         conversation=choice.conversation,
@@ -156,7 +158,7 @@ def record(db: sqlite3.Connection, owner: str, choice: Choice, shown: Shown, now
         surface=shown.surface,
         age_affirmed=shown.age_affirmed,
         previous=last["hash"] if last else "",
-        seen=_tips(events_of(db, *subjects), last["hash"] if last else None),
+        seen=_tips(in_order([*events_of(db, *subjects), *others]), last["hash"] if last else None),
     )
     return append(db, event)
 
@@ -215,6 +217,16 @@ def events_of(db: sqlite3.Connection, *subjects: str) -> list[Event]:
     return in_order(event_from(row) for row in db.execute(sql, (json.dumps(subjects),)))
 
 
+def noes_of_others(db: sqlite3.Connection, conversation: str | None, subjects: Sequence[str]) -> list[Event]:
+    """What anybody but a person with these `subjects` said against sharing a conversation: its former owner, the operator."""
+    rows = db.execute(
+        "SELECT * FROM consent_events WHERE conversation = ? AND kind IN ('deny', 'takedown')"
+        " AND subject NOT IN (SELECT value FROM json_each(?))",
+        (conversation, json.dumps(subjects)),
+    )
+    return in_order(event_from(row) for row in rows)
+
+
 def event_of(db: sqlite3.Connection, id: str) -> Event:
     return event_from(db.execute("SELECT * FROM consent_events WHERE id = ?", (id,)).fetchone())
 
@@ -224,7 +236,7 @@ Known = dict[tuple[str, str], int]  # chain -> the number of its last event that
 
 def known_to(events: Iterable[Event]) -> dict[str, Known]:
     """Of each event, by its hash, what its machine knew of when it was said: all that can be reached by `previous` and
-    `seen`. `events`: one person's, in order. The version vectors of Mattern, "Virtual Time and Global States of Distributed
+    `seen`. `events`: one person's, and noes of others, in order. The version vectors of Mattern, "Virtual Time and Global States of Distributed
     Systems" (1989)."""
     found: dict[str, Known] = {}
     for event in events:

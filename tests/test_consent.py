@@ -13,7 +13,7 @@ from privacy import verify
 from privacy.consent import ASKING, Consent, Standpoint, Terms
 from privacy.ledger import Choice, ConsentRefused, Event, Shown, record, verify_chains
 from privacy.saved import files, restore
-from tests.support.sharing_world import DAY, World, shown
+from tests.support.sharing_world import DAY, HOUR, World, shown
 
 pytestmark = pytest.mark.anyio
 
@@ -296,6 +296,40 @@ async def test_somebody_elses_yes_covers_nothing_and_a_former_owners_no_stays(wo
     await world.choose(other, "deny", conversation=CHAT)
     world.clock.now += 1
     assert await covering(world, owner) is None
+
+
+@pytest.mark.parametrize("hours", [-48, 0, 48])
+@pytest.mark.parametrize("kind", ["grant", "withdraw"])
+async def test_what_a_former_owner_kept_private_on_another_machine_stays_so_whatever_its_new_owner_says_meanwhile(
+    world, tmp_path, hours, kind
+):
+    """An anonymous visitor keeps a conversation private; before that is heard here they sign in and share it, or let it
+    follow the account. Once it is heard it stays private, until its owner says so in the knowledge of it."""
+    visitor, owner = await world.person(anonymous=True), await world.person()
+    await world.choose(owner, "grant", "acme")
+    other = await world.elsewhere(tmp_path / "other", await world.db.read(files))
+    world.clock.now += hours * HOUR
+    await other.choose(visitor, "deny", conversation=CHAT)
+    world.clock.now -= hours * HOUR
+    heard = await other.db.read(files)
+
+    async def say(machine):
+        turns, recipient = ((TURN,), "acme") if kind == "grant" else ((), None)
+        await machine.choose(owner, kind, recipient, CHAT, turns)
+        return await covering(machine, owner, machine.clock() + 50 * HOUR)
+
+    assert await say(world) is not None
+    await world.db.write(lambda db: restore(db, heard))
+    assert (await choice(world, owner), await covering(world, owner)) == ("private", None)
+    saved = await world.db.read(files)
+    await other.db.write(lambda db: restore(db, saved))
+    assert (await choice(other, owner), await covering(other, owner)) == ("private", None)
+    other.close()
+    assert await say(world) is not None
+    third = await world.elsewhere(tmp_path / "third", await world.db.read(files))
+    assert await choice(third, owner) == ("share" if kind == "grant" else "inherit")
+    assert await third.db.read(verify_chains) == []
+    third.close()
 
 
 # Texts

@@ -109,7 +109,7 @@ MUTANTS = (
     Mutant(
         "an event follows the one before whatever the clock does",
         "privacy/ledger.py",
-        "at=next_moment(db, owner, now),",
+        "at=max([next_moment(db, owner, now), *(no.at + TICK for no in others)]),",
         "at=float(now),",
     ),
     Mutant(
@@ -255,8 +255,20 @@ MUTANTS = (
     Mutant(
         "a former owner's no stays",
         "privacy/consent.py",
-        "self._conversations[conversation] = in_order([*(event_from(row) for row in others), *own])",
+        "self._conversations[conversation] = in_order([*others, *own])",
         "self._conversations[conversation] = in_order(own)",
+    ),
+    Mutant(
+        "what opens a conversation knows of its former owner's no",
+        "privacy/consent.py",
+        "                self._counting -= {e.id for e in own} - counting\n",
+        "                pass\n",
+    ),
+    Mutant(
+        "what opens a conversation says of which no of its former owner it knows",
+        "privacy/ledger.py",
+        "in_order([*events_of(db, *subjects), *others])",
+        "events_of(db, *subjects)",
     ),
     Mutant(
         "each dataset has its own model's turns only",
