@@ -7,13 +7,13 @@ without a word of any conversation, and ends with 1 if there is any, with 2 wher
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
 import os
 import re
 import sqlite3
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,8 +23,8 @@ from chat.repo_guards import SPACE_FILE
 from privacy import policy
 from privacy.access import may_read
 from privacy.consent import Standpoint, Terms
-from privacy.evidence import DATASETS, HEADS, HIDDEN, LEDGER, PAUSES, PEOPLE, ROWS, STRAYS, UNREAD
-from privacy.head import as_text
+from privacy.evidence import DATASETS, HEADS, HIDDEN, LEDGER, PAUSES, PEOPLE, ROWS, STRAYS, TEXTS, UNREAD
+from privacy.head import as_text, said_in
 from privacy.ledger import heads_hash, verify_chains
 from privacy.rows import row_hash
 from privacy.screening import plain
@@ -73,10 +73,11 @@ class Expected:
 
 @dataclass(slots=True)
 class Evidence:
-    """The audit repository, read. `rows`: dataset -> row id -> its line of the map."""
+    """The audit repository, read. `texts`: path -> hash; `rows`: dataset -> row id -> its line of the map."""
 
     ledger: sqlite3.Connection
     datasets: list[dict[str, Any]]
+    texts: dict[str, str] = field(default_factory=dict)
     rows: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     strays: dict[str, set[str]] = field(default_factory=dict)
     heads: list[str] = field(default_factory=list)
@@ -105,7 +106,7 @@ def audit(open_repo: Callable[[str], DatasetRepo], id: str, expected: Expected, 
         name = dataset["id"]
         readers = may_read(expected.readers, dataset["recipient"])
         rows, strays = evidence.rows.get(name, {}), evidence.strays.get(name, set())
-        one = _Dataset(open_repo(name), rows, strays, uncovered, readers)
+        one = _Dataset(open_repo(name), dataset["model"], evidence.texts, rows, strays, uncovered, readers)
         wrong += [Finding(name, sentence) for sentence in one.faults(expected, evidence.heads)]
     return wrong
 
@@ -119,6 +120,7 @@ def _read(repo: DatasetRepo, head: str) -> Evidence:
     db.executescript(SCHEMA)
     found = Evidence(db, lines(DATASETS), heads=[line["hash"] for line in lines(HEADS)])
     paths = repo.paths("", head)
+    found.texts = {line["path"]: line["hash"] for line in lines(TEXTS)} if TEXTS in paths else {}
     names = [row[1] for row in db.execute("PRAGMA table_info(consent_events)")]
     for path in (path for path in paths if path.startswith(LEDGER)):
         values = ", ".join(f":{name}" for name in names)
@@ -136,9 +138,7 @@ def _read(repo: DatasetRepo, head: str) -> Evidence:
         found.strays.setdefault(line["dataset"], set()).add(line["row_id"])
     for path in (path for path in paths if path.startswith(ROWS)):
         dataset = path.removeprefix(ROWS).rpartition("/")[0]
-        found.rows.setdefault(dataset, {}).update(
-            {row["row_id"]: row for row in read_rows(io.BytesIO(repo.read(path, head)))}
-        )
+        found.rows.setdefault(dataset, {}).update({row["row_id"]: row for row in read_rows(repo.read(path, head))})
     return found
 
 
@@ -166,9 +166,12 @@ def _uncovered(evidence: Evidence, terms: Terms, now: float) -> set[str]:
 
 @dataclass(slots=True)
 class _Dataset:
-    """A sharing dataset, its part of the row map, which rows nothing covers, and who may read it, in lower case."""
+    """A sharing dataset and its model, the hashes of the texts in it, its part of the row map, which rows nothing covers, and
+    who may read it, in lower case."""
 
     repo: DatasetRepo
+    model: str
+    texts: Mapping[str, str]
     known: Mapping[str, Mapping[str, Any]]
     strays: Collection[str]
     uncovered: Collection[str]
@@ -197,7 +200,9 @@ class _Dataset:
                 said = found
             elif path.endswith(".parquet"):
                 wrong += self._take(rows, found)
-            elif not _explained(path):
+            elif TEXT.fullmatch(path):
+                wrong += [] if self._is_told(path, head) else [f"the file {path} is not the text that was told."]
+            elif path not in OURS:
                 wrong.append(f"nothing explains the file {path}.")
         wrong += self._of_card(head, files, heads)
         wrong += [f"row {id} {fault}." for id, row in sorted(rows.items()) for fault in self._of_row(id, row)]
@@ -225,18 +230,34 @@ class _Dataset:
             return []
         if kept["state"] != "published":
             return [f"is there and counts as {kept['state']}"]
-        same = row_hash(as_text(row)) == kept["row_hash"]
-        return ([] if same else ["is not as it was published"]) + (
+        return ([] if self._is_as_published(row) else ["is not as it was published"]) + (
             ["is not covered by a consent that is valid now"] if id in self.uncovered else []
         )
 
-    def _of_feedback(self, said: Iterable[Mapping[str, Any]]) -> list[str]:
+    def _is_as_published(self, row: Mapping[str, Any]) -> bool:
+        return row_hash(as_text(row)) == self.known[row["row_id"]]["row_hash"]
+
+    def _is_told(self, path: str, revision: str) -> bool:
+        return hashlib.sha256(self.repo.read(path, revision)).hexdigest() == self.texts.get(path)
+
+    def _of_feedback(self, said: Sequence[Mapping[str, Any]]) -> list[str]:
         states = {id: self.known[id]["state"] if id in self.known else None for id in {one["row_id"] for one in said}}
         return [
             f"what was said about row {id} is there, and that {f'counts as {state}' if state else 'is in no row map'}."
             for id, state in sorted(states.items())
             if state not in ("published", *ON_ITS_WAY)
-        ]
+        ] + [f"what was said about row {id} is not what was told." for id in self._not_told(said)]
+
+    def _not_told(self, said: Sequence[Mapping[str, Any]]) -> list[str]:
+        """The published rows about which something else was said than the row map knows."""
+        published = set(self._published())
+        others = {one["row_id"] for one in said if one.get("model") != self.model}
+        others |= {
+            id
+            for id, text in said_in(said).items()
+            if id in published and row_hash(text) != self.known[id].get("feedback_hash")
+        }
+        return sorted(others & published)
 
     def _of_card(self, head: str, files: Collection[str], heads: Collection[str]) -> list[str]:
         found = LEDGER_LINE.search(self.repo.read(CARD, head).decode(errors="replace")) if CARD in files else None
@@ -257,8 +278,9 @@ class _Dataset:
         return [f"row {id} has a phrase that is blocked, a canary perhaps." for id in sorted(hit)]
 
     def _of_history(self, head: str, files: Mapping[str, str]) -> list[str]:
-        """Every row in every commit that can be reached is one that may be public now, and every file one of ours."""
-        wrong, strange, seen = set(), set(), set(files.values())
+        """Every row in every commit that can be reached is one that may be public now, as it is, and every file one of ours."""
+        wrong: set[str] = set()
+        seen = set(files.values())
         for revision in self.repo.history():
             if revision == head:
                 continue
@@ -266,22 +288,31 @@ class _Dataset:
                 if content in seen or path == TOMBSTONES:
                     continue
                 seen.add(content)
-                if not path.endswith(".parquet"):
-                    strange |= set() if _explained(path) else {path}
-                    continue
-                for row in rows_in(self.repo.read(path, revision)) or ():
-                    kept = self.known.get(row["row_id"])
-                    if kept is None or kept["state"] == "retracted":
-                        wrong.add(row["row_id"])
-        return [
-            *(f"row {id} still stands in the history." for id in sorted(wrong)),
-            *(f"the file {path} still stands in the history, and nothing explains it." for path in sorted(strange)),
-        ]
+                wrong |= self._of_old_file(path, revision)
+        return sorted(wrong)
 
+    def _of_old_file(self, path: str, revision: str) -> set[str]:
+        still = f"the file {path} still stands in the history, and"
+        if path.endswith(".parquet"):
+            found = rows_in(self.repo.read(path, revision))
+            return {f"{still} cannot be read as rows."} if found is None else self._of_old_rows(path, found)
+        if TEXT.fullmatch(path):
+            return set() if self._is_told(path, revision) else {f"{still} is not the text that was told."}
+        return set() if path in OURS else {f"{still} nothing explains it."}
 
-def _explained(path: str) -> bool:
-    """Whether a file that holds no rows is one of ours, by its name."""
-    return path in OURS or bool(TEXT.fullmatch(path))
+    def _of_old_rows(self, path: str, found: Sequence[Mapping[str, Any]]) -> set[str]:
+        states = {row["row_id"]: self.known.get(row["row_id"], {}).get("state", "retracted") for row in found}
+        wrong = {f"row {id} still stands in the history." for id, state in states.items() if state == "retracted"}
+        if path == FEEDBACK:
+            others = self._not_told(found)
+            return wrong | {
+                f"what was said about row {id} stands in the history and is not what was told." for id in others
+            }
+        return wrong | {
+            f"row {row['row_id']} stands in the history as it was not published."
+            for row in found
+            if states[row["row_id"]] == "published" and not self._is_as_published(row)
+        }
 
 
 def main(arguments: list[str], environ: Mapping[str, str], now: float) -> int:

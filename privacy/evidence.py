@@ -3,6 +3,7 @@
     ledger/<hex>.jsonl             the events of the subjects that begin with it
     rows/<dataset>/<hex>.parquet   the map from public rows to events and turns (random ids, times)
     people.jsonl                   which subjects are one person, and whether an organisation decides for them
+    texts.jsonl                    the hashes of the texts that people agree to
     datasets.jsonl strays.jsonl unread.jsonl pauses.jsonl hidden.jsonl heads.jsonl README.md
 
 `ledger/` and `rows/` are written anew where something in them changed; the rest is small and always compared.
@@ -18,12 +19,12 @@ from typing import Any
 
 from privacy.hidden import hidden
 from privacy.ledger import heads_hash
-from privacy.rows import Rules
+from privacy.rows import Rules, row_hash
 from privacy.shards import row_map_bytes
 
 LEDGER, ROWS = "ledger/", "rows/"
-PEOPLE, DATASETS, STRAYS, UNREAD, PAUSES, HIDDEN, HEADS = (
-    f"{name}.jsonl" for name in ("people", "datasets", "strays", "unread", "pauses", "hidden", "heads")
+PEOPLE, TEXTS, DATASETS, STRAYS, UNREAD, PAUSES, HIDDEN, HEADS = (
+    f"{name}.jsonl" for name in ("people", "texts", "datasets", "strays", "unread", "pauses", "hidden", "heads")
 )
 CARD = """---
 pretty_name: "What was agreed to, and what is shared"
@@ -36,8 +37,8 @@ The ledger of consent, the map from shared rows to it, and hashes; no text, no n
 themselves, `python -m privacy.audit` proves that what is shared is what was agreed to.
 """
 COLUMNS = (
-    "row_id, subject, event, recipient, conversation, turns, state, shard, row_hash, planned_at, published_at, retract_at,"
-    " retracted_at"
+    "row_id, subject, event, recipient, conversation, turns, state, shard, row_hash, feedback_hash, planned_at, published_at,"
+    " retract_at, retracted_at"
 )
 
 
@@ -66,8 +67,8 @@ class Evidence:
     is_new: bool
 
 
-def evidence(db: sqlite3.Connection, there: Mapping[str, str], now: float) -> Evidence:
-    """What the audit repository lacks, whose files are `there` (path -> git's id)."""
+def evidence(db: sqlite3.Connection, there: Mapping[str, str], texts: Mapping[str, str], now: float) -> Evidence:
+    """What the audit repository lacks, whose files are `there` (path -> git's id). `texts`: of `Rules`."""
     db.execute("BEGIN")
     try:
         marks = {row["path"]: row["marks"] for row in db.execute("SELECT path, marks FROM stale_evidence")}
@@ -77,7 +78,10 @@ def evidence(db: sqlite3.Connection, there: Mapping[str, str], now: float) -> Ev
             path for path, name in every.items() if path in marks or there.get(name, "") not in known.get(name, ())
         }
         head = heads_hash(db)
-        small = _small(db, head)
+        small = {
+            **_small(db, head),
+            TEXTS: _lines({"path": path, "hash": row_hash(texts[path])} for path in sorted(texts)),
+        }
         is_new = not db.execute("SELECT 1 FROM told_heads WHERE hash = ?", (head,)).fetchone()
         if is_new:
             small[HEADS] += _lines([{"at": now, "hash": head}])

@@ -113,7 +113,7 @@ async def _tell_once(tools: Tools, repo: DatasetRepo) -> None:
     if there.keys() - UNWRITTEN - {CARD} and HEADS not in there and not await tools.db.read(known_files):
         raise Denied(NOT_OURS.format(repo.id))
     now = tools.clock()
-    new = await tools.db.read(lambda db: evidence(db, there, now))
+    new = await tools.db.read(lambda db: evidence(db, there, tools.rules.texts, now))
     await tools.db.write(lambda db: tell_head(db, new, now))
     await tools.threads.run(_write_evidence, repo, head, there, new)
     ids = {path: ids_of(content) for path, content in new.files.items()}

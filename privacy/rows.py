@@ -155,12 +155,12 @@ def _feedback(one: Said, segment: Segment[Any], placeholders: Any, rules: Rules)
 
 def feedback_text(said: Iterable[Mapping[str, Any]]) -> str | None:
     """The JSON of what was said about a row's answers, the same in whatever order; None where nothing was."""
-    ordered = sorted(json.dumps(one, ensure_ascii=False, sort_keys=True) for one in said)
+    ordered = sorted(json.dumps(one, ensure_ascii=False, sort_keys=True, default=str) for one in said)
     return f"[{', '.join(ordered)}]" if ordered else None
 
 
 def row_hash(row: str) -> str:
-    """SHA-256, hex, of a row's JSON, or of what was said about it."""
+    """SHA-256, hex, of a row's JSON, of what was said about it, or of a text that people agree to."""
     return hashlib.sha256(row.encode()).hexdigest()
 
 

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -62,6 +62,7 @@ ROW_MAP_SCHEMA = pa.schema(
         ),
         ("shard", pa.int32()),
         ("row_hash", pa.string()),
+        ("feedback_hash", pa.string()),
         *((name, pa.float64()) for name in ("planned_at", "published_at", "retract_at", "retracted_at")),
     ]
 )
@@ -92,15 +93,16 @@ def row_map_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return _parquet(rows, ROW_MAP_SCHEMA)
 
 
-def read_rows(file: BinaryIO) -> list[dict[str, Any]]:
+def read_rows(content: bytes) -> list[dict[str, Any]]:
     """The rows of a Parquet file, as they were written."""
-    return pq.read_table(file).to_pylist()
+    # Without threads of its own, which may outlive the process and end it by a signal; small files are read faster so, too.
+    return pq.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(use_threads=False).to_pylist()
 
 
 def rows_in(content: bytes) -> list[dict[str, Any]] | None:
     """The rows of a file that anybody may have written; None where it is no Parquet, or its rows have no id."""
     try:
-        rows = read_rows(io.BytesIO(content))
+        rows = read_rows(content)
     except (pa.ArrowException, OSError, ValueError):
         return None
     return rows if all("row_id" in row for row in rows) else None
