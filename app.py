@@ -61,6 +61,7 @@ from privacy.audit import Expected
 from privacy.closing import erase_closed
 from privacy.consent import Consent, Terms, agreed_now
 from privacy.extra import saved_parts, takes_back, waits_to_leave
+from privacy.forgetting import forget_reports
 from privacy.push import CALLER
 from privacy.rows import Redaction, Rules, dataset_id
 from privacy.running import Running
@@ -145,6 +146,9 @@ def build(
         await service.delete(owner)
         await sessions.close(owner)
 
+    async def forget() -> None:
+        await forget_reports(db, clock(), keeping.exchange, backup.purge, lease.held)
+
     async def offered() -> None:
         for chats in (service, temporary.service):
             chats.offer(offer.catalog, offer.unavailable)
@@ -168,7 +172,7 @@ def build(
             **keeping.parts(),
             "Sharing": lambda: sharing.run(keeping, every, tell_operator),
             "Looking who may read": lambda: access.run(min(ACCESS_EVERY, every)),
-            "Deleting what expired": lambda: expire_forever(keeping, sessions, service, clock),
+            "Deleting what expired": lambda: expire_forever(keeping, sessions, service, clock, forget),
             "Clearing the database's pages": lambda: scrub_forever(db),
             "Ending temporary chats": temporary.run,
             "The list": library.run,
@@ -384,9 +388,14 @@ def desk_of(
 
 
 async def expire_forever(
-    keeping: Keeping, sessions: Sessions, service: ChatService, clock: Callable[[], float]
+    keeping: Keeping,
+    sessions: Sessions,
+    service: ChatService,
+    clock: Callable[[], float],
+    forget: Callable[[], Awaitable[None]],
 ) -> None:
-    """Once an hour, delete what anonymous owners left behind 30 days ago. An hour that fails does not end the next one."""
+    """Once an hour, delete what anonymous owners left behind 30 days ago, and `forget` what reports said. An hour that fails
+    does not end the next one."""
     if not await keeping.is_whole():
         await keeping.wait()  # what came back later would not go
     while True:
@@ -395,6 +404,7 @@ async def expire_forever(
                 await service.delete(owner)
                 await sessions.forget(owner)
             await sessions.db.write(erase_closed)
+            await forget()
         except Exception as error:
             print(
                 f"What expired could not be deleted ({type(error).__name__}); it is tried again in an hour.",

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from chat.formats import refuse_newer
+from privacy.forgetting import forgotten_elsewhere
 from privacy.ledger import append, event_from
 
 SUBJECTS, DATASETS = "consent/subjects.jsonl", "sharing/datasets.jsonl"
@@ -73,6 +74,7 @@ def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
             _advance(db, row)
     for row in _rows(found, REPORTS):
         db.execute(_INTO_REPORTS, row)
+        forgotten_elsewhere(db, *(row[name] for name in ("id", "about", "reason", "contact")))
     for row in _rows(found, PAUSES):
         db.execute(_INTO_PAUSES, row)
     for row in _rows(found, UNREAD):

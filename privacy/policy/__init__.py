@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+from privacy import forgetting
 from privacy.consent import ASKING
 from privacy.ledger import Shown
 from privacy.policy.words import LANGUAGES, Words, words
@@ -132,6 +133,8 @@ def for_everybody(
             "most_rows": say("most_rows", house.rows_a_month) if house.rows_a_month else "",
             "unvisited": say.duration(house.anonymous_days * 24.0),
             "unvisited_after": say.duration(house.anonymous_days * 24.0, "after_"),
+            "reports": say.duration(forgetting.KEPT / 3600),
+            "reports_after": say.duration(forgetting.KEPT / 3600, "after_"),
             "host_policy": HOST_POLICY,
             "host_terms": HOST_TERMS,
             **_figures(say, house.quiet_hours, house.minimum_age),
