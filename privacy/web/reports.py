@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -42,10 +42,6 @@ class NewReport(Body):
     contact: str = Field(max_length=CONTACT)
 
 
-async def _no_link(_: str) -> bool:
-    return False
-
-
 @dataclass(slots=True)
 class Limit:
     """How many reports may come in an hour, from one caller and from all. `clock`: Unix seconds."""
@@ -72,14 +68,8 @@ class Limit:
         return True
 
 
-def router(
-    desk: Desk,
-    tell: Callable[[str], None],
-    secure: bool = False,
-    close_link: Callable[[str], Awaitable[bool]] = _no_link,
-) -> APIRouter:
-    """`tell`: a sentence for the operator. `close_link(address)`: closes a share link of this app until somebody decides;
-    False where the address is none."""
+def router(desk: Desk, tell: Callable[[str], None], secure: bool = False) -> APIRouter:
+    """`tell`: a sentence for the operator."""
     routes = APIRouter(include_in_schema=False)
     limit = Limit(desk.clock)
 
@@ -100,14 +90,13 @@ def router(
             raise TooMany(say("report_too_many"))
         now = desk.clock()
         found = await desk.db.write(lambda db: report(db, about, reason, said.contact.strip(), now))
-        closed = found.row_id is None and await close_link(about)
-        if found.row_id is not None:
+        hidden = found.row_id is not None
+        if hidden:
             desk.wake()
         tell(
             "Somebody reported a shared row or a link. Read it on /operator/decisions, or: python -m privacy.reports DATA_DIR"
         )
-        key = "report_hidden" if found.row_id else "report_link_hidden" if closed else "report_taken"
-        return {"report": found.id, "hidden": found.row_id is not None or closed, "sentence": say(key)}
+        return {"report": found.id, "hidden": hidden, "sentence": say("report_hidden" if hidden else "report_taken")}
 
     return routes
 
