@@ -15,8 +15,9 @@ from tests.support.page import Visitor, answers, no_sideways_scroll, ready, say
 DAY = 86400
 
 
-def rows(page: Page) -> list[str]:
-    return page.locator("#p-conversations li a").all_text_contents()
+def lists(page: Page, *titles: str) -> None:
+    """Wait until the list has these and no others."""
+    expect(page.locator("#p-conversations li a")).to_have_text(list(titles))
 
 
 def show_list(page: Page) -> None:
@@ -31,6 +32,7 @@ def screen(request: pytest.FixtureRequest) -> dict[str, int]:
 
 
 def test_conversations_are_grouped_by_date_and_opened(visit: Callable[..., Visitor], backend: FakeBackend) -> None:
+    backend.now = backend.now // DAY * DAY + DAY / 2  # noon: nothing is of yesterday because it has become midnight
     backend.conversation("Fresh", turns=[("Hi", "Hello **you**.")])
     backend.conversation("Of yesterday", age=DAY)
     backend.conversation("Some days ago", age=4 * DAY)
@@ -38,10 +40,14 @@ def test_conversations_are_grouped_by_date_and_opened(visit: Callable[..., Visit
     backend.conversation("Old", age=200 * DAY, turns=[("Hi", "Long ago.")])
     kept = backend.conversation("Important", age=400 * DAY)
     backend.conversations[kept]["pinned"] = True
-    page = visit().open()
-    headings = page.locator("#p-conversations h2").all_text_contents()
-    assert headings[:-1] == ["Pinned", "Today", "Yesterday", "Previous 7 days", "Previous 30 days"]
-    assert re.fullmatch(r"\w+ \d{4}", headings[-1])
+    visitor = visit(timezone_id="UTC")
+    page = visitor.blank()
+    page.clock.set_fixed_time(backend.now)
+    page.goto(visitor.url)
+    ready(page)
+    month = re.compile(r"^\w+ \d{4}$")
+    headings = ["Pinned", "Today", "Yesterday", "Previous 7 days", "Previous 30 days", month]
+    expect(page.locator("#p-conversations h2")).to_have_text(headings)
     page.get_by_role("link", name="Old").click()
     expect(answers(page).locator(".md")).to_have_text("Long ago.")
     page.go_back()
@@ -82,11 +88,12 @@ def test_a_conversation_is_pinned_and_archived_and_comes_back(
     page.get_by_role("button", name="More: Older").click()
     page.get_by_role("menuitem", name="Pin").click()
     expect(page.locator("#p-conversations h2").first).to_have_text("Pinned")
-    assert rows(page) == ["Older", "Newer"] and backend.conversations[id]["pinned"]
+    lists(page, "Older", "Newer")
+    assert backend.conversations[id]["pinned"]
     page.get_by_role("button", name="More: Older").click()
     page.get_by_role("menuitem", name="Archive").click()
     expect(page.locator("#p-toast")).to_contain_text("1 conversation archived.")
-    assert rows(page) == ["Newer"]
+    lists(page, "Newer")
     page.get_by_role("button", name="Archive", exact=True).click()
     expect(page.locator("#p-archive-head")).to_be_visible()
     expect(page.get_by_role("link", name="Older")).to_be_visible()
@@ -143,8 +150,9 @@ def test_a_deleted_conversation_is_left_and_can_be_brought_back(
     page.get_by_role("link", name="Secret").hover()
     page.get_by_role("button", name="Delete: Secret").click()
     expect(page.locator(".turn")).to_have_count(0)
-    assert rows(page) == ["Other"] and id not in backend.conversations
+    lists(page, "Other")
     expect(page.locator("#p-toast")).to_contain_text("1 conversation deleted.")
+    assert id not in backend.conversations
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_role("link", name="Secret")).to_be_visible()
     expect(answers(page).locator(".md")).to_have_text("Hello.")
@@ -178,7 +186,7 @@ def test_several_are_selected_deleted_and_brought_back(
     page.get_by_role("button", name="Delete", exact=True).click()
     expect(page.locator("#p-toast")).to_contain_text("2 conversations deleted.")
     expect(page.locator("#p-picked")).to_be_hidden()
-    assert rows(page) == ["Talk 0", "Talk 2", "Talk 4"]
+    lists(page, "Talk 0", "Talk 2", "Talk 4")
     page.get_by_role("button", name="Undo").click()
     expect(page.locator("#p-conversations li")).to_have_count(5)
     page.get_by_role("button", name="Select", exact=True).click()

@@ -71,8 +71,9 @@ def edit(page: Page, prompt: Locator, text: str) -> None:
     answered(page)
 
 
-def shown(page: Page) -> list[str]:
-    return page.locator(".said, .answer .md").all_inner_texts()
+def shows(page: Page, *texts: str) -> None:
+    """Wait until these stand there and no others."""
+    expect(page.locator(".said, .answer .md")).to_have_text(list(texts), use_inner_text=True)
 
 
 def reloaded(page: Page) -> None:
@@ -87,18 +88,18 @@ def test_an_edited_prompt_stands_beside_the_old_one_and_a_reload_shows_what_was_
     turn(page, "/say Two.")
     first, second = page.locator(".prompt").nth(0), page.locator(".prompt").nth(1)
     edit(page, second, "/say Better.")
-    assert shown(page) == ["/say One.", "One.", "/say Better.", "Better."]
+    shows(page, "/say One.", "One.", "/say Better.", "Better.")
     expect(second.locator(".count")).to_have_text("2/2")
     second.get_by_role("button", name="Previous version of the message").click()
     expect(answers(page).last.locator(".md")).to_have_text("Two.")
     expect(second.locator(".count")).to_have_text("1/2")
     reloaded(page)
-    assert shown(page) == ["/say One.", "One.", "/say Two.", "Two."]
+    shows(page, "/say One.", "One.", "/say Two.", "Two.")
     edit(page, first, "/say Uno.")
-    assert shown(page) == ["/say Uno.", "Uno."]
+    shows(page, "/say Uno.", "Uno.")
     first.get_by_role("button", name="Previous version").click()
     expect(page.locator(".said")).to_have_count(2)
-    assert shown(page) == ["/say One.", "One.", "/say Two.", "Two."], "below it, what was shown last"
+    shows(page, "/say One.", "One.", "/say Two.", "Two.")  # below it, what was shown last
 
 
 def test_an_answer_written_anew_stands_beside_the_old_one(visitor: Visitor) -> None:
@@ -119,7 +120,7 @@ def test_an_answer_written_anew_stands_beside_the_old_one(visitor: Visitor) -> N
     first.get_by_role("button", name="Next version of the answer").click()
     expect(first.locator(".md")).to_have_text(after)
     reloaded(page)
-    assert shown(page)[1:] == [after]
+    shows(page, "/clock tokens=3 first=0.01", after)
 
 
 def test_stepping_moves_nothing_above_and_keeps_the_keyboard_where_it_is(wide: Visitor) -> None:
@@ -267,7 +268,7 @@ def test_a_prompt_whose_answer_got_lost_on_the_way_stands_once(wide: Visitor) ->
     expect(page.locator(".said")).to_have_count(1)
     expect(page.locator("#p-conversations li")).to_have_count(1)
     reloaded(page)
-    assert shown(page) == ["/say Once.", "Once."]
+    shows(page, "/say Once.", "Once.")
 
 
 def test_sent_again_by_hand_and_after_a_reload_it_still_stands_once(wide: Visitor) -> None:
@@ -284,12 +285,12 @@ def test_sent_again_by_hand_and_after_a_reload_it_still_stands_once(wide: Visito
     page.unroute("**/api/turns")
     reloaded(page)
     expect(page.get_by_label("Message", exact=True)).to_have_value("/say Two.")
-    assert shown(page) == ["/say One.", "One.", "/say Two.", "Two."]
+    shows(page, "/say One.", "One.", "/say Two.", "Two.")
     with page.expect_response("**/api/turns"):
         page.locator("#p-send").click()
     expect(page.get_by_label("Message", exact=True)).to_have_value("")
     expect(page.locator(".said")).to_have_count(2)
-    assert shown(page) == ["/say One.", "One.", "/say Two.", "Two."]
+    shows(page, "/say One.", "One.", "/say Two.", "Two.")
 
 
 def test_each_answer_says_who_wrote_it_and_how(visitor: Visitor) -> None:
@@ -394,4 +395,4 @@ def test_leaving_a_temporary_chat_for_another_closes_it(wide: Visitor) -> None:
     expect(page.get_by_role("button", name="Temporary chat")).to_be_hidden()
     turn(page, "/say Kept too.")
     reloaded(page)
-    assert shown(page) == ["/say Kept.", "Kept.", "/say Kept too.", "Kept too."]
+    shows(page, "/say Kept.", "Kept.", "/say Kept too.", "Kept too.")
