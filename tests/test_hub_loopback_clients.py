@@ -133,7 +133,7 @@ def run_client(hub: LoopbackHub, token: str, folder: Path, code: str) -> str:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_UPDATE_DOWNLOAD_COUNTS": "0",
     }
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -188,7 +188,7 @@ def test_the_hub_runs_by_itself_and_tells_how_to_use_it(tmp_path: Path) -> None:
         assert HfApi(endpoint=endpoint, token=token).whoami()["name"] == "demo"
     finally:
         process.terminate()
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=120) == 0
         process.stdout.close()
 
 

@@ -90,13 +90,14 @@ def test_on_a_space_everything_is_marked_as_its_own_and_a_duplicate_touches_none
             ada.wait_for(lambda: saved(ada))
             assert not ada.get("state")["held_up"]
             for id in ("host/kept", "host/parley-acme__small", "host/parley-audit"):
+                ada.wait_for(lambda id=id: api.file_exists(id, "space.json", repo_type="dataset"))
                 marked = Path(api.hf_hub_download(id, "space.json", repo_type="dataset", local_dir=tmp_path / id))
                 assert "host/parley" in marked.read_text()
             ada.post("withdraw", {"recipient": None})
             ada.wait_for(lambda: {row["state"] for row in ada.get("shared")["rows"]} == {"retracted"})
             assert not ada.get("state")["held_up"]
+        stage.app.terminate()  # what it does after the last row is out is done then
         before = {id: api.dataset_info(id).sha for id in ("host/kept", "host/parley-acme__small", "host/parley-audit")}
-        stage.app.kill()
         with AppProcess(tmp_path / "copy", port=stage.app.port, **stage.environ | {"SPACE_ID": "eve/parley"}) as copy:
             with SharingStage(copy, stage.hub, stage.environ).visitor("eve") as eve:
                 eve.say("in the duplicate")

@@ -23,7 +23,7 @@ from chat.store import Store
 from tests.support.fakes import FakePool
 from tests.support.real_engine import AT_ONCE, CONTEXT, RealEngine
 
-PATIENCE = 10.0
+PATIENCE = 120.0
 OWNER = "1" * 32
 LONG = SamplingParams(temperature=1.0, seed=1, max_tokens=CONTEXT - 200)
 
