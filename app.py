@@ -15,9 +15,6 @@ import uvicorn
 from fastapi import Depends, FastAPI
 
 from chat.backup import Backup, PublicDataset
-from chat.backup_reader import Extra
-from chat.bucket import Bucket, BucketOfOneSpace
-from chat.dataset_repo import DatasetRepo, Denied, FolderRepo
 from chat.db import MIGRATIONS, Database, DatabaseError
 from chat.defaults import OwnDefaults
 from chat.engines.machine import Machine
@@ -26,8 +23,6 @@ from chat.everything import conversations_of
 from chat.feedback import FeedbackBook
 from chat.forever import forever
 from chat.generation import Generations
-from chat.hub import HubRepo
-from chat.hub_bucket import HubBucket
 from chat.hush import hush
 from chat.keeping import Keeping
 from chat.lease import Lease
@@ -36,11 +31,10 @@ from chat.listening import listen
 from chat.models.catalog import Catalog, CatalogError
 from chat.models.lookup import ModelLookup
 from chat.models.offer import Offer
-from chat.repo_guards import Counted, OfOneSpace
+from chat.repositories import private_repo, sharing_repo, slots_of, write_ahead_of
 from chat.scrub import scrub_forever
 from chat.service import ChatService, cache_salt
 from chat.settings import Settings, SettingsError
-from chat.slots import Slots
 from chat.store import Store
 from chat.temporary import TemporaryChats
 from chat.titles import Titles
@@ -52,7 +46,6 @@ from chat.web import api, defaults, deletions, feedback, lists, operator, page, 
 from chat.web.account import account_routes
 from chat.web.live import LiveAnswers
 from chat.web.temporary import temporary_router
-from chat.write_ahead import WriteAhead
 from privacy import MIGRATIONS as PRIVACY_MIGRATIONS
 from privacy import policy, redaction
 from privacy.access import EVERY as ACCESS_EVERY
@@ -106,7 +99,9 @@ def build(
         takes_back=lambda: db.read(takes_back),
         head_start=HEAD_START_SECONDS,
     )
-    keeping = Keeping(backup, write_ahead_of(settings, db, clock, parts, backup), outlives=slots is not None)
+    keeping = Keeping(
+        backup, write_ahead_of(settings, db, clock, parts, backup, tell_operator), outlives=slots is not None
+    )
     # Both ask the Hub, and a start waits for it once.
     answered = keeping.ask()
     offer = offer_of(settings, machine, environ)
@@ -281,49 +276,6 @@ def hours_of(settings: Settings) -> tuple[int, ...]:
     if settings.share_hours is not None:
         return settings.share_hours
     return (3,) if settings.quiet_hours else ()
-
-
-def slots_of(settings: Settings, clock: Callable[[], float]) -> Slots | None:
-    """The Hub's quota of commits, for all that commit with this app's token; None where nothing goes to the Hub."""
-    return Slots(clock, settings.commits_per_hour) if settings.hf_token and settings.store_dataset else None
-
-
-def private_repo(settings: Settings, slots: Slots | None) -> DatasetRepo:
-    """Where conversations are saved: the private dataset, or without a token a folder of the same layout."""
-    if settings.hf_token and settings.store_dataset:
-        return _of_this_space(settings, settings.store_dataset, slots)
-    return FolderRepo(settings.data_dir / "dataset")
-
-
-def sharing_repo(settings: Settings, id: str, slots: Slots | None, caller: str | None = None) -> DatasetRepo:
-    """A sharing dataset: `push()` alone, which is the `caller`, writes to it, and `Access` lets in who may read it. Raises
-    `Denied`."""
-    if not settings.hf_token:
-        raise Denied(f"The sharing dataset {id} cannot be written without a token. Set HF_TOKEN again.")
-    return _of_this_space(settings, id, slots, caller)
-
-
-def _of_this_space(settings: Settings, id: str, slots: Slots | None, caller: str | None = None) -> DatasetRepo:
-    repo: DatasetRepo = HubRepo(settings.hf_endpoint, settings.hf_token or "", id, caller)
-    if slots:
-        repo = Counted(repo, slots)
-    return OfOneSpace(repo, settings.space_id) if settings.space_id else repo
-
-
-def write_ahead_of(
-    settings: Settings, db: Database, clock: Callable[[], float], parts: Sequence[Extra], backup: Backup
-) -> WriteAhead | None:
-    """The write-ahead objects; None without a bucket, or without the dataset that takes over from it."""
-    if not (settings.hf_token and settings.store_dataset and settings.wal_bucket):
-        return None
-    bucket: Bucket = HubBucket(
-        settings.hf_endpoint, settings.hf_token, settings.wal_bucket, settings.data_dir / "reading"
-    )
-    if settings.space_id:
-        bucket = BucketOfOneSpace(bucket, settings.space_id)
-    # A no must not be lost. What is about to be public is saved before it is.
-    urgent = [part for part in parts if part.prefix == "consent/"]
-    return WriteAhead(db, bucket, clock, extras=urgent, ready=backup.read, report=tell_operator)
 
 
 def tell_operator(sentence: str) -> None:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import private_repo, sharing_repo, slots_of
 from chat.dataset_repo import FolderRepo
 from chat.repo_guards import OfOneSpace
+from chat.repositories import private_repo, sharing_repo, slots_of
 from chat.settings import Settings, SettingsError
 from chat.variables import PLANNED, REPOSITORY, VARIABLES, Variable, variables_table
 
