@@ -41,7 +41,8 @@ from chat.titles import Titles
 from chat.visitors.asking import WhoIsAsking, answer_refusals
 from chat.visitors.oauth import Provider, SignIn
 from chat.visitors.returning import Returning
-from chat.visitors.sessions import DAY, LIFETIME, Sessions, hub_whoami
+from chat.visitors.session_rows import DAY, LIFETIME
+from chat.visitors.sessions import Sessions, hub_whoami
 from chat.web import api, defaults, deletions, feedback, lists, operator, page, pages, routes
 from chat.web.account import account_routes
 from chat.web.live import LiveAnswers

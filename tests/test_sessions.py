@@ -8,7 +8,8 @@ import pytest
 
 from chat.visitors.asking import session_cookie
 from chat.visitors.origins import Head, OriginRules, cookie_name
-from chat.visitors.sessions import LIFETIME, SEEN_EVERY, digest
+from chat.visitors.session_rows import LIFETIME, digest
+from chat.visitors.sessions import SEEN_EVERY
 from tests.support.all_rows import all_rows
 from tests.support.provider import IdentityProvider
 from tests.support.small_app import FRIEND, HERE, OURS, THERE, SmallApp, signed_in, small_app

@@ -12,7 +12,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chat.visitors.origins import HEADER, Head, OriginRules
-from chat.visitors.sessions import LIFETIME, Carrier, Known, Sessions, new_owner
+from chat.visitors.session_rows import LIFETIME, Carrier, Known, new_owner
+from chat.visitors.sessions import Sessions
 from chat.visitors.visitor import CannotCheck, Refused, TooLarge, TooSlow, Visitor, WrongKey, error_body
 
 # The longest message that is taken, escaped letter by letter, and a system prompt beside it.

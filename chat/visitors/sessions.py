@@ -8,19 +8,17 @@ never causes a write, and a value that this server did not make is never accepte
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import re
 import secrets
 import sqlite3
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 from cachetools import TTLCache
 
-from chat import defaults
 from chat.db import Database
+from chat.visitors import session_rows as rows
+from chat.visitors.session_rows import DAY, LIFETIME, Carrier, Known, digest
 from chat.visitors.visitor import (
     Account,
     ApiKey,
@@ -28,13 +26,10 @@ from chat.visitors.visitor import (
     Forbidden,
     HubUser,
     NotThere,
-    Organisation,
     WrongKey,
     hub_user,
 )
 
-DAY = 86400.0
-LIFETIME = 30 * DAY  # of a session, and of an anonymous owner, since the last visit
 SEEN_EVERY = 3600.0  # seconds between two writes of `last_seen_at`
 REMEMBERED = 30.0  # seconds for which a look-up is believed without asking the database
 TOKEN_CHECKED_EVERY, REFUSAL_REMEMBERED = 600.0, 60.0  # seconds, of a Hub token
@@ -44,30 +39,6 @@ KEY_PREFIX, HUB_PREFIX = "parley_", "hf_"
 
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 SECRET = re.compile(r"[\x21-\x7e]{1,2048}")
-
-Carrier = Literal["cookie", "header"]
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What a session's value or a key stands for. `seen`: unix seconds of the last visit that was written down."""
-
-    owner: str
-    account: Account | None
-    carrier: Carrier | None
-    seen: float
-    expires: float
-    kept: bool
-
-
-def new_owner() -> str:
-    """An id for an owner. Opens nothing, so it may stand in tables and in the engine's cache salt."""
-    return secrets.token_hex(16)
-
-
-def digest(secret: str) -> bytes:
-    """SHA-256. Enough for values of 256 random bits, which no dictionary holds."""
-    return hashlib.sha256(secret.encode()).digest()
 
 
 class Sessions:
@@ -110,14 +81,14 @@ class Sessions:
         if not TOKEN.fullmatch(token):
             return None
         key, now = digest(token), self.clock()
-        known = self._handed_out.get(key) or await self._look_up(key, lambda db: _session(db, key))
+        known = self._handed_out.get(key) or await self._look_up(key, lambda db: rows.session(db, key))
         if known is None or known.carrier != carrier or known.expires <= now:
             return None
         if not known.kept or now - known.seen < SEEN_EVERY:
             return known, False
         # The memory goes first: of many requests at once, one writes.
         self._known[key] = known = replace(known, seen=now, expires=now + LIFETIME)
-        await self.db.write(lambda db: _seen(db, key, known.owner, now))
+        await self.db.write(lambda db: rows.seen(db, key, known.owner, now))
         return known, True
 
     async def keep(self, token: str, known: Known) -> None:
@@ -125,8 +96,8 @@ class Sessions:
         key, now = digest(token), self.clock()
 
         def write(db: sqlite3.Connection) -> None:
-            _insert_owner(db, known.owner, "anonymous", now)
-            _insert_session(db, key, known.owner, known.carrier, now)
+            rows.insert_owner(db, known.owner, "anonymous", now)
+            rows.insert_session(db, key, known.owner, known.carrier, now)
 
         await self.db.write(write)
         self._handed_out.pop(key, None)
@@ -139,16 +110,16 @@ class Sessions:
         token, now = secrets.token_urlsafe(32), self.clock()
 
         def write(db: sqlite3.Connection) -> None:
-            account = _upsert_account(db, user, now)
-            old = _session(db, digest(previous)) if previous else None
+            account = rows.upsert_account(db, user, now)
+            old = rows.session(db, digest(previous)) if previous else None
             if old is not None:
                 db.execute("DELETE FROM sessions WHERE token_hash = ?", (digest(previous),))
-                if old.account is None and _conversations(db, old.owner):
+                if old.account is None and rows.conversations(db, old.owner):
                     db.execute(
                         "INSERT INTO offers (account, anonymous, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                         (account.owner, old.owner, now),
                     )
-            _insert_session(db, digest(token), account.owner, "cookie", now)
+            rows.insert_session(db, digest(token), account.owner, "cookie", now)
 
         await self.db.write(write)
         if previous:
@@ -239,7 +210,7 @@ class Sessions:
             moved = 0
             waiting = "SELECT anonymous FROM offers WHERE account = ? AND declined_at IS NULL"
             for (anonymous,) in db.execute(waiting, (owner,)).fetchall():
-                moved += _move(db, anonymous, owner)
+                moved += rows.move(db, anonymous, owner)
                 db.execute("DELETE FROM owners WHERE id = ? AND kind = 'anonymous'", (anonymous,))
             return moved
 
@@ -262,7 +233,7 @@ class Sessions:
         if secret.startswith(HUB_PREFIX):
             return await self._hub_token(secret)
         key, now = digest(secret), self.clock()
-        known = await self._look_up(key, lambda db: _key(db, key))
+        known = await self._look_up(key, lambda db: rows.key(db, key))
         if known is None:
             raise WrongKey("This API key is unknown or was revoked: make a new one on the page, under your name.")
         if now - known.seen >= SEEN_EVERY:
@@ -313,7 +284,7 @@ class Sessions:
             if user is None:
                 self._nobodies[key] = True
                 raise WrongKey("Hugging Face knows no user by this token: make one at huggingface.co/settings/tokens.")
-            account = self._users[key] = await self.db.write(lambda db: _upsert_account(db, user, now))
+            account = self._users[key] = await self.db.write(lambda db: rows.upsert_account(db, user, now))
         return Known(account.owner, account, None, now, now + TOKEN_CHECKED_EVERY, kept=True)
 
     async def _look_up(self, key: bytes, read: Callable[[sqlite3.Connection], Known | None]) -> Known | None:
@@ -360,80 +331,3 @@ def hub_whoami(endpoint: str) -> Callable[[str], Awaitable[HubUser | None]]:
             raise CannotCheck(f"The Hub could not be asked about this token ({why}): try again later.") from None
 
     return whoami
-
-
-def _account(row: sqlite3.Row) -> Account | None:
-    if row["hub_id"] is None:
-        return None
-    orgs = tuple(Organisation(**org) for org in json.loads(row["orgs"]))
-    return Account(row["owner"], row["hub_id"], row["name"], orgs)
-
-
-def _session(db: sqlite3.Connection, key: bytes) -> Known | None:
-    row = db.execute(
-        "SELECT s.owner, s.carrier, s.last_seen_at, s.expires_at, a.hub_id, a.name, a.orgs"
-        " FROM sessions AS s LEFT JOIN accounts AS a ON a.owner = s.owner WHERE s.token_hash = ?",
-        (key,),
-    ).fetchone()
-    if row is None:
-        return None
-    return Known(row["owner"], _account(row), row["carrier"], row["last_seen_at"], row["expires_at"], kept=True)
-
-
-def _key(db: sqlite3.Connection, key: bytes) -> Known | None:
-    row = db.execute(
-        "SELECT k.owner, k.last_used_at, a.hub_id, a.name, a.orgs"
-        " FROM api_keys AS k JOIN accounts AS a ON a.owner = k.owner WHERE k.key_hash = ? AND k.revoked_at IS NULL",
-        (key,),
-    ).fetchone()
-    return row and Known(row["owner"], _account(row), None, row["last_used_at"] or 0.0, float("inf"), kept=True)
-
-
-def _insert_owner(db: sqlite3.Connection, owner: str, kind: str, now: float) -> None:
-    db.execute(
-        "INSERT INTO owners (id, kind, created_at, last_seen_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        (owner, kind, now, now),
-    )
-
-
-def _insert_session(db: sqlite3.Connection, key: bytes, owner: str, carrier: Carrier | None, now: float) -> None:
-    db.execute(
-        "INSERT INTO sessions (token_hash, owner, carrier, created_at, last_seen_at, expires_at)"
-        " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        (key, owner, carrier, now, now, now + LIFETIME),
-    )
-
-
-def _upsert_account(db: sqlite3.Connection, user: HubUser, now: float) -> Account:
-    row = db.execute("SELECT owner FROM accounts WHERE hub_id = ?", (user.hub_id,)).fetchone()
-    owner = row["owner"] if row else new_owner()
-    _insert_owner(db, owner, "account", now)
-    db.execute(
-        "INSERT INTO accounts (owner, hub_id, name, orgs, updated_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (owner)"
-        " DO UPDATE SET name = excluded.name, orgs = excluded.orgs, updated_at = excluded.updated_at",
-        (owner, user.hub_id, user.name, json.dumps([asdict(org) for org in user.orgs]), now),
-    )
-    return Account(owner, user.hub_id, user.name, user.orgs)
-
-
-def _seen(db: sqlite3.Connection, key: bytes, owner: str, now: float) -> None:
-    db.execute("UPDATE owners SET last_seen_at = max(last_seen_at, ?) WHERE id = ?", (now, owner))
-    db.execute(
-        "UPDATE sessions SET last_seen_at = max(last_seen_at, ?), expires_at = max(expires_at, ?) WHERE token_hash = ?",
-        (now, now + LIFETIME, key),
-    )
-
-
-def _conversations(db: sqlite3.Connection, owner: str) -> int:
-    return db.execute("SELECT count(*) FROM conversations WHERE owner = ?", (owner,)).fetchone()[0]
-
-
-def _move(db: sqlite3.Connection, old: str, new: str) -> int:
-    db.execute(
-        "UPDATE messages SET surface = 'import' WHERE role = 'user'"
-        " AND conversation IN (SELECT id FROM conversations WHERE owner = ?)",
-        (old,),
-    )
-    defaults.move(db, old, new)
-    sql = "UPDATE conversations SET owner = ?, revision = revision + 1 WHERE owner = ?"
-    return db.execute(sql, (new, old)).rowcount
