@@ -16,7 +16,7 @@ import pytest
 import text_generation.errors
 
 from chat.conversation import Message, SamplingParams
-from chat.engines import adapters as engines
+from chat.engines import adapters, chat_engine
 from chat.engines.adapters import HostedEngine, OpenAIEngine, TGIEngine
 from chat.engines.engine import MAX_LINE, Answer, Delta, Engine, Timeouts
 from chat.engines.errors import (
@@ -185,7 +185,7 @@ async def test_a_hundred_answers_stream_at_the_same_time(server: ScriptedEngine)
 async def test_more_streams_than_the_machine_should_hold_are_refused_until_one_ends(
     server: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "MAX_STREAMS", 1)
+    monkeypatch.setattr(adapters, "MAX_STREAMS", 1)
     engine = build("vllm", server.url)
     first = engine.stream(ask("/stall after=1"), SamplingParams())
     await anext(first)
@@ -646,7 +646,7 @@ def test_an_exception_keeps_its_meaning(error: Exception, expected: type[EngineE
     "error", [httpx2.ReadError("x"), aiohttp.ClientPayloadError("x"), KeyError("x"), MemoryError("x")]
 )
 async def test_whatever_the_transport_raises_leaves_the_engine_as_an_engine_error(error: Exception) -> None:
-    class Broken(engines._ChatEngine):
+    class Broken(chat_engine.ChatEngine):
         async def _open(self, stack: object, request: object) -> object:
             raise error
 

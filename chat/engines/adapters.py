@@ -12,16 +12,14 @@
     TGIEngine       kind `tgi`, through `text_generation.AsyncClient`
     HostedEngine    kind `hosted`, through `huggingface_hub.AsyncInferenceClient`
 
-What a server says about a failure may quote the conversation: it is read for its kind and its numbers
-(`chat/engines/errors.py`) and goes no further, neither as text nor as the cause of the error that is raised.
+How a request is made and read, and what becomes of a failure: `chat/engines/chat_engine.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,120 +27,17 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from chat.conversation import Message, SamplingParams
-from chat.engines.engine import Answer, Delta, Timeouts
-from chat.engines.errors import (
-    AnswerTooLong,
-    EngineError,
-    EngineRefused,
-    from_answer,
-    from_exception,
-    overloaded,
-)
+from chat.engines.chat_engine import ChatEngine, chunks_of, headers_for
+from chat.engines.engine import Timeouts
+from chat.engines.errors import from_answer, overloaded
 
 MAX_STREAMS = 256
-MAX_ERROR_BODY = 1 << 16  # bytes; vLLM's validation errors repeat the request
 # A server that closes idle connections after 5 s (uvicorn's, hence vLLM's, default) must not do so while we write.
 KEEPALIVE_SECONDS = 3.0
-SHORTEST_ANSWER = 64  # tokens; where less room is left, the conversation is too long, not the answer
 COUNT_SECONDS = 5.0  # how long a count of tokens is awaited
-END_SECONDS = 0.25  # how long the end of a complete answer is awaited
 
 
-class _ChatEngine:
-    """What the three kinds share: one request, read with patience, every failure translated."""
-
-    continues = False  # whether the server can go on with a cut-off answer
-
-    def __init__(self, model: str, label: str | None, timeouts: Timeouts) -> None:
-        self.model = model
-        self.label = label or model
-        self.timeouts = timeouts
-
-    async def stream(
-        self,
-        messages: Sequence[Message],
-        params: SamplingParams,
-        *,
-        cache_salt: str | None = None,
-        continue_last: bool = False,
-    ) -> AsyncIterator[Delta]:
-        """See `Engine.stream`."""
-        request: dict[str, Any] = {}
-        for last_try in (False, True):
-            answer = Answer(self.label)
-            failure: EngineError | None = None
-            async with AsyncExitStack() as stack:
-                try:
-                    async with asyncio.timeout(self.timeouts.first_token):
-                        if not request:
-                            await self._get_to_know()
-                            if continue_last and not self.continues:
-                                raise EngineRefused(
-                                    f"{self.label} cannot go on with a cut-off answer. Ask it to continue instead."
-                                )
-                            request = self._request(messages, params, cache_salt, continue_last)
-                        source = await self._open(stack, request)
-                    while (piece := await self._next(source, answer)) is not None:
-                        if (delta := answer.read(piece)) is not None:
-                            yield delta
-                    failure = answer.failure
-                except EngineError as error:
-                    failure = error
-                # Whatever a transport library raises: its message may quote the conversation, so none passes.
-                except Exception as error:
-                    failure = from_exception(self.label, error, begun=answer.begun)
-            if answer.finished:  # whatever came after its last word, the answer is complete
-                return
-            if failure is None:
-                failure = from_answer(self.label, None, {}, begun=answer.begun)
-            if isinstance(failure, AnswerTooLong) and failure.room >= SHORTEST_ANSWER and not last_try:
-                request = {**request, "max_tokens": min(request["max_tokens"], failure.room)}
-                continue
-            # Raised outside the handlers, so that the transport's error is not its context.
-            raise failure
-
-    async def count(self, messages: Sequence[Message], *, continue_last: bool = False) -> int | None:
-        """See `Engine.count`: only vLLM tells."""
-        return None
-
-    async def _next(self, source: AsyncIterator[Any], answer: Answer) -> Any | None:
-        """The next piece; None at the end. The end of the body of a complete answer is awaited only briefly: it gives
-        the connection back for reuse, and is not missed."""
-        if answer.finished:
-            with suppress(Exception):
-                async with asyncio.timeout(END_SECONDS):
-                    return await anext(source, None)
-            return None
-        if answer.ended:
-            return None
-        async with asyncio.timeout(self.timeouts.idle if answer.begun else self.timeouts.first_token):
-            return await anext(source, None)
-
-    async def _get_to_know(self) -> None:
-        """Ask the server what a request to it depends on, where that is not known yet."""
-
-    def _request(
-        self, messages: Sequence[Message], params: SamplingParams, cache_salt: str | None, continue_last: bool
-    ) -> dict[str, Any]:
-        """The fields of the request that every kind understands; nothing a caller gives can add one."""
-        request: dict[str, Any] = {
-            "model": self.model,
-            "messages": [{"role": message.role, "content": message.content} for message in messages],
-            "stream": True,
-            "temperature": params.temperature,
-            "top_p": params.top_p,
-            "max_tokens": params.max_tokens,
-        }
-        if params.seed is not None:
-            request["seed"] = params.seed
-        return request
-
-    async def _open(self, stack: AsyncExitStack, request: dict[str, Any]) -> AsyncIterator[Any]:
-        """Send `request`; the pieces of the answer. Closing `stack` closes the connection."""
-        raise NotImplementedError
-
-
-class OpenAIEngine(_ChatEngine):
+class OpenAIEngine(ChatEngine):
     """A server that speaks OpenAI's chat completions.
 
     `base_url`: with its path (`.../v1`); without a path, `/v1` is added. `uds`: the Unix socket of a server on this
@@ -168,7 +63,7 @@ class OpenAIEngine(_ChatEngine):
         self._uds = uds
         # Proxies of the environment are for the outside: a request to this machine never goes to one.
         self._local = uds is not None or parts.hostname in ("127.0.0.1", "localhost", "::1")
-        self._headers = _headers(api_key)
+        self._headers = headers_for(api_key)
         self._session: aiohttp.ClientSession | None = None
         self._open_streams = 0
 
@@ -195,7 +90,7 @@ class OpenAIEngine(_ChatEngine):
         stack.callback(self._closed)
         session = self._connected()
         response = await stack.enter_async_context(session.post(self._url, json=request, allow_redirects=False))
-        return await _chunks(self.label, response)
+        return await chunks_of(self.label, response)
 
     async def count(self, messages: Sequence[Message], *, continue_last: bool = False) -> int | None:
         """See `Engine.count`: vLLM's `/tokenize`."""
@@ -251,7 +146,7 @@ class OpenAIEngine(_ChatEngine):
             await self._session.close()
 
 
-class TGIEngine(_ChatEngine):
+class TGIEngine(ChatEngine):
     """A text-generation-inference server, by its chat route.
 
     `text_generation` 0.7.0's client builds and sends the request. Its stream reader is replaced: it ignores the
@@ -280,10 +175,10 @@ class TGIEngine(_ChatEngine):
                     aiohttp.ClientSession(headers=self.headers, timeout=self.timeout) as session,
                     session.post(url, json=body, allow_redirects=False) as response,
                 ):
-                    async for chunk in await _chunks(name, response):
+                    async for chunk in await chunks_of(name, response):
                         yield chunk
 
-        self._client = Client(base_url.rstrip("/").removesuffix("/v1"), headers=_headers(api_key))
+        self._client = Client(base_url.rstrip("/").removesuffix("/v1"), headers=headers_for(api_key))
         self._client.timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect)
 
     def _request(
@@ -309,7 +204,7 @@ class TGIEngine(_ChatEngine):
         """Nothing is kept between two answers."""
 
 
-class HostedEngine(_ChatEngine):
+class HostedEngine(ChatEngine):
     """Hosted inference through `huggingface_hub`: its router (`provider` None: the router picks one), or, with
     `base_url`, an endpoint that speaks the same format.
 
@@ -371,32 +266,3 @@ class HostedEngine(_ChatEngine):
 
     async def aclose(self) -> None:
         """Nothing is kept between two answers."""
-
-
-def _headers(api_key: str | None) -> dict[str, str]:
-    """Compression would hold tokens back."""
-    headers = {"accept": "text/event-stream", "accept-encoding": "identity"}
-    return {**headers, "authorization": f"Bearer {api_key}"} if api_key else headers
-
-
-async def _chunks(label: str, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """The body, each piece everything that has arrived: a reader that fell behind catches up in one step.
-
-    Raises what a refusal means; its body is read as far as that needs, and forgotten.
-    """
-    if response.status != 200:
-        body = b""
-        async for chunk in response.content.iter_any():
-            if len(body := body + chunk) > MAX_ERROR_BODY:
-                break
-        try:
-            parsed = json.loads(body)
-        except ValueError:
-            parsed = body.decode(errors="replace")
-        raise from_answer(label, response.status, parsed, begun=False)
-    if response.content_type != "text/event-stream":
-        raise EngineRefused(
-            f"What stands at the address of {label} does not speak the chat format. Its operator must check it.",
-            detail="not an event stream",
-        )
-    return response.content.iter_any()
