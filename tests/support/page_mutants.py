@@ -13,7 +13,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "privacy/web/desk.py": PAGE,
     "privacy/web/routes.py": PAGE,
     "privacy/web/framed.py": RIGHTS,
-    "chat/visitors/sessions.py": ("test_sign_in.py", "test_sessions.py"),
+    "chat/visitors/session_rows.py": ("test_sign_in.py", "test_sessions.py"),
 }
 DEFAULT = ("test_reports.py", "test_consent.py", "test_agreed.py")
 
@@ -94,7 +94,7 @@ PAGE_MUTANTS = (
     ),
     Mutant(
         "what a browser left before the sign-in counts as imported",
-        "chat/visitors/sessions.py",
+        "chat/visitors/session_rows.py",
         "UPDATE messages SET surface = 'import'",
         "UPDATE messages SET surface = 'page'",
     ),
