@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from privacy.consent import Standpoint, Yes
-from privacy.ledger import ASKING, event_of, events_of, that_count
+from privacy.knowing import is_undone
+from privacy.ledger import ASKING, event_of
 from privacy.rows import HOUR, Rules
 from privacy.segments import Segment, Turn, cut, find, turns_of
 
@@ -341,6 +342,6 @@ class _Explained:
                 "SELECT b.subject FROM subjects AS a JOIN subjects AS b USING (owner) WHERE a.subject = ?",
                 (event.subject,),
             )
-            said = events_of(self._db, event.subject, *(row["subject"] for row in same))
-            self._undone[id] = event not in that_count(said)
+            subjects = {event.subject, *(row["subject"] for row in same)}
+            self._undone[id] = is_undone(self._db, event, sorted(subjects))
         return self._undone[id]

@@ -16,28 +16,26 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from chat.db import Database
+from privacy.events import Event, in_order, speaks_of
 from privacy.hidden import hidden
+from privacy.knowing import Knowledge, noes_of_others, speaking, that_count
 from privacy.ledger import (
     ASKING,
     Choice,
-    Event,
     Shown,
     erase_subject,
     events_of,
-    in_order,
-    noes_of_others,
     record,
-    speaks_of,
     standing_of,
     subject_of,
     subjects_of,
-    that_count,
     verify_chains,
 )
-from privacy.pauses import pauses_of
+from privacy.pauses import pauses_of, rests
 from privacy.segments import answer_of
 from privacy.unread import unread_spans
 
@@ -76,12 +74,13 @@ class Standpoint:
         self.subject = next(iter(self.subjects), None)
         self.standing = standing_of(db, owner)
         self._db, self._terms, self._now = db, terms, now
-        self._said = events_of(db, *self.subjects)
-        self._events = that_count(self._said)
-        self._counting = {event.id for event in self._events}
+        self._knowledge = Knowledge(db, self.subjects)
+        self._said = speaking(db, self.subjects, None)  # of the account
+        self._events = that_count(self._said, self._knowledge)
+        self._counting: set[str] = set()  # of the conversations that were looked at
         self._unread = unread_spans(db)
         self._hidden = hidden(db)
-        self._pauses = pauses_of(db, self.subjects)
+        self.is_paused = rests(db, self.subjects)
         self._conversations: dict[str, list[Event]] = {}
 
     def account_state(self, recipient: str, surface: str = "page") -> AccountState:
@@ -167,9 +166,9 @@ class Standpoint:
         stale = self._terms.stale_since
         return [grant for grant in grants if stale(grant.policy_version, self._now) is None]
 
-    @property
-    def is_paused(self) -> bool:
-        return any(ended == float("inf") for _, ended in self._pauses)
+    @cached_property
+    def _pauses(self) -> tuple[tuple[float, float], ...]:
+        return pauses_of(self._db, self.subjects)
 
     def _about(self, recipient: str, surface: str = "page") -> list[Event]:
         found = [e for e in self._events if e.scope == "account" and speaks_of(e, surface)]
@@ -193,10 +192,9 @@ class Standpoint:
         found = self._conversations.get(conversation)
         if found is None:
             others = noes_of_others(self._db, conversation, self.subjects)
-            own = [e for e in self._said if e.conversation == conversation]
-            if others:
-                counting = {e.id for e in that_count(in_order([*self._said, *others]))}
-                self._counting -= {e.id for e in own} - counting
+            own = [e for e in speaking(self._db, self.subjects, conversation) if e.subject in self.subjects]
+            knowledge = Knowledge(self._db, self.subjects, others) if others else self._knowledge
+            self._counting |= {e.id for e in that_count(in_order([*self._said, *own, *others]), knowledge)}
             own = [e for e in own if e.kind != "withdraw" or e.id in self._counting]
             found = self._conversations[conversation] = in_order([*others, *own])
         return found

@@ -9,17 +9,14 @@ import hashlib
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
-Kind = Literal["grant", "deny", "withdraw", "text_changed", "org_block", "takedown", "delete"]
+from privacy.events import Event, Kind, event_from, in_order
+from privacy.knowing import noes_of_others, note_speaking, tips
 
 ASKING = 30 * 86400.0  # seconds for which what is public stays, once the text it was agreed under is stale
 TICK = 0.001  # seconds by which an event follows the last one known where the clock does not
-
-# Of events at one moment, which only replicas can write, the most restrictive is taken for the last. See `that_count`.
-SEVERITY = {"text_changed": 0, "grant": 1, "withdraw": 2, "deny": 3, "org_block": 4, "delete": 5, "takedown": 6}
 
 
 class ConsentRefused(Exception):
@@ -53,44 +50,6 @@ class Choice:
     recipient: str | None = None
     conversation: str | None = None
     turns: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One event of the ledger. `hash` covers every other field; `previous`: the hash of the one before in its chain.
-    `seen`: the hashes of those of the same person's other chains that it follows directly, and of what others said against
-    sharing its conversation. Like the parents of a commit, these tell which of two events knew of the other, and no clock
-    does."""
-
-    id: str
-    subject: str
-    replica: str
-    number: int
-    at: float
-    kind: Kind
-    scope: Literal["account", "conversation"]
-    conversation: str | None
-    recipient: str | None
-    turns: tuple[str, ...]
-    purposes: tuple[str, ...]
-    policy_version: str
-    text_hash: str
-    language: str
-    surface: str
-    age_affirmed: bool
-    previous: str
-    hash: str = ""
-    seen: tuple[str, ...] = ()
-
-    @property
-    def chain(self) -> tuple[str, str]:
-        return self.subject, self.replica
-
-    def digest(self) -> str:
-        without = {"hash"} if self.seen else {"hash", "seen"}  # events from before `seen` keep the hash they have
-        content = {name: value for name, value in asdict(self).items() if name not in without}
-        text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
 
 
 LATEST_WRITTEN = "SELECT max(updated_at) AS at FROM kept_conversation WHERE owner = ?"
@@ -158,7 +117,7 @@ def record(db: sqlite3.Connection, owner: str, choice: Choice, shown: Shown, now
         surface=shown.surface,
         age_affirmed=shown.age_affirmed,
         previous=last["hash"] if last else "",
-        seen=_tips(in_order([*events_of(db, *subjects), *others]), last["hash"] if last else None),
+        seen=tips(db, subjects, ((subject, replica), last["number"]) if last else None, others),
     )
     return append(db, event)
 
@@ -177,7 +136,9 @@ def append(db: sqlite3.Connection, event: Event) -> Event:
     values = {name: json.dumps(value) if isinstance(value, tuple) else value for name, value in row.items()}
     names, given = ", ".join(row), ", ".join(f":{name}" for name in row)
     db.execute(f"INSERT INTO consent_events ({names}) VALUES ({given})", values)
-    return event_from(row)
+    written = event_from(row)
+    note_speaking(db, written)
+    return written
 
 
 def _refuse_invalid(db: sqlite3.Connection, owner: str, choice: Choice, shown: Shown) -> None:
@@ -217,90 +178,8 @@ def events_of(db: sqlite3.Connection, *subjects: str) -> list[Event]:
     return in_order(event_from(row) for row in db.execute(sql, (json.dumps(subjects),)))
 
 
-def noes_of_others(db: sqlite3.Connection, conversation: str | None, subjects: Sequence[str]) -> list[Event]:
-    """What anybody but a person with these `subjects` said against sharing a conversation: its former owner, the operator."""
-    rows = db.execute(
-        "SELECT * FROM consent_events WHERE conversation = ? AND kind IN ('deny', 'takedown')"
-        " AND subject NOT IN (SELECT value FROM json_each(?))",
-        (conversation, json.dumps(subjects)),
-    )
-    return in_order(event_from(row) for row in rows)
-
-
 def event_of(db: sqlite3.Connection, id: str) -> Event:
     return event_from(db.execute("SELECT * FROM consent_events WHERE id = ?", (id,)).fetchone())
-
-
-Known = dict[tuple[str, str], int]  # chain -> the number of its last event that is known
-
-
-def known_to(events: Iterable[Event]) -> dict[str, Known]:
-    """Of each event, by its hash, what its machine knew of when it was said: all that can be reached by `previous` and
-    `seen`. `events`: one person's, and noes of others, in order. The version vectors of Mattern, "Virtual Time and Global States of Distributed
-    Systems" (1989)."""
-    found: dict[str, Known] = {}
-    for event in events:
-        known: Known = {}
-        for hash in (event.previous, *event.seen):
-            for chain, number in found.get(hash, {}).items():
-                known[chain] = max(number, known.get(chain, 0))
-        found[event.hash] = {**known, event.chain: event.number}
-    return found
-
-
-def that_count(events: list[Event]) -> list[Event]:
-    """Of `events`, one person's in order, those that count: what opens something does not, where another machine heard a no
-    to the same and neither knew of the other. Of concurrent events the most restrictive wins."""
-    known = known_to(events)
-    last: dict[tuple[Any, ...], Event] = {}  # the last no of each chain to each scope
-    for event in events:
-        if event.kind not in ("grant", "text_changed"):
-            last[(event.chain, event.recipient, event.conversation, event.surface, _opens(event))] = event
-    noes = list(last.values())
-    several = len({event.replica for event in events}) > 1
-    return [e for e in events if not (several and _opens(e) and any(_outdone(e, no, known[e.hash]) for no in noes))]
-
-
-def _opens(event: Event) -> bool:
-    """A yes does, and so does letting a conversation that was private follow the account again."""
-    return event.kind == "grant" or (event.kind == "withdraw" and event.conversation is not None)
-
-
-def _outdone(opening: Event, no: Event, known: Known) -> bool:
-    """Whether the no is to what is opened, and was not known there. (A no that knows of the yes ends it by its place.)"""
-    if no.replica == opening.replica or known.get(no.chain, 0) >= no.number:
-        return False
-    if opening.kind == "withdraw":
-        return no.conversation == opening.conversation and not _opens(no)
-    return (
-        no.recipient in (None, opening.recipient)
-        and no.conversation in (None, opening.conversation)
-        and speaks_of(no, opening.surface)
-    )
-
-
-def _tips(events: list[Event], own: str | None) -> tuple[str, ...]:
-    """The hashes of those `events`, one person's in order, that no other follows, without the one of the hash `own` and what
-    that follows."""
-    known = known_to(events)
-    reached: Known = dict(known[own]) if own else {}
-    tips: list[str] = []
-    for event in reversed(events):
-        if reached.get(event.chain, 0) < event.number:
-            tips.append(event.hash)
-            for chain, number in known[event.hash].items():
-                reached[chain] = max(number, reached.get(chain, 0))
-    return tuple(sorted(tips))
-
-
-def speaks_of(event: Event, surface: str) -> bool:
-    """Whether an account's choice is about what comes from there: a yes about what it was said to alone, a no that was not
-    said to the API alone about everything."""
-    return (event.surface == "api") == (surface == "api") or (surface == "api" and event.kind != "grant")
-
-
-def in_order(events: Iterable[Event]) -> list[Event]:
-    return sorted(events, key=lambda event: (event.at, SEVERITY[event.kind], event.replica, event.number))
 
 
 def verify_chains(db: sqlite3.Connection) -> list[str]:
@@ -333,11 +212,3 @@ def heads_hash(db: sqlite3.Connection) -> str:
 def standing_of(db: sqlite3.Connection, owner: str) -> str:
     row = db.execute("SELECT standing FROM owner_standing WHERE owner = ?", (owner,)).fetchone()
     return row["standing"] if row else "anonymous"
-
-
-def event_from(row: sqlite3.Row | Mapping) -> Event:
-    values = dict(row)
-    for name in ("turns", "purposes", "seen"):
-        given = values[name]
-        values[name] = tuple(json.loads(given) if isinstance(given, str) else given)
-    return Event(**{**values, "age_affirmed": bool(values["age_affirmed"])})

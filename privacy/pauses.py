@@ -26,6 +26,12 @@ def resume(db: sqlite3.Connection, owner: str, now: float) -> None:
     )
 
 
+def rests(db: sqlite3.Connection, subjects: tuple[str, ...]) -> bool:
+    """Whether one of them goes on."""
+    sql = "SELECT 1 FROM pauses WHERE subject IN (SELECT value FROM json_each(?)) AND ended_at IS NULL"
+    return db.execute(sql, (json.dumps(subjects),)).fetchone() is not None
+
+
 def pauses_of(db: sqlite3.Connection, subjects: tuple[str, ...]) -> tuple[tuple[float, float], ...]:
     """(begun, ended) of each; one that goes on ends at infinity."""
     rows = db.execute(

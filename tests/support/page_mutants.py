@@ -116,12 +116,12 @@ PAGE_MUTANTS = (
     Mutant(
         "of a yes and a no that two machines hear at once the no holds",
         "privacy/consent.py",
-        "that_count(self._said)",
+        "that_count(self._said, self._knowledge)",
         "self._said",
     ),
     Mutant(
         "a yes that knows of another machine's no holds",
-        "privacy/ledger.py",
+        "privacy/knowing.py",
         " or known.get(no.chain, 0) >= no.number",
         "",
     ),
