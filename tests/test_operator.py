@@ -21,6 +21,16 @@ def saved(person: Person) -> bool:
     return person.get("state")["saving"]["state"] == "saved"
 
 
+def nothing_waits(person: Person) -> bool:
+    found = person.client.get("/api/operator").json()
+    return found["saved"]["backlog"] == found["safe"]["backlog"] == 0
+
+
+def well(person: Person) -> str:
+    """The operator's page, once nothing is wrong any more: while a busy machine catches up it says that too."""
+    return person.wait_for(lambda: "All is well." in (page := person.client.get("/operator").text) and page)
+
+
 def test_the_operator_sees_counts_and_what_to_do_and_nobody_else_anything(tmp_path: Path):
     with sharing_stage(tmp_path / "stage", OPERATORS="ada,crew", WAL_BUCKET="host/wal") as stage:
         with stage.visitor("ada") as ada, stage.visitor("bob") as bob, stage.visitor(None) as nobody:
@@ -28,16 +38,17 @@ def test_the_operator_sees_counts_and_what_to_do_and_nobody_else_anything(tmp_pa
             ada.wait_for(lambda: saved(ada))
             found = ada.client.get("/api/operator").json()
             assert (found["where"], found["bucket"], found["outlives_the_machine"]) == ("host/kept", "host/wal", True)
-            assert found["saved"]["backlog"] == found["safe"]["backlog"] == 0
+            ada.wait_for(lambda: nothing_waits(ada))
             assert 0 < found["saved"]["commits_left"] <= 40
-            page = ada.client.get("/operator").text
-            assert "All is well." in page and "heron" not in page + str(found)
+            page = well(ada)
+            assert "heron" not in page + str(found)
             assert bob.client.get("/api/operator").status_code == 403
             assert "OPERATORS" in bob.client.get("/operator").json()["error"]["message"]
             assert nobody.client.get("/api/operator").status_code == 401
         with stage.visitor("eve", [Org("crew")]) as eve:
             assert eve.client.get("/operator").status_code == 200
         with stage.visitor("ada") as ada:
+            ada.wait_for(lambda: nothing_waits(ada))  # that they signed in is saved too
             stage.hub.revoke(stage.environ["HF_TOKEN"])
             ada.say("another word about herons")
             told = ada.wait_for(lambda: (f := ada.client.get("/api/operator").json())["saved"]["problem"] and f)
@@ -86,8 +97,8 @@ def test_who_was_named_for_an_author_and_asks_is_let_in_and_stands_on_the_page(t
         ada.wait_for(
             lambda: ada.client.get("/api/operator").json()["access"] == {"problems": [], "readers": {small: ["grace"]}}
         )
-        page = ada.client.get("/operator").text
-        assert "<td>grace</td>" in page and "mallory" not in page and "All is well." in page
+        page = well(ada)
+        assert "<td>grace</td>" in page and "mallory" not in page
         assert "nobody has access yet" not in ada.get("chip", conversation=chat)["sentence"]
 
 
@@ -163,7 +174,7 @@ def test_the_operator_reads_what_people_reported_and_decides_it_on_the_page(tmp_
         page.reload()
         page.get_by_role("button", name="Never share it again").click()
         expect(page.locator("main")).to_contain_text("Nothing waits for you.")
-        assert "All is well." in olga.client.get("/operator").text
+        well(olga)
         assert ada.get("chip", conversation=ada.get("shared")["rows"][0]["conversation"])["choice"] == "private"
         gone = {"report": "0" * 32, "decision": "upheld"}
         assert olga.client.post("/api/operator/reports", json=gone).status_code == 404
@@ -240,7 +251,8 @@ def test_sigterm_ends_in_time_though_the_hub_hangs_and_loses_nothing_that_was_sa
                 pass
             stage.hub.faults.add("", delay=300.0, times=None)
             ada.say("kept here alone")
-        assert stage.app.terminate(30.0) in ENDED
+        # Long before the Hub's five minutes are over.
+        assert stage.app.terminate(180.0) in ENDED
         assert "Traceback" not in stage.app.output()
         stage.hub.faults.clear()
         assert bucket_objects(stage)

@@ -76,7 +76,7 @@ def test_a_fold_opened_while_it_thinks_stays_open_and_the_time_is_that_of_thinki
     come: Callable[..., Visitor], real_engine_url: str
 ) -> None:
     page = come().open()
-    ask(page, "/reasoning hold=1 interval=0.7 thoughts=one_two_three_four Done.")
+    ask(page, "/reasoning hold=1 interval=1.2 thoughts=one_two_three_four Done.")
     answers(page).locator("summary").click()
     expect(answers(page).locator(".thoughts")).to_have_text("one two three four")
     expect(answers(page).locator("summary")).to_have_text("Thinking")

@@ -267,7 +267,7 @@ def test_delete_all_does_not_wait_for_an_answer_about_something_else(
     page.route("**/api/retention", lambda route: None)  # never answered
     page.goto(visitor.url + "/privacy")
     page.get_by_role("button", name="Delete all conversations").click()
-    page.get_by_role("button", name="Yes, delete all of them").click(timeout=5000)
+    page.get_by_role("button", name="Yes, delete all of them").click()
     expect(page.get_by_role("status")).to_contain_text("1 conversation was deleted.")
 
 
