@@ -257,9 +257,10 @@ class World:
         return [str(finding) for finding in found]
 
     async def outbox(self) -> list[dict]:
-        return await self.db.read(
-            lambda db: [dict(row) for row in db.execute("SELECT * FROM outbox ORDER BY planned_at")]
-        )
+        """In the order in which they were planned; those that were together, in that in which they were said. No order of
+        random ids."""
+        sql = "SELECT * FROM outbox ORDER BY planned_at, json_extract(turns, '$[0][1]'), dataset"
+        return await self.db.read(lambda db: [dict(row) for row in db.execute(sql)])
 
     async def states(self) -> list[str]:
         return sorted(row["state"] for row in await self.outbox())
