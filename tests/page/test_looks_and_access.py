@@ -118,7 +118,7 @@ def test_the_line_names_another_host_that_answers_and_one_that_answered_before(
     page.locator("#p-conversations a").first.click()
     page.reload()
     ready(page)
-    expect(line).to_have_text("Only you, and engine.example.org, which answers.")
+    expect(line).to_have_text("Only you, and engine.example.org, which answered before.")  # the choice is remembered
 
 
 def test_the_privacy_page_names_the_models_that_another_host_answers(

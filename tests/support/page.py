@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from tests.support.browser import DESKTOP
+from tests.support.browser import DESKTOP, PHONE
+
+WIDTHS: dict[str, dict[str, Any]] = {
+    "desktop": {"viewport": DESKTOP},
+    "phone": {"viewport": PHONE, "has_touch": True, "is_mobile": True},
+}
 
 LONG = "One.\n\n" + "\n\n".join(f"Paragraph {n} with some words in it." for n in range(40))
 RICH = """First **words**.
@@ -56,6 +63,12 @@ class Visitor:
     def _heard(self, kind: str, text: str) -> None:
         if kind == "error":
             self.complaints.append(text)
+
+
+def go_offline(page: Page) -> None:
+    """Cut the browser off; return once the page notices: for a moment its requests still pass."""
+    page.context.set_offline(True)
+    page.wait_for_function("fetch('/api/models', {cache: 'no-store'}).then(() => false, () => true)")
 
 
 def ready(page: Page) -> None:

@@ -6,7 +6,8 @@ import { icon } from "./icons.js";
 import { newKey } from "./versions.js";
 
 export class Composer {
-	/** `id`: the conversation that is opened first (null: a new one). */
+	/** `id`: the conversation that is opened first (null: a new one). `on.send()`, `on.stop()` and `on.mode(mode)`, see `set`,
+	 *  are called. */
 	constructor(on, id) {
 		this.on = on;
 		this.box = $("p-prompt");
@@ -122,6 +123,7 @@ export class Composer {
 			this.button.classList.toggle("stop", stop);
 		}
 		this.mode = mode;
+		this.on.mode?.(mode);
 		this.button.disabled = mode === "busy" || (mode === "send" && !this.text.trim());
 	}
 

@@ -20,6 +20,7 @@ import { Turns } from "./turns.js";
 import { Versions } from "./versions.js";
 
 const LIST_MS = 5000;
+const GONE = "This conversation was deleted in another tab or on another device.";
 const LOOK_MS = 20_000; // what was said on another machine is here so much later at the latest
 
 class Page {
@@ -34,7 +35,8 @@ class Page {
 		this.turns = new Turns(this);
 		this.readers = new Readers();
 		this.kept = new Kept(() => this.refreshList());
-		this.composer = new Composer({ send: () => this.turns.send(), stop: () => this.turns.stop() }, opened());
+		const mode = (mode) => this.thread?.hold(mode !== "send");
+		this.composer = new Composer({ send: () => this.turns.send(), stop: () => this.turns.stop(), mode }, opened());
 		this.temporary = new Temporary(() => {
 			this.adopt(null);
 			this.sayWhoReads();
@@ -58,7 +60,8 @@ class Page {
 		this.side = new Side({
 			problem,
 			renamed: (conversation) => this.renamed(conversation),
-			removed: (ids) => ids.includes(this.conversation?.id) && this.go(null),
+			removed: (ids) => this.removed(ids),
+			undone: () => this.tabs.postMessage(null),
 			restored: (id) => this.go(id),
 		});
 		this.search = new Search((conversation, message) => this.goTo(conversation, message));
@@ -77,9 +80,12 @@ class Page {
 		window.addEventListener("hashchange", () => this.open(opened()));
 		window.addEventListener("online", () => this.lookAgain());
 		window.addEventListener("pageshow", (event) => event.persisted && this.open(opened()));
-		// Other tabs of this browser: one that shows the same conversation looks again when it changed here.
+		// Other tabs of this browser: one that shows the same conversation looks again when it changed here, or is gone. Kept, so
+		// that they are not collected.
 		this.tabs = new BroadcastChannel("parley-conversations");
-		this.tabs.onmessage = ({ data }) => data === this.conversation?.id && this.lookAgain();
+		this.tabs.onmessage = ({ data }) => (data && data === this.conversation?.id ? this.lookAgain() : this.refreshList());
+		this.privacy = new BroadcastChannel("parley-privacy");
+		this.privacy.onmessage = () => this.refreshList().then(() => this.readAgain()); // all of them may be deleted there
 	}
 
 	async start() {
@@ -169,7 +175,7 @@ class Page {
 			if (mine !== this.shown) return;
 			this.adopt(found.conversation);
 			this.above(found.earlier);
-			this.useModel(this.models.pick(this.choice, found.conversation.model));
+			this.useModel(this.models.pick(this.choice ?? stored.get("sessionStorage", choiceOf(id)), found.conversation.model));
 			this.settings.open(id, baseOf(found.conversation));
 			this.thread.show(found.messages);
 			this.sayWhoReads();
@@ -177,14 +183,26 @@ class Page {
 			await this.showWanted();
 		} catch (error) {
 			if (mine !== this.shown) return;
-			if (error.status === 404) {
-				history.replaceState(null, "", location.pathname + location.search);
-				const { text } = this.composer;
-				await this.open(null);
-				if (text) this.composer.write(text);
-			}
+			if (error.status === 404) await this.leave(id);
 			this.composer.problem(error.message);
 		}
+	}
+
+	/** Conversation `id` is gone: what was typed there stays, for a new one. */
+	async leave(id) {
+		const text = document.querySelector(".editing textarea")?.value || this.composer.text;
+		this.composer.keep(id, null);
+		stored.set("sessionStorage", choiceOf(id), null);
+		history.replaceState(null, "", location.pathname + location.search);
+		await this.open(null);
+		const { text: typed } = this.composer;
+		if (text && text !== typed) this.composer.write([text, typed].filter(Boolean).join("\n"));
+	}
+
+	/** Conversations were deleted in this tab. */
+	removed(ids) {
+		if (ids.includes(this.conversation?.id)) this.go(null);
+		for (const id of ids) this.tabs.postMessage(id);
 	}
 
 	adopt(conversation) {
@@ -205,6 +223,7 @@ class Page {
 	begun(conversation) {
 		const first = !this.conversation;
 		this.choice = null;
+		stored.set("sessionStorage", choiceOf(conversation.id), null);
 		this.settings.sent(conversation.id, conversation);
 		this.adopt(conversation);
 		if (this.temporary.on) this.temporary.begun(conversation.id);
@@ -241,6 +260,8 @@ class Page {
 	choose(model) {
 		this.choice = model.name;
 		stored.set("localStorage", "parley:model", model.name);
+		if (this.asked) stored.set("sessionStorage", choiceOf(this.asked), model.name);
+		else forgetAddress("model");
 		this.useModel(model);
 		if (!this.conversation) this.settings.rebase(baseOf(model));
 		this.watchEngine();
@@ -268,6 +289,7 @@ class Page {
 	ended(message, problem) {
 		this.composer.set("send");
 		if (problem) this.composer.problem(problem);
+		if (message.state === "deleted") this.readAgain();
 		this.watchEngine();
 		this.refreshList();
 		this.sayWhoReads();
@@ -284,7 +306,8 @@ class Page {
 	async lookElsewhere() {
 		await this.refreshList();
 		const listed = this.side.items.find((item) => item.id === this.conversation?.id);
-		if (listed && listed.revision !== this.conversation.revision) await this.readAgain();
+		// One that is not listed may be old, archived, or gone.
+		if (listed?.revision !== this.conversation?.revision) await this.readAgain();
 	}
 
 	/** Back at this tab: another one may have gone on with the conversation. */
@@ -297,19 +320,35 @@ class Page {
 	async readAgain() {
 		const mine = this.shown;
 		const busy = () => this.thread.running || this.composer.mode === "busy";
-		if (!this.conversation || this.temporary.on || busy()) return;
+		const id = this.conversation?.id;
+		if (!id || this.temporary.on || busy()) return;
 		try {
-			const found = await api.conversation(this.conversation.id);
+			const found = await api.conversation(id);
 			if (mine !== this.shown || busy() || document.querySelector(".editing, .feedback")) return;
 			if (found.conversation.revision === this.conversation.revision) return;
 			if (this.thread.isShowing(found.messages)) this.adopt(found.conversation);
 			else await (this.opening = this.load(found.conversation.id, ++this.shown));
-		} catch {} // looked at again soon
+		} catch (error) {
+			if (error.status !== 404 || mine !== this.shown) return; // looked at again soon
+			await this.leave(id);
+			this.composer.problem(GONE);
+		}
 	}
 
 	watchEngine() {
 		this.engine.watch(this.models.chosen, () => Boolean(this.thread.running));
 	}
+}
+
+/** Where this tab remembers which model was chosen for the next turn of a conversation. */
+const choiceOf = (id) => `parley:choice:${id}`;
+
+/** What an address asks for holds until the visitor says otherwise. */
+function forgetAddress(name) {
+	const asked = new URLSearchParams(location.search);
+	if (!asked.has(name)) return;
+	asked.delete(name);
+	history.replaceState(null, "", `${location.pathname}${asked.size ? `?${asked}` : ""}${location.hash}`);
 }
 
 function opened() {

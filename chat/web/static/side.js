@@ -9,7 +9,7 @@ import { toast } from "./toast.js";
 const DAY = 86_400_000;
 
 export class Side {
-	/** `on.removed(ids)`, `on.restored()`, `on.renamed(conversation)` and `on.problem(sentence)` are called. */
+	/** `on.removed(ids)`, `on.undone()`, `on.restored(id)`, `on.renamed(conversation)` and `on.problem(sentence)` are called. */
 	constructor(on) {
 		this.on = on;
 		this.items = [];
@@ -278,6 +278,7 @@ export class Side {
 		try {
 			await api.undo(deletion);
 			announce("Back in the list");
+			this.on.undone();
 			await this.refresh();
 			if (open) this.on.restored(open);
 		} catch (error) {

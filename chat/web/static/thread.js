@@ -5,7 +5,7 @@ import { icon } from "./icons.js";
 import { follow } from "./live.js";
 import { Reasoning } from "./reasoning.js";
 import { Tail } from "./tail.js";
-import { readsFrom } from "./versions.js";
+import { hold, isHeld, readsFrom } from "./versions.js";
 
 const AT_BOTTOM = 48; // pixels
 const AT_ONCE = 10; // messages: more than a screen
@@ -32,10 +32,12 @@ export class Thread {
 		this.scroller = $("p-scroll");
 		this.sticks = true;
 		this.running = null;
+		this.held = false; // while something is on its way to an answer, or answered
 		this.answered = new Set();
 		this.scroller.addEventListener("scroll", () => this.watchScroll(), { passive: true });
 		new ResizeObserver(() => this.sticks && this.toBottom()).observe(this.list);
 		$("p-down").addEventListener("click", () => this.toBottom(true));
+		this.list.addEventListener("click", isHeld, true);
 		this.list.addEventListener("click", (event) => copyFrom(event));
 	}
 
@@ -46,6 +48,12 @@ export class Thread {
 		this.messages.clear();
 		this.rest = [];
 		this.sticks = true;
+	}
+
+	/** Until it is let go, nothing here changes which branch is shown. */
+	hold(held) {
+		if (held !== this.held) hold(this.list, held);
+		this.held = held;
 	}
 
 	/** Stop reading the running answer; it goes on without this page. */
@@ -180,6 +188,7 @@ export class Thread {
 		if (user) item.append(h("div", { class: "said", dir: "auto", text: message.text }), h("div", { class: "foot" }, ...this.promptActions.map((action) => action(message, item)).filter(Boolean)));
 		else if (message.state === "running") item.append(h("div", { class: "md" }), waiting("Waiting for the first word"));
 		else this.settle(item, message);
+		hold(item, this.held);
 		return item;
 	}
 
@@ -208,7 +217,7 @@ export class Thread {
 			{ class: failed ? "problem failed" : "problem", role: failed ? "alert" : null },
 			h("span", { text: sentence }),
 			this.goOn(message),
-			message.state === "done" ? null : h("button", { class: "again", type: "button", text: "Try again", onclick: again }),
+			message.state === "done" ? null : h("button", { class: "again waits", type: "button", text: "Try again", onclick: again }),
 		);
 	}
 

@@ -3,6 +3,7 @@
 
 import { api } from "./api.js";
 import { $, once } from "./dom.js";
+import { toast } from "./toast.js";
 import { newKey } from "./versions.js";
 
 export class Turns {
@@ -106,14 +107,16 @@ export class Turns {
 		}
 	}
 
-	/** Do something with what stands here; where that fails, say why above the box. */
+	/** Do something with what stands here; where that fails, say why above the box. An answer that was begun elsewhere is shown. */
 	async try(act) {
 		const { composer } = this.page;
 		composer.problem(null);
 		try {
 			await act();
 		} catch (error) {
-			composer.problem(error.message);
+			if (error.code !== "answer_running") return composer.problem(error.message);
+			toast(error.message);
+			await this.page.lookAgain();
 		}
 	}
 

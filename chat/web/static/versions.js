@@ -3,8 +3,10 @@
 
 import { h, touch } from "./dom.js";
 import { icon } from "./icons.js";
+import { toast } from "./toast.js";
 
 const NAMES = { temperature: "Temperature", top_p: "Top-p", top_k: "Top-k", max_tokens: "Max tokens", repetition_penalty: "Repetition penalty", seed: "Seed" };
+const HELD = "Possible once the answer is written: wait for it, or press Stop.";
 const CUT_OFF = ["stopped", "interrupted", "failed"];
 
 export class Versions {
@@ -33,21 +35,21 @@ export class Versions {
 		if (all.length < 2 || at < 0) return null;
 		const what = role === "user" ? "message" : "answer";
 		const step = (by, label, name) =>
-			h("button", { class: `bare ${name}`, type: "button", "aria-label": `${label} version of the ${what}`, title: `${label} version`, disabled: !all[at + by], onclick: () => this.on.step(all[at + by], id) }, icon(name));
+			h("button", { class: `bare waits ${name}`, type: "button", "aria-label": `${label} version of the ${what}`, title: `${label} version`, disabled: !all[at + by], onclick: () => this.on.step(all[at + by], id) }, icon(name));
 		const count = h("span", { class: "count", text: `${at + 1}/${all.length}` });
 		return h("span", { class: "versions", role: "group", "aria-label": `Versions of the ${what}` }, step(-1, "Previous", "left"), count, step(1, "Next", "right"));
 	}
 
 	retry(message) {
 		if (message.state === "failed") return null; // its sentence offers it
-		return h("button", { class: "bare retry", type: "button", "aria-label": "Write the answer anew", title: "Write anew", onclick: () => this.on.retry(message.id) }, icon("retry"));
+		return h("button", { class: "bare waits retry", type: "button", "aria-label": "Write the answer anew", title: "Write anew", onclick: () => this.on.retry(message.id) }, icon("retry"));
 	}
 
 	/** Under a cut-off answer: go on with it, where its model can. */
 	goOn(message) {
 		const cut = CUT_OFF.includes(message.state) || message.finish_reason === "length";
 		if (!cut || !message.text || !this.models.get(message.model)?.continues) return null;
-		return h("button", { class: "again", type: "button", text: "Continue", onclick: () => this.on.goOn(message.id) });
+		return h("button", { class: "again waits", type: "button", text: "Continue", onclick: () => this.on.goOn(message.id) });
 	}
 
 	/** The name of the model; a click shows its revision and its settings. */
@@ -120,6 +122,24 @@ export class Versions {
 		box.focus();
 		box.setSelectionRange(box.value.length, box.value.length);
 	}
+}
+
+/** Mark the buttons in `item` that wait until the answer that is being written stands: they would change what it goes on from. */
+export function hold(item, held) {
+	for (const button of item.querySelectorAll(".waits")) {
+		if (held) button.dataset.title ??= button.title;
+		button.title = held ? HELD : (button.dataset.title ?? button.title);
+		held ? button.setAttribute("aria-disabled", "true") : button.removeAttribute("aria-disabled");
+	}
+}
+
+/** Of a click in the thread: whether it is on a button that waits now, which then says why and does nothing else. */
+export function isHeld(event) {
+	if (!event.target.closest(".waits[aria-disabled]")) return false;
+	event.preventDefault();
+	event.stopImmediatePropagation();
+	toast(HELD);
+	return true;
 }
 
 /** The line in the thread above which the model did not read. */
