@@ -10,14 +10,12 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.support.app_process import wait_until
-from tests.support.browser import DESKTOP, PHONE
 from tests.support.fake_backend import FakeBackend
-from tests.support.page import Visitor, answered, answers, ready, say
+from tests.support.page import WIDTHS, Visitor, answered, answers, ready, say
 
 Visit = Callable[..., Visitor]
-SIZES = pytest.mark.parametrize(
-    "size", [{"viewport": DESKTOP}, {"viewport": PHONE, "has_touch": True, "is_mobile": True}], ids=["desktop", "phone"]
-)
+SIZES = pytest.mark.parametrize("size", WIDTHS.values(), ids=WIDTHS)
+MODELS = "**/api/models"
 
 
 @contextmanager
@@ -37,6 +35,42 @@ def held(page: Page, what: str) -> Iterator[list[Route]]:
     holding = False
     for route in routes:
         route.continue_()
+
+
+@contextmanager
+def coming_up(visitor: Visitor, what: str, address: str = "/") -> Iterator[Page]:
+    """A page that what it asks for at such an address does not reach in this context; after it, it does."""
+    page = visitor.blank()
+    with held(page, what):
+        page.goto(visitor.url + address, wait_until="commit")
+        yield page
+
+
+@contextmanager
+def opening(page: Page, known: str) -> Iterator[None]:
+    """Within this context the conversation is being opened; after it, it comes."""
+    with held(page, f"**/api/conversations/{known}"):
+        open_known(page)
+        yield
+
+
+def open_known(page: Page) -> None:
+    page.get_by_role("link", name="Known", exact=True).click()
+
+
+def looked_at_meanwhile(page: Page) -> None:
+    """Send something, and look at another conversation before it has arrived."""
+    say(page, "On its way")
+    open_known(page)
+    expect(page.locator(".said")).to_have_text(["Hi"])
+
+
+def new_chat(page: Page) -> None:
+    page.get_by_role("button", name="New chat").first.click()
+
+
+def look_again(page: Page) -> None:
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 
 def box(page: Page) -> Locator:
@@ -64,14 +98,11 @@ def known(backend: FakeBackend) -> str:
 
 @SIZES
 @pytest.mark.parametrize("address", ["/", "/#c={}"], ids=["new", "known"])
-@pytest.mark.parametrize("what", ["**/main.js", "**/api/models"])
+@pytest.mark.parametrize("what", ["**/main.js", MODELS])
 def test_what_is_typed_before_the_page_is_up_stays(
     visit: Visit, known: str, what: str, address: str, size: dict
 ) -> None:
-    visitor = visit(**size)
-    page = visitor.blank()
-    with held(page, what):
-        page.goto(visitor.url + address.format(known), wait_until="commit")
+    with coming_up(visit(**size), what, address.format(known)) as page:
         box(page).press_sequentially("half a thought")
     ready(page)
     expect(box(page)).to_have_value("half a thought")
@@ -96,10 +127,7 @@ def test_what_is_typed_before_the_page_is_up_follows_what_stood_there(visit: Vis
 def test_what_is_sent_before_the_page_knows_its_models_goes_as_it_would_later(
     visit: Visit, backend: FakeBackend
 ) -> None:
-    visitor = visit()
-    page = visitor.blank()
-    with held(page, "**/api/models"):
-        page.goto(visitor.url)
+    with coming_up(visit(), MODELS) as page:
         box(page).press_sequentially("Hello there")
         expect(page.locator("#p-send")).to_be_enabled()
         page.keyboard.press("Enter")
@@ -113,10 +141,7 @@ def test_what_is_sent_before_the_page_knows_its_models_goes_as_it_would_later(
 
 
 def test_the_models_that_were_asked_for_before_they_are_known_are_shown_when_they_are(visit: Visit) -> None:
-    visitor = visit()
-    page = visitor.blank()
-    with held(page, "**/api/models"):
-        page.goto(visitor.url)
+    with coming_up(visit(), MODELS) as page:
         expect(page.locator("#p-send svg")).to_be_visible()
         page.locator("#p-model").click()
         expect(page.get_by_role("dialog", name="Models")).to_be_visible()
@@ -124,10 +149,7 @@ def test_the_models_that_were_asked_for_before_they_are_known_are_shown_when_the
 
 
 def test_what_was_found_before_the_models_are_known_opens_with_its_own(visit: Visit, known: str) -> None:
-    visitor = visit()
-    page = visitor.blank()
-    with held(page, "**/api/models"):
-        page.goto(visitor.url)
+    with coming_up(visit(), MODELS) as page:
         expect(page.locator("#p-send svg")).to_be_visible()
         page.evaluate(f"location.hash = 'c={known}'")
     expect(answers(page)).to_have_count(1)
@@ -139,8 +161,7 @@ def test_what_was_found_before_the_models_are_known_opens_with_its_own(visit: Vi
 
 def test_what_is_sent_while_a_conversation_is_opened_goes_there(visit: Visit, known: str, backend: FakeBackend) -> None:
     page = visit().open()
-    with held(page, f"**/api/conversations/{known}"):
-        page.get_by_role("link", name="Known", exact=True).click()
+    with opening(page, known):
         say(page, "And now?")
         expect(page.locator("#p-send")).to_be_disabled()
     expect(page.locator(".said")).to_have_text(["Hi", "And now?"])
@@ -153,7 +174,7 @@ def test_where_a_conversation_could_not_be_opened_sending_opens_it_first(
 ) -> None:
     page = visit().open()
     page.route(f"**/api/conversations/{known}", lambda route: route.abort())
-    page.get_by_role("link", name="Known", exact=True).click()
+    open_known(page)
     expect(page.locator("#p-problem")).to_contain_text("cannot be reached")
     say(page, "And now?")
     expect(page.locator("#p-send")).to_be_enabled()
@@ -170,8 +191,7 @@ def test_what_was_typed_for_a_conversation_that_is_gone_stays_in_the_box(
     visit: Visit, known: str, backend: FakeBackend
 ) -> None:
     page = visit().open()
-    with held(page, f"**/api/conversations/{known}"):
-        page.get_by_role("link", name="Known", exact=True).click()
+    with opening(page, known):
         say(page, "And now?")
         del backend.conversations[known]
     expect(page.locator("#p-problem")).to_contain_text("no such conversation")
@@ -181,9 +201,8 @@ def test_what_was_typed_for_a_conversation_that_is_gone_stays_in_the_box(
 
 def test_a_new_chat_asked_for_while_a_conversation_is_opened_is_begun(visit: Visit, known: str) -> None:
     page = visit().open()
-    with held(page, f"**/api/conversations/{known}"):
-        page.get_by_role("link", name="Known", exact=True).click()
-        page.get_by_role("button", name="New chat").first.click()
+    with opening(page, known):
+        new_chat(page)
         expect(page).to_have_url(re.compile("/$"))
         expect(page.locator("#p-start")).to_be_visible()
     expect(page.locator(".turn")).to_have_count(0)
@@ -193,8 +212,7 @@ def test_a_model_chosen_while_a_conversation_is_opened_answers_next(
     visit: Visit, known: str, backend: FakeBackend
 ) -> None:
     page = visit().open()
-    with held(page, f"**/api/conversations/{known}"):
-        page.get_by_role("link", name="Known", exact=True).click()
+    with opening(page, known):
         choose(page, "Poet 7B")
     expect(page.locator(".said")).to_have_text(["Hi"])
     say(page, "And now?")
@@ -210,7 +228,7 @@ def test_a_model_chosen_for_the_next_turn_stays_when_another_machine_goes_on(
     backend._message(known, "user", "From the phone")
     backend._message(known, "assistant", "Heard.", state="done", html="<p>Heard.</p>")
     backend.conversations[known]["revision"] += 1
-    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    look_again(page)
     expect(answers(page).last.locator(".md")).to_have_text("Heard.")
     expect(page.locator("#p-model-name")).to_have_text("Poet 7B")
     say(page, "And now?")
@@ -228,7 +246,7 @@ def test_a_comment_that_is_being_typed_stays_when_another_machine_goes_on(
     backend.conversations[known]["revision"] += 1
     backend._message(known, "user", "From the phone")
     with page.expect_response(f"**/api/conversations/{known}"):
-        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        look_again(page)
     comment.press_sequentially(" it is")
     expect(comment).to_have_value("Because it is")
 
@@ -240,7 +258,7 @@ def test_a_new_chat_begun_at_once_after_the_first_prompt_is_one(visit: Visit, ba
     page = visit().open()
     with held(page, "**/api/turns"):
         say(page, "On its way")
-        page.get_by_role("button", name="New chat").first.click()
+        new_chat(page)
         expect(page.locator(".turn")).to_have_count(0)
         box(page).press_sequentially("Something else")
     expect(page.get_by_role("link", name="On its way", exact=True)).to_be_visible()
@@ -255,10 +273,8 @@ def test_a_new_chat_begun_while_a_prompt_is_on_its_way_has_an_empty_box(
 ) -> None:
     page = visit().open()
     with held(page, "**/api/turns"):
-        say(page, "On its way")
-        page.get_by_role("link", name="Known", exact=True).click()
-        expect(page.locator(".said")).to_have_text(["Hi"])
-        page.get_by_role("button", name="New chat").first.click()
+        looked_at_meanwhile(page)
+        new_chat(page)
         expect(page.locator(".said")).to_have_count(0)
         expect(box(page)).to_have_value("")
         box(page).press_sequentially("Something else")
@@ -274,12 +290,10 @@ def test_a_prompt_that_failed_while_something_else_was_looked_at_is_in_its_box_a
 ) -> None:
     page = visit().open()
     with held(page, "**/api/turns"):
-        say(page, "On its way")
-        page.get_by_role("link", name="Known", exact=True).click()
-        expect(page.locator(".said")).to_have_text(["Hi"])
+        looked_at_meanwhile(page)
         backend.refuse = "Not now."
     expect(page.locator("#p-send")).to_be_disabled()
-    page.get_by_role("button", name="New chat").first.click()
+    new_chat(page)
     expect(box(page)).to_have_value("On its way")
 
 
@@ -307,7 +321,7 @@ def test_trying_again_here_does_not_wait_for_an_answer_to_that_elsewhere(page: P
     say(page, "fail here too please")
     again = page.get_by_role("button", name="Try again")
     expect(again).to_be_visible()
-    page.get_by_role("button", name="New chat").first.click()
+    new_chat(page)
     say(page, "fail after a few words please")
     with held(page, "**/retry") as routes:
         again.click()
@@ -334,10 +348,7 @@ def test_a_conversation_deleted_with_two_clicks_is_deleted_once(visit: Visit, kn
 
 
 def test_the_list_says_that_it_is_empty_once_that_is_known(visit: Visit) -> None:
-    visitor = visit()
-    page = visitor.blank()
-    with held(page, "**/api/conversations"):
-        page.goto(visitor.url)
+    with coming_up(visit(), "**/api/conversations") as page:
         expect(page.locator("#p-start")).to_be_visible()
         expect(page.locator("#p-conversations")).to_be_empty()
     expect(page.locator("#p-conversations")).to_have_text("Your conversations will be listed here.")
