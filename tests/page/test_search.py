@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.support.app_process import AppProcess
+from tests.support.app_process import AppProcess, wait_until
 from tests.support.browser import DESKTOP, PHONE
 from tests.support.page import Visitor, no_sideways_scroll, ready
 
@@ -92,6 +92,27 @@ def test_a_hit_in_the_open_conversation_is_shown_and_the_keyboard_is_enough(visi
     expect(page.locator(".turn.pointed")).to_contain_text("second quokka")
     page.keyboard.press("Control+K")
     expect(page.get_by_label("Search your conversations")).to_have_value("")
+
+
+def test_whoever_is_quicker_than_the_answer_keeps_the_keyboard(visitor: Talker) -> None:
+    id = visitor.turn("/say first wombat")
+    visitor.turn("/say second wombat", id)
+    page = visitor.open()
+    look_for(page, "second wom")
+    found(page, "second wom", 2)
+    waiting: list[Route] = []
+    page.route("**/api/search", lambda route: waiting.append(route))
+    page.get_by_label("Search your conversations").fill("second wombat")
+    wait_until(lambda: page.evaluate("0") or waiting)
+    page.keyboard.press("ArrowDown")
+    with page.expect_response("**/api/search"):
+        waiting[-1].continue_()
+    expect(page.locator("#p-search-results mark").first).to_have_text("second")
+    expect(page.locator("#p-search-results a").first).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator("#p-search")).to_be_hidden()
+    expect(page.locator(".turn")).to_have_count(4)
 
 
 def test_what_is_deleted_archived_or_of_others_and_what_is_no_query(

@@ -12,7 +12,7 @@ from chat.web.page import assets_path
 from chat.web.render import render
 from tests.support.browser import PHONE
 from tests.support.fake_backend import FakeBackend
-from tests.support.page import LONG, RICH, Visitor, answers, ready, say
+from tests.support.page import LONG, RICH, Visitor, answers, go_offline, ready, say
 
 
 def rename(page: Page, title: str) -> None:
@@ -223,7 +223,7 @@ def test_a_refused_prompt_returns_to_the_box_with_the_reason_above_it(page: Page
 def test_a_prompt_survives_a_server_that_is_gone(visit: Callable[..., Visitor]) -> None:
     visitor = visit()
     page = visitor.open()
-    visitor.context.set_offline(True)
+    go_offline(page)
     say(page, "Do not lose me")
     expect(page.locator("#p-problem")).to_contain_text("cannot be reached")
     expect(page.get_by_label("Message", exact=True)).to_have_value("Do not lose me")
@@ -253,7 +253,7 @@ def test_whatever_fails_says_so_and_throws_nothing(
     visitor = visit()
     page = visitor.open(f"/#c={id}")
     expect(page.locator(".turn")).to_have_count(40)
-    visitor.context.set_offline(True)
+    go_offline(page)
     act(page)
     expect(page.locator("#p-problem")).to_contain_text("cannot be reached")
     assert visitor.thrown == []
@@ -272,7 +272,7 @@ def test_a_list_that_cannot_be_read_after_a_claim_says_so(visit: Callable[..., V
 def test_an_engine_that_cannot_be_asked_about_says_so(visit: Callable[..., Visitor], backend: FakeBackend) -> None:
     visitor = visit()
     page = visitor.open()
-    visitor.context.set_offline(True)
+    go_offline(page)
     page.locator("#p-model").click()
     page.get_by_role("button", name=re.compile("Poet 7B")).click()
     expect(page.locator("#p-engine")).to_contain_text("cannot be reached")

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.support.app_process import AppProcess, engine_process, release, wait_until
 from tests.support.browser import DESKTOP, PHONE
-from tests.support.page import Visitor, answered, answers, ready
+from tests.support.page import Visitor, answered, answers, go_offline, ready
 
 WIDTHS: dict[str, dict[str, Any]] = {
     "desktop": {"viewport": DESKTOP},
@@ -151,7 +151,7 @@ def test_an_edit_can_be_left_and_an_unsent_one_says_why(wide: Visitor) -> None:
     expect(prompt.get_by_role("button", name="Edit the message")).to_be_focused()
     page.keyboard.press("Enter")
     page.get_by_label("Edited message").fill("/say Uno.")
-    wide.context.set_offline(True)
+    go_offline(page)
     page.keyboard.press("Enter")
     expect(prompt.get_by_role("alert")).to_contain_text("cannot be reached")
     wide.context.set_offline(False)

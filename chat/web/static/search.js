@@ -64,7 +64,7 @@ export class Search {
 	}
 
 	say() {
-		const count = this.results.querySelectorAll("a").length;
+		const count = this.links.length;
 		const [number, noun] = [`${count}${this.next ? " and more" : ""}`, count === 1 ? "place" : "places"];
 		this.status.textContent = count ? `Found in ${number} ${noun}.` : "Nothing found.";
 	}
@@ -74,9 +74,16 @@ export class Search {
 		this.hits = hits;
 		this.next = next;
 		this.more.hidden = next === null;
+		const at = this.links.indexOf(document.activeElement);
 		const found = new Map();
 		for (const hit of hits) found.set(hit.conversation, [...(found.get(hit.conversation) ?? []), hit]);
 		this.results.replaceChildren(...[...found.values()].map((group) => this.group(group)));
+		// Whoever was quicker than the answer keeps the keyboard among what is found.
+		if (at >= 0) (this.links[Math.min(at, this.links.length - 1)] ?? this.input).focus();
+	}
+
+	get links() {
+		return [...this.results.querySelectorAll("a")];
 	}
 
 	group(hits) {
@@ -107,7 +114,7 @@ export class Search {
 			event.preventDefault();
 			return this.dialog.close();
 		}
-		const links = [...this.results.querySelectorAll("a")];
+		const { links } = this;
 		if (event.key === "Enter" && event.target === this.input && !event.isComposing) links[0]?.click();
 		const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
 		if (!step || !links.length) return;
