@@ -13,7 +13,7 @@ import os
 import re
 import sqlite3
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,7 @@ from privacy.shards import CARD, FEEDBACK, TOMBSTONE_SCHEMA, TOMBSTONES, read_ro
 ON_ITS_WAY = ("publish", "retract")
 OURS = {CARD, TOMBSTONES, FEEDBACK, ".gitattributes", SPACE_FILE}
 TEXT = re.compile(r"texts/[a-z]+-\d+\.[a-z]+\.md")
+DAY = re.compile(r"\d{4}-\d\d-\d\d")
 LEDGER_LINE = re.compile(r"^Ledger of consent at this state: `([0-9a-f]{64})`$", re.MULTILINE)
 
 # Of the database's schema what `Standpoint` and the ledger's functions read.
@@ -194,8 +195,7 @@ class _Dataset:
                 wrong.append(f"the file {path} cannot be read as rows.")
             elif path == TOMBSTONES:
                 removed = {row["row_id"] for row in found}
-                more = {name for row in found for name in row} - set(TOMBSTONE_SCHEMA.names)
-                wrong += [f"the file {path} has more than it should: {', '.join(sorted(more))}."] if more else []
+                wrong += [f"the file {path} {fault}." for fault in self._of_tombstones(found)]
             elif path == FEEDBACK:
                 said = found
             elif path.endswith(".parquet"):
@@ -209,12 +209,23 @@ class _Dataset:
         wrong += self._of_feedback(said)
         wrong += self._of_words(rows.values(), said, expected.blocked)
         wrong += [f"row {id} counts as published and is not there." for id in self._published() if id not in rows]
-        gone = {id for id, row in self.known.items() if row["state"] == "retracted"} | set(self.strays)
+        gone = self._in_state("retracted") | set(self.strays)
         wrong += [f"row {id} was taken back and has no tombstone." for id in sorted(gone - removed)]
         return wrong + self._of_history(head, files)
 
+    def _in_state(self, *states: str) -> set[str]:
+        return {id for id, row in self.known.items() if row["state"] in states}
+
     def _published(self) -> list[str]:
-        return sorted(id for id, row in self.known.items() if row["state"] == "published")
+        return sorted(self._in_state("published"))
+
+    def _of_tombstones(self, found: Sequence[Mapping[str, Any]]) -> list[str]:
+        more = {name for row in found for name in row} - set(TOMBSTONE_SCHEMA.names)
+        wrong = [f"has more than it should: {', '.join(sorted(more))}"] if more else []
+        gone = self._in_state("retract", "retracted") | set(self.strays)
+        if not all(row["row_id"] in gone and DAY.fullmatch(str(row.get("removed"))) for row in found):
+            wrong.append("has a line that is no tombstone of ours")
+        return wrong
 
     @staticmethod
     def _take(rows: dict[str, dict[str, Any]], found: list[dict[str, Any]]) -> list[str]:
@@ -272,8 +283,7 @@ class _Dataset:
         phrases = [phrase for phrase in map(plain, blocked) if phrase]
         if not phrases:
             return []
-        texts = [(row["row_id"], message["content"]) for row in rows for message in row["messages"]]
-        texts += [(one["row_id"], one.get("comment") or "") for one in said]
+        texts = ((one["row_id"], text) for one in (*rows, *said) for text in _strings(one))
         hit = {id for id, text in texts if any(phrase in plain(text) for phrase in phrases)}
         return [f"row {id} has a phrase that is blocked, a canary perhaps." for id in sorted(hit)]
 
@@ -285,7 +295,7 @@ class _Dataset:
             if revision == head:
                 continue
             for path, content in self.repo.files("", revision).items():
-                if content in seen or path == TOMBSTONES:
+                if content in seen:
                     continue
                 seen.add(content)
                 wrong |= self._of_old_file(path, revision)
@@ -295,6 +305,8 @@ class _Dataset:
         still = f"the file {path} still stands in the history, and"
         if path.endswith(".parquet"):
             found = rows_in(self.repo.read(path, revision))
+            if found is not None and path == TOMBSTONES:
+                return {f"{still} {fault}." for fault in self._of_tombstones(found)}
             return {f"{still} cannot be read as rows."} if found is None else self._of_old_rows(path, found)
         if TEXT.fullmatch(path):
             return set() if self._is_told(path, revision) else {f"{still} is not the text that was told."}
@@ -313,6 +325,16 @@ class _Dataset:
             for row in found
             if states[row["row_id"]] == "published" and not self._is_as_published(row)
         }
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Every text in a row that anybody may have written, of whatever shape."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (text for part in value.values() for text in _strings(part))
+    elif isinstance(value, list):
+        yield from (text for part in value for text in _strings(part))
 
 
 def main(arguments: list[str], environ: Mapping[str, str], now: float) -> int:

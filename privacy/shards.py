@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from privacy.policy.words import words
 SHARDS = 16
 SCHEMA_VERSION = 1
 TOMBSTONES, FEEDBACK, CARD = "tombstones.parquet", "feedback.parquet", "README.md"
+ROW_ID = re.compile("[0-9a-f]{32}")
 MARK = "shared by consent"  # in every card: by it a dataset is known again
 
 MESSAGE = pa.struct(
@@ -73,6 +75,9 @@ def shard_path(shard: int) -> str:
     return f"data/shard-{shard:02d}-of-{SHARDS}.parquet"
 
 
+EVERY_SHARD = tuple(shard_path(shard) for shard in range(SHARDS))
+
+
 def shard_bytes(rows: Iterable[Mapping[str, Any]]) -> bytes:
     """A shard of these rows, at least one, in the order of their ids. The same rows give the same bytes."""
     return _parquet(sorted(rows, key=lambda row: row["row_id"]), SCHEMA)
@@ -100,12 +105,12 @@ def read_rows(content: bytes) -> list[dict[str, Any]]:
 
 
 def rows_in(content: bytes) -> list[dict[str, Any]] | None:
-    """The rows of a file that anybody may have written; None where it is no Parquet, or its rows have no id."""
+    """The rows of a file that anybody may have written; None where it is no Parquet, or its rows have no ids as ours have."""
     try:
         rows = read_rows(content)
     except (pa.ArrowException, OSError, ValueError):
         return None
-    return rows if all("row_id" in row for row in rows) else None
+    return rows if all(ROW_ID.fullmatch(str(row.get("row_id"))) for row in rows) else None
 
 
 def _parquet(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> bytes:

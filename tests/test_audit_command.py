@@ -181,6 +181,32 @@ FAULTS = {
         lambda s: s.hand(TOMBSTONES, None),
         lambda s: f"row {s.gone} was taken back and has no tombstone",
     ),
+    "a tombstone of a row that is shared": (
+        lambda s: s.hand(TOMBSTONES, pa.concat_tables([s.rows(TOMBSTONES), s.changed(TOMBSTONES, row_id=s.row)])),
+        lambda s: "the file tombstones.parquet has a line that is no tombstone of ours",
+    ),
+    "words among the tombstones": (
+        lambda s: s.hand(TOMBSTONES, s.changed(TOMBSTONES, removed="a secret")),
+        lambda s: "the file tombstones.parquet has a line that is no tombstone of ours",
+    ),
+    "words among the tombstones in the history": (
+        lambda s: s.and_back(TOMBSTONES, s.changed(TOMBSTONES, removed="a secret")),
+        lambda s: (
+            "the file tombstones.parquet still stands in the history, and has a line that is no tombstone of ours"
+        ),
+    ),
+    "more columns in the tombstones of the history": (
+        lambda s: s.and_back(TOMBSTONES, s.rows(TOMBSTONES).append_column("text", [["a secret"]])),
+        lambda s: "the file tombstones.parquet still stands in the history, and has more than it should: text",
+    ),
+    "numbers for ids": (
+        lambda s: s.hand("data/more.parquet", pa.table({"row_id": [1, 2]})),
+        lambda s: "the file data/more.parquet cannot be read as rows",
+    ),
+    "words for ids": (
+        lambda s: s.hand("data/more.parquet", pa.table({"row_id": ["a secret"]})),
+        lambda s: "the file data/more.parquet cannot be read as rows",
+    ),
     "another comment": (
         lambda s: s.hand(FEEDBACK, s.changed(FEEDBACK, comment="badly said")),
         lambda s: f"what was said about row {s.row} is not what was told",
@@ -257,6 +283,9 @@ async def test_the_command_names_a_row_with_a_canary_in_its_text_or_in_a_comment
         code, told = stage.run(SHARE_BLOCKED=f"nothing,{phrase}")
         assert code == 1 and f"row {stage.row} has a phrase that is blocked" in told and "herons" not in told.lower()
     assert stage.run(SHARE_BLOCKED="nothing") == (0, ALL_IS_WELL)
+    stage.hand("data/more.parquet", pa.table({"row_id": [NOBODY], "notes": [["A canary\nsings."]]}))
+    code, told = stage.run(SHARE_BLOCKED="a canary sings")
+    assert code == 1 and f"row {NOBODY} has a phrase that is blocked" in told
 
 
 async def test_what_another_hand_put_there_is_undone_by_the_next_pushes_and_the_audit_finds_nothing_again(stage: Stage):
