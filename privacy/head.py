@@ -10,8 +10,7 @@ from typing import Any
 
 from chat.dataset_repo import DatasetRepo, Visibility
 from privacy.rows import feedback_text, row_hash
-from privacy.shards import FEEDBACK, TOMBSTONES, rows_in
-from privacy.snapshot import EVERY_SHARD
+from privacy.shards import EVERY_SHARD, FEEDBACK, TOMBSTONES, rows_in
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from chat.slots import NoSlot
 from privacy.evidence import HEADS, Evidence, audit_id, evidence, known_files, tell_head, told
 from privacy.head import Head, Strange, look, read
 from privacy.notes import UNAUDITED, UNTOLD, note, set_note
-from privacy.shards import CARD, FEEDBACK
-from privacy.snapshot import EVERY_SHARD, Snapshot, ids_of, snapshot_of
+from privacy.shards import CARD, EVERY_SHARD, FEEDBACK
+from privacy.snapshot import Snapshot, ids_of, snapshot_of
 from privacy.squashing import squashed, to_squash
 from privacy.strays import HEAD, NOT_OURS, UNWRITTEN, check_ours, find_strays
 from privacy.trying import LeaseLost, Tools, attempt, check_lease, until_settled
@@ -202,25 +202,18 @@ async def _decide(
     tools: Tools, repo: DatasetRepo, dataset: str, head: Head, strange: Strange, publish: bool
 ) -> Snapshot:
     """What the dataset shall hold, as it is decided now: nothing but the commit comes after this."""
-    may_publish = await tools.look_again() and publish
-
     # A dataset that is new, or was deleted on the Hub, gets all of its shards and not only those that changed.
     shards = EVERY_SHARD if head.id is None else tuple(strange.shards)
-    snapshot = await tools.db.read(lambda c: snapshot_of(c, dataset, tools.rules, publish=may_publish, strange=shards))
-    if snapshot.missing:
-        there = await tools.threads.run(read, repo, head, snapshot.missing)
-        await tools.look_again()
-        snapshot = await tools.db.read(
-            lambda c: snapshot_of(
-                c,
-                dataset,
-                tools.rules,
-                publish=may_publish,
-                strange=shards,
-                found=there.rows,
-                found_said=there.said,
-            )
+
+    async def decide(there: Head) -> Snapshot:
+        may_publish = await tools.look_again() and publish
+        return await tools.db.read(
+            lambda c: snapshot_of(c, dataset, tools.rules, publish=may_publish, strange=shards, there=there)
         )
+
+    snapshot = await decide(head)
+    if snapshot.missing:
+        snapshot = await decide(await tools.threads.run(read, repo, head, snapshot.missing))
     return snapshot
 
 

@@ -12,11 +12,12 @@ from typing import Any
 
 from chat.dataset_repo import blob_id
 from privacy.evidence import told_head
+from privacy.head import Head
 from privacy.rows import Rules, row_hash
 from privacy.shards import (
     CARD,
+    EVERY_SHARD,
     FEEDBACK,
-    SHARDS,
     TOMBSTONES,
     CardFacts,
     card_bytes,
@@ -28,7 +29,6 @@ from privacy.shards import (
 from privacy.squashing import to_squash
 
 CHANGES = 30  # days that a card lists
-EVERY_SHARD = tuple(shard_path(shard) for shard in range(SHARDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,11 @@ def snapshot_of(
     rules: Rules,
     *,
     publish: bool,
-    strange: Iterable[str] = (),
-    found: Mapping[str, str] | None = None,
-    found_said: Mapping[str, str] | None = None,
+    strange: Iterable[str],
+    there: Head,
 ) -> Snapshot:
-    """`publish`: new rows are in it. `strange`: shards to write whatever became of their rows. `found`: row id -> text,
-    as the dataset holds it: it stands in for a text that is not here, where it is the very row of the outbox; `found_said`:
-    the same of what was said about it."""
-    found = found or {}
+    """`publish`: new rows are in it. `strange`: shards to write whatever became of their rows. `there`: what was read of the
+    dataset stands in for a text that is not here, where it is the very row of the outbox, or what was said about it."""
     states = ("published", "publish") if publish else ("published",)
     live = f"dataset = ? AND shard IS NOT NULL AND state IN ({', '.join('?' * len(states))})"
     occupied = _shards(db, f"SELECT DISTINCT shard FROM outbox WHERE {live}", dataset, *states)
@@ -79,8 +76,7 @@ def snapshot_of(
         rows = []
         number = EVERY_SHARD.index(path)
         for row in db.execute(f"SELECT * FROM outbox WHERE {live} AND shard = ?", (dataset, *states, number)):
-            there = found.get(row["row_id"], "")
-            text = row["row"] or (there if row_hash(there) == row["row_hash"] else None)
+            text = row["row"] or _same(there.rows.get(row["row_id"]), row["row_hash"])
             if text is None:
                 missing.add(path)
                 continue
@@ -94,7 +90,7 @@ def snapshot_of(
     removed = _strays(db, dataset) | {row["row_id"]: _day(row["retract_at"]) for row in taken}
     gone = tuple(row["row_id"] for row in taken if row["state"] == "retract")
     files[TOMBSTONES] = tombstone_bytes(removed) if removed else None
-    said, all_said = _said(db, live, (dataset, *states), found_said or {})
+    said, all_said = _said(db, live, (dataset, *states), there.said)
     files[FEEDBACK] = feedback_bytes(said) if said else None
     missing |= set() if all_said else {FEEDBACK}
     files |= {path: text.encode() for path, text in rules.texts.items()}
@@ -109,6 +105,11 @@ def snapshot_of(
         squash or bool(gone),
         frozenset(missing),
     )
+
+
+def _same(text: str | None, hash: str) -> str | None:
+    """The text, if it has this hash."""
+    return text if text is not None and row_hash(text) == hash else None
 
 
 def _shards(db: sqlite3.Connection, query: str, *parameters: str) -> set[str]:
@@ -126,8 +127,7 @@ def _said(
         f" FROM outbox WHERE {live} AND feedback_hash IS NOT NULL",
         parameters,
     ):
-        there = found.get(row["row_id"], "")
-        text = row["feedback"] or (there if row_hash(there) == row["feedback_hash"] else None)
+        text = row["feedback"] or _same(found.get(row["row_id"]), row["feedback_hash"])
         is_all = is_all and text is not None
         said += [{"row_id": row["row_id"], "model": row["model"], **one} for one in json.loads(text or "[]")]
     return said, is_all
