@@ -282,13 +282,20 @@ class ConsentMachine(RuleBasedStateMachine):
         kinds=st.lists(st.sampled_from(KINDS), min_size=2, max_size=3),
         agreed=st.lists(st.sampled_from(["acme", "acme", "globex", "both", ""]), min_size=4, max_size=4),
         said=st.lists(TURN, min_size=3, max_size=6),
-        left_alone=st.booleans(),
+        left_alone=st.sampled_from([True, True, True, False]),
+        taken_back=st.sampled_from([False, False, False, True]),
         ids=st.integers(0, 2**16),
     )
     def a_first_day(
-        self, kinds: list[str], agreed: list[str], said: list[tuple[int, int, str, str]], left_alone: bool, ids: int = 0
+        self,
+        kinds: list[str],
+        agreed: list[str],
+        said: list[tuple[int, int, str, str]],
+        left_alone: bool,
+        taken_back: bool = False,
+        ids: int = 0,
     ) -> None:
-        """So that most episodes have something to share."""
+        """So that most episodes have something to share, and many something to take back, whatever else is drawn."""
         self.ids.seed(ids)
         self.people(kinds)
         for who, recipient in enumerate(agreed[: len(self.owners)]):
@@ -299,6 +306,9 @@ class ConsentMachine(RuleBasedStateMachine):
             self.say(*turn)
         if left_alone:
             self.world.clock.now += QUIET + HOUR
+            self.compare(1, 0)
+        if taken_back:
+            self.take_back(0, "withdraw", None)
             self.compare(1, 0)
 
     def _talks(self, owner: str) -> list[str]:
