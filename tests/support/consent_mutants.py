@@ -7,6 +7,15 @@ from __future__ import annotations
 
 from tests.support.mutants import Mutant, main
 
+DEFAULT = (
+    "test_sharing.py",
+    "test_comparison.py",
+    "test_strays.py",
+    "test_unread.py",
+    "test_audit.py",
+    "test_mine.py",
+    "test_shared_ratings.py",
+)
 TESTS = {
     "privacy/consent.py": (
         "test_consent.py",
@@ -25,19 +34,27 @@ TESTS = {
         "test_rolled_back.py",
     ),
     "privacy/running.py": ("test_running.py", "-k", "not the_app"),
-    "privacy/saved.py": ("test_sharing.py", "test_unread.py", "test_running.py", "-k", "not the_app"),
     "privacy/closing.py": ("test_reports.py",),
+    "privacy/sharing.py": (*DEFAULT, "test_running.py", "-k", "not the_app"),
     "privacy/segments.py": ("test_segments.py", "test_agreed.py", "test_api_choice.py"),
     "privacy/blocks.py": ("test_agreed.py",),
     "chat/branches.py": ("test_agreed.py",),
     "chat/hub.py": ("test_hub.py", "test_sharing_hub.py"),
     "privacy/access.py": ("test_access.py",),
-    "privacy/audit.py": ("test_audit.py",),
+    "privacy/audit.py": ("test_audit.py", "test_audit_command.py"),
+    "privacy/forgetting.py": ("test_forgetting.py",),
+    "privacy/saved.py": (
+        "test_forgetting.py",
+        "test_saved_merges.py",
+        "test_sharing.py",
+        "test_unread.py",
+        "test_running.py",
+        "-k",
+        "not the_app",
+    ),
     "app.py": ("test_kept.py", "-k", "a_new_machine"),
     "chat/backup_incoming.py": ("test_kept.py", "-k", "a_new_machine"),
 }
-DEFAULT = ("test_sharing.py", "test_comparison.py", "test_strays.py", "test_unread.py", "test_audit.py", "test_mine.py")
-
 MUTANTS = (
     Mutant(
         "a grant is not retroactive",
@@ -383,6 +400,12 @@ MUTANTS = (
         "        pass\n",
     ),
     Mutant(
+        "nothing new leaves while what was taken back may be lost",
+        "privacy/sharing.py",
+        "publish = publish and failed is None and held is None",
+        "publish = publish and failed is None",
+    ),
+    Mutant(
         "where an empty disk is filled a run that did not stop in order is missed",
         "privacy/running.py",
         "and (filled is None or its_disk == disk)",
@@ -591,6 +614,54 @@ MUTANTS = (
         "what was said about a row that is not shared is named",
         "privacy/audit.py",
         "        wrong += self._of_feedback(said)\n",
+        "",
+    ),
+    Mutant(
+        "a comment is the one that was told",
+        "privacy/audit.py",
+        'row_hash(text) != self.known[id].get("feedback_hash")',
+        "False",
+    ),
+    Mutant(
+        "a consent text is the one that was told",
+        "privacy/audit.py",
+        "hexdigest() == self.texts.get(path)",
+        "hexdigest() is not None",
+    ),
+    Mutant(
+        "an old version of a row is as it was published",
+        "privacy/audit.py",
+        'if states[row["row_id"]] == "published" and not self._is_as_published(row)',
+        "if False",
+    ),
+    Mutant(
+        "a row that was rated anew since keeps its id on an empty disk",
+        "privacy/outbox.py",
+        "for rating in (None, *REASONS) if",
+        'for rating in (ready.content["rating"],) if',
+    ),
+    Mutant(
+        "a comment that was made since does not stand in for the one of then",
+        "privacy/outbox.py",
+        'same = said is not None and row_hash(said) == row["feedback_hash"]',
+        "same = said is not None",
+    ),
+    Mutant(
+        "what a report said is erased only once it is decided long ago",
+        "privacy/forgetting.py",
+        'AND decided_at <= ?", (now - KEPT,)',
+        'AND decided_at <= ?", (now,)',
+    ),
+    Mutant(
+        "what a report said leaves the history of the private dataset, too",
+        "privacy/forgetting.py",
+        "        await purge()\n",
+        "",
+    ),
+    Mutant(
+        "what another machine erased of a report is erased here",
+        "privacy/saved.py",
+        '        forgotten_elsewhere(db, *(row[name] for name in ("id", "about", "reason", "contact")))\n',
         "",
     ),
     Mutant(
