@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 from . import LoopbackHub
@@ -15,6 +16,9 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True, help="folder of the repositories; made if missing")
     parser.add_argument("--port", type=int, default=7861, help="port of the Hub (default 7861)")
     parser.add_argument("--app", default="http://127.0.0.1:7860", help="address of the app that people sign in to")
+    parser.add_argument(
+        "--unguarded", action="store_true", help="let anybody write to sharing datasets, as a stolen token might"
+    )
     arguments = parser.parse_args()
     arguments.root.mkdir(parents=True, exist_ok=True)
     hub = LoopbackHub(arguments.root, arguments.port)
@@ -22,7 +26,7 @@ def main() -> None:
     hub.add_user("visitor", token="hf_visitor_of_the_loopback_hub")
     addresses = {arguments.app.rstrip("/"), arguments.app.rstrip("/").replace("127.0.0.1", "localhost")}
     hub.oauth.add_client("parley", "parley-secret", [f"{address}/login/callback" for address in addresses])
-    with hub:
+    with hub, hub.guard.lifted() if arguments.unguarded else nullcontext():
         print(
             f"The loopback Hub is at {hub.endpoint}, its repositories are in {arguments.root}.\n\n"
             f"  export HF_ENDPOINT={hub.endpoint} HF_HUB_DISABLE_XET=1\n"
