@@ -50,10 +50,14 @@ def answer(app: AppProcess, *inputs: object) -> str:
     return httpx.get(call(app, *inputs), timeout=30).text
 
 
-def test_an_answer_is_streamed_in_more_than_one_piece(app: AppProcess):
+def test_an_answer_is_streamed_in_more_than_one_piece(app: AppProcess, engine: ScriptedEngine):
     client = Client(app.url, verbose=False)
     with closing(client):
-        pieces = list(client.submit("/say interval=0.2 one two three four", api_name="/chat"))
+        pieces = []
+        for piece in client.submit("/hold after=1,3 one two three four", api_name="/chat"):
+            pieces.append(piece)
+            if piece in ("one", "one two three"):
+                engine.release()
     assert pieces[-1] == "one two three four"
     assert len(pieces) >= 3
     assert all(later.startswith(earlier) and later != earlier for earlier, later in itertools.pairwise(pieces))
@@ -190,7 +194,7 @@ def test_a_body_that_is_too_large_is_refused_in_the_one_form(app: AppProcess):
     for content in (body, iter([body[:1_500_000], body[1_500_000:]])):
         reply = httpx.post(f"{app.url}/gradio_api/call/chat", content=content, timeout=30)
         assert (reply.status_code, reply.json()["error"]["code"]) == (413, "too_large")
-    with socket.create_connection(("127.0.0.1", app.port), 10) as line:
+    with socket.create_connection(("127.0.0.1", app.port), 60) as line:
         line.sendall(b"POST /api/turns HTTP/1.1\r\nHost: x\r\nX-Parley: 1\r\nContent-Length: 99999999999\r\n\r\n")
         assert line.recv(100).startswith(b"HTTP/1.1 413")
 
