@@ -10,7 +10,7 @@ import pytest
 from privacy.mine import Outlook, outlook, shared_rows, waiting_rows
 from privacy.notes import BATCH, set_note
 from privacy.outbox import plan
-from privacy.pauses import pause
+from privacy.pauses import pause, resume
 from privacy.policy.words import LANGUAGES, words
 from privacy.reports import report
 from privacy.web.chip import ONLY_YOU, chip
@@ -198,6 +198,22 @@ async def test_only_its_owner_reads_what_nobody_may_have(world: World, case: str
     for conversation in (chat, None) if case != "private" else (chat,):
         found, said = await look(world, owner, conversation)
         assert (said, found.readers, found.datasets) == (ONLY_YOU, (), {})
+
+
+async def test_after_a_pause_what_waited_before_it_leaves_and_what_was_written_in_it_does_not(world: World):
+    """As the page says when sharing goes on (`gone_on`)."""
+    owner = await agreed(world)
+    waited = await world.say(owner, "before the pause")
+    world.clock.now += 1
+    await world.db.write(lambda db: pause(db, owner, world.clock()))
+    meanwhile = await world.say(owner, "meanwhile")
+    assert (await look(world, owner, waited))[1] == ONLY_YOU
+    world.clock.now += 1
+    await world.db.write(lambda db: resume(db, owner, world.clock()))
+    world.clock.now += 1
+    assert (await look(world, owner, waited))[0].coming and not (await look(world, owner, meanwhile))[0].coming
+    for language, part in (("en", "what waited here"), ("pl", "czekało"), ("fr", "attendait")):
+        assert part in words(language)("gone_on")
 
 
 async def test_a_turn_from_before_the_yes_makes_it_a_part(world: World):
