@@ -141,6 +141,11 @@ def test_plural_forms(language: str, n: int, expected: str):
     assert form(language, n) == expected
 
 
+def test_no_french_line_begins_with_a_mark_that_belongs_to_the_one_before():
+    said = str(words("fr").table)
+    assert not re.search(r"[\w'»)] [;:!?»]", said) and "\\xa0;" in said
+
+
 def test_numbers_times_and_dates_are_those_of_the_language():
     english, polish, french = words("en"), words("pl"), words("fr")
     assert [polish("taken_back", n) for n in (1, 3, 5)] == [

@@ -20,6 +20,7 @@ LANGUAGES: Mapping[str, str] = {"en": "English", "pl": "Polski", "fr": "Françai
 FORMS: Mapping[str, tuple[str, ...]] = {"en": ("one", "other"), "pl": ("one", "few", "many"), "fr": ("one", "other")}
 _THOUSANDS = {"en": ",", "pl": "\u00a0", "fr": "\u202f"}
 _POINT = {"en": ".", "pl": ",", "fr": ","}
+_BEFORE_A_MARK = re.compile(r"(?<=\S) (?=[;:!?»])|(?<=«) ")  # in French: no line may begin with one of these
 _TAG = re.compile(r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]{1,40})?\s*(?:;\s*q=([01](?:\.[0-9]{0,3})?))?\s*")
 
 
@@ -80,7 +81,10 @@ class Words:
 def words(language: str) -> Words:
     """The words of `language`, or of English where there are none."""
     spoken = language if language in LANGUAGES else "en"
-    return Words(spoken, tomllib.loads((_HERE / f"words.{spoken}.toml").read_text(encoding="utf-8")))
+    text = (_HERE / f"words.{spoken}.toml").read_text(encoding="utf-8")
+    if spoken == "fr":
+        text = _BEFORE_A_MARK.sub("\u00a0", text)
+    return Words(spoken, tomllib.loads(text))
 
 
 def preferred(accepted: str) -> str:
