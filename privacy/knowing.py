@@ -35,13 +35,16 @@ LAST_OF_CHAINS = """
 def speaking(db: sqlite3.Connection, subjects: Sequence[str], conversation: str | None) -> list[Event]:
     """In order: of one person's `subjects`, what they said of the account; of a conversation, what anybody said of it."""
     which, given = "conversation = ?", conversation
-    named = _names_those_that_speak(db)
     if conversation is None:
-        # The audit's copy has an index by conversation, under which everybody's accounts are one.
-        about = "conversation IS NULL" if named else "+conversation IS NULL"
-        which, given = f"subject IN (SELECT value FROM json_each(?)) AND {about}", json.dumps(subjects)
-    which = f"id IN (SELECT id FROM speaking_events WHERE {which})" if named else which
-    return in_order(event_from(row) for row in db.execute(f"SELECT * FROM consent_events WHERE {which}", (given,)))
+        which, given = "subject IN (SELECT value FROM json_each(?)) AND conversation IS NULL", json.dumps(subjects)
+    try:
+        sql = f"SELECT * FROM consent_events WHERE id IN (SELECT id FROM speaking_events WHERE {which})"
+        rows = db.execute(sql, (given,)).fetchall()
+    except sqlite3.OperationalError:
+        # There is no such table. Where there is an index by conversation, everybody's account is one of them.
+        which = which.replace("AND conversation", "AND +conversation")
+        rows = db.execute(f"SELECT * FROM consent_events WHERE {which}", (given,)).fetchall()
+    return in_order(map(event_from, rows))
 
 
 def noes_of_others(db: sqlite3.Connection, conversation: str | None, subjects: Sequence[str]) -> list[Event]:
@@ -99,10 +102,6 @@ def _is_anothers_no(event: Event, subjects: Sequence[str]) -> bool:
     return event.kind in ("deny", "takedown") and event.subject not in subjects
 
 
-def _names_those_that_speak(db: sqlite3.Connection) -> bool:
-    return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'speaking_events'").fetchone() is not None
-
-
 # -- which knew of which ------------------------------------------------------------------------------------------------
 
 
@@ -120,16 +119,13 @@ class Knowledge:
         ).fetchall()
         seen = {hash for row in rows for hash in json.loads(row["seen"])}
         places = {event.hash: (event.chain, event.number) for event in others}
-        # The audit's copy has no index by hash.
-        chosen = "hash IN" if _names_those_that_speak(db) else "subject IN"
-        wanted = json.dumps(sorted(seen)) if _names_those_that_speak(db) else given
-        found = db.execute(
-            f"SELECT hash, subject, replica, number FROM consent_events WHERE {chosen} (SELECT value FROM json_each(?))",
-            (wanted,),
+        # By either, whichever has an index.
+        sql = (
+            "SELECT hash, subject, replica, number FROM consent_events WHERE subject IN (SELECT value FROM json_each(?))"
+            " AND hash IN (SELECT value FROM json_each(?))"
         )
-        places |= {
-            row["hash"]: ((row["subject"], row["replica"]), row["number"]) for row in found if row["hash"] in seen
-        }
+        found = db.execute(sql, (given, json.dumps(sorted(seen)))) if seen else ()
+        places |= {row["hash"]: ((row["subject"], row["replica"]), row["number"]) for row in found}
         self._steps: dict[Chain, tuple[list[int], list[Known]]] = {}
         for row in rows:
             chain = (row["subject"], row["replica"])

@@ -6,4 +6,4 @@ CREATE INDEX speaking_events_of_conversation ON speaking_events (conversation) W
 
 -- Only these know more of the other chains than the one before them.
 CREATE INDEX consent_events_that_have_seen ON consent_events (subject, replica, number) WHERE seen <> '[]';
-CREATE INDEX pauses_that_go_on ON pauses (subject) WHERE ended_at IS NULL;
+CREATE INDEX pauses_by_end ON pauses (subject, ended_at);
