@@ -1,5 +1,4 @@
-"""The table of consent bugs stays true of the code; `python -m tests.support.consent_mutants` and
-`python -m tests.support.page_mutants` run them."""
+"""The tables of bugs stay true of the code; `make campaign ARGS=mutants` shows that a test fails on each."""
 
 from __future__ import annotations
 
