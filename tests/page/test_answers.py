@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.support.app_process import AppProcess, release
 from tests.support.browser import DESKTOP, PHONE
-from tests.support.page import Visitor, answers, no_sideways_scroll, ready, slider
+from tests.support.page import Visitor, answers, go_offline, no_sideways_scroll, ready, slider
 
 SIZES = [
     pytest.param({"viewport": DESKTOP}, id="desktop"),
@@ -181,7 +181,7 @@ def test_a_rating_that_cannot_be_kept_says_so_and_is_not_shown_as_kept(come: Cal
     page = visitor.open()
     ask(page, "/say An answer to rate.")
     settled(page)
-    visitor.context.set_offline(True)
+    go_offline(page)
     page.get_by_role("button", name="Good answer").click()
     expect(page.locator("#p-problem")).to_contain_text("cannot be reached")
     expect(page.get_by_role("button", name="Good answer")).to_have_attribute("aria-pressed", "false")
@@ -280,7 +280,7 @@ def test_a_default_that_cannot_be_kept_says_so(come: Callable[..., Visitor]) -> 
     visitor = come()
     page = visitor.open()
     settings(page)
-    visitor.context.set_offline(True)
+    go_offline(page)
     page.get_by_role("button", name=re.compile("^Use as my default for ")).click()
     expect(page.locator("#p-own-say")).to_contain_text("cannot be reached")
     expect(page.get_by_role("button", name="Forget mine")).to_be_hidden()
