@@ -25,7 +25,12 @@ def invited(readers: Collection[str], recipient: str) -> frozenset[str]:
 
 def may_read(readers: Collection[str], recipient: str) -> frozenset[str]:
     """These, and those who may have been let in by hand anywhere."""
-    return invited(readers, recipient) | {reader.lower() for reader in readers if ":" not in reader}
+    return invited(readers, recipient) | let_in_anywhere(readers)
+
+
+def let_in_anywhere(readers: Collection[str]) -> frozenset[str]:
+    """Of `readers` those named for no author, in lower case."""
+    return frozenset(reader.lower() for reader in readers if ":" not in reader)
 
 
 class Seen(NamedTuple):

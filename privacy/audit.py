@@ -21,7 +21,7 @@ from chat.dataset_repo import DatasetRepo, RepoError
 from chat.hub import HubRepo
 from chat.repo_guards import SPACE_FILE
 from privacy import policy
-from privacy.access import may_read
+from privacy.access import let_in_anywhere, may_read
 from privacy.consent import Standpoint, Terms
 from privacy.evidence import DATASETS, HEADS, HIDDEN, LEDGER, PAUSES, PEOPLE, ROWS, STRAYS, TEXTS, UNREAD
 from privacy.head import as_text, said_in
@@ -97,8 +97,8 @@ def audit(open_repo: Callable[[str], DatasetRepo], id: str, expected: Expected, 
         evidence = _read(repo, head)
     except (ValueError, KeyError, TypeError, sqlite3.Error):
         return [Finding(id, "it cannot be read, so nothing can be proved.")]
-    # It says which rows are one person's.
-    wrong = [Finding(id, "it is open to everyone.")] if repo.visibility() == "public" else []
+    # It says which rows are one person's: nobody reads it for being let into an author's datasets.
+    wrong = [Finding(id, sentence) for sentence in _open_to(repo, let_in_anywhere(expected.readers))]
     wrong += [Finding(id, sentence) for sentence in verify_chains(evidence.ledger)]
     if not evidence.heads or evidence.heads[-1] != heads_hash(evidence.ledger):
         wrong.append(Finding(id, "its ledger is not the one whose hash was told last."))
@@ -182,9 +182,7 @@ class _Dataset:
         head = self.repo.head()
         if head is None:
             return [f"row {id} counts as published and is not there." for id in self._published()]
-        wrong = ["it is open to everyone."] if self.repo.visibility() == "public" else []
-        strangers = {name for name in self.repo.readers() or () if name.lower() not in self.may_read}
-        wrong += [f"{reader} can read it, and is nobody whom the operator named." for reader in sorted(strangers)]
+        wrong = _open_to(self.repo, self.may_read)
         files = self.repo.files("", head)
         rows: dict[str, dict[str, Any]] = {}
         removed: set[str] = set()
@@ -325,6 +323,13 @@ class _Dataset:
             for row in found
             if states[row["row_id"]] == "published" and not self._is_as_published(row)
         }
+
+
+def _open_to(repo: DatasetRepo, may_read: Collection[str]) -> list[str]:
+    """Who can read it besides those who may, in lower case."""
+    wrong = ["it is open to everyone."] if repo.visibility() == "public" else []
+    strangers = {name for name in repo.readers() or () if name.lower() not in may_read}
+    return wrong + [f"{reader} can read it, and is nobody whom the operator named." for reader in sorted(strangers)]
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -208,6 +208,14 @@ async def test_an_audit_repository_that_is_open_to_everyone_is_named(world):
     assert world.audited() == [f"{AUDIT}: it is open to everyone."]
 
 
+async def test_whoever_was_let_into_the_audit_repository_and_may_not_read_everything_is_named(world):
+    repo = world.audit_repos[AUDIT]
+    repo.seen_by, repo.let_in = "gated", {"Grace", "heidi", "mallory"}
+    strangers = [f"{AUDIT}: {name} can read it, and is nobody whom the operator named." for name in sorted(repo.let_in)]
+    assert world.audited() == strangers
+    assert world.audited(readers=("grace", "acme:heidi", ":mallory")) == strangers[1:]
+
+
 async def test_a_row_of_what_was_written_while_sharing_rested_or_is_reported_is_named(world):
     """The audit knows of pauses and of open reports what the comparison knows."""
     published = [row for row in await world.outbox() if row["state"] == "published"]

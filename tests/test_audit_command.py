@@ -109,19 +109,19 @@ async def stage(tmp_path: Path, hub: LoopbackHub, ada: HfApi, capsys: pytest.Cap
     world.close()
 
 
-def settings(**changes: object):
+def settings(repo: str = DATASET, **changes: object):
     def change(stage: Stage) -> None:
         with stage.hub.guard.lifted():
-            stage.ada.update_repo_settings(DATASET, repo_type="dataset", **changes)
+            stage.ada.update_repo_settings(repo, repo_type="dataset", **changes)
 
     return change
 
 
-def let_in(stage: Stage) -> None:
-    settings(private=False, gated="manual")(stage)
+def let_in(stage: Stage, repo: str = DATASET) -> None:
+    settings(repo, private=False, gated="manual")(stage)
     stage.hub.add_user("mallory")
     with stage.hub.guard.lifted():
-        stage.ada.grant_access(DATASET, "mallory", repo_type="dataset")
+        stage.ada.grant_access(repo, "mallory", repo_type="dataset")
 
 
 def new_card(stage: Stage) -> None:
@@ -257,7 +257,11 @@ FAULTS = {
         settings(private=False, gated="auto"),
         lambda s: f"{DATASET}: it is open to everyone",
     ),
-    "an unexpected reader": (let_in, lambda s: "mallory can read it"),
+    "an unexpected reader": (let_in, lambda s: f"{DATASET}: mallory can read it"),
+    "an unexpected reader of the audit repository": (
+        lambda s: let_in(s, AUDIT),
+        lambda s: f"{AUDIT}: mallory can read it",
+    ),
     "a card with another hash": (new_card, lambda s: "the ledger is not the one whose hash its card has"),
     "a card without a hash": (
         lambda s: s.hand(CARD, b"---\nlicense: mit\n---\n# Rows\n"),

@@ -682,8 +682,20 @@ MUTANTS = (
     Mutant(
         "nobody may read but whom the operator named",
         "privacy/audit.py",
-        "if name.lower() not in self.may_read}",
+        "if name.lower() not in may_read}",
         "if False}",
+    ),
+    Mutant(
+        "who may read an author's datasets may not read who is who",
+        "privacy/access.py",
+        'for reader in readers if ":" not in reader)',
+        "for reader in readers)",
+    ),
+    Mutant(
+        "who can read the audit repository is asked",
+        "privacy/audit.py",
+        "wrong = [Finding(id, sentence) for sentence in _open_to(repo, let_in_anywhere(expected.readers))]",
+        "wrong: list[Finding] = []",
     ),
     Mutant(
         "who may read one author's datasets may not read another's",
