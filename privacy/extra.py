@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from chat.db import Database
 from chat.formats import BadFile
 from privacy import saved
-from privacy.notes import FORGETTING, note
+from privacy.forgetting import to_purge
 from privacy.squashing import to_squash
 from privacy.untold import is_untold
 
@@ -43,7 +43,7 @@ def saved_parts(db: Database) -> tuple[SavedPart, ...]:
 def waits_to_leave(db: sqlite3.Connection) -> bool:
     """Whether there is anything to do that only the holder of the lease may."""
     rows = db.execute("SELECT EXISTS (SELECT 1 FROM outbox WHERE state = 'publish')").fetchone()[0]
-    return bool(rows) or takes_back(db) or is_untold(db) or note(db, FORGETTING) is not None
+    return bool(rows) or takes_back(db) or is_untold(db) or bool(to_purge(db))
 
 
 def takes_back(db: sqlite3.Connection) -> bool:

@@ -4,27 +4,39 @@ private dataset, and in its history. That a row was reported stays, and how it w
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
 
 from chat.db import Database
-from privacy.notes import FORGETTING, note, set_note
 
 KEPT = 30 * 86400.0  # seconds after the decision
 _ERASE = "UPDATE reports SET about = '-', reason = '-', contact = '' WHERE (about, reason, contact) <> ('-', '-', '')"
 
 
 def forget_written(db: sqlite3.Connection, now: float) -> int:
-    """Erase what is due, and note that the history of the private dataset has it still; of how many reports."""
-    count = db.execute(f"{_ERASE} AND state <> 'open' AND decided_at <= ?", (now - KEPT,)).rowcount
-    if count:
-        set_note(db, FORGETTING, "yes")
-    return count
+    """Erase what is due, which the history of the private dataset has still; of how many reports."""
+    return db.execute(f"{_ERASE} AND state <> 'open' AND decided_at <= ?", (now - KEPT,)).rowcount
 
 
-def forgotten_elsewhere(db: sqlite3.Connection, id: str, about: str, reason: str, contact: str) -> None:
-    """Another machine has this report as it says here: what that one erased is erased here, too."""
-    if (about, reason, contact) == ("-", "-", ""):
-        db.execute(f"{_ERASE} AND state <> 'open' AND id = ?", (id,))
+def forgotten_elsewhere(db: sqlite3.Connection, report: Mapping[str, Any]) -> None:
+    """Another machine has this report as it says here: what that one erased is erased here, too, and purged if it did."""
+    if (report["about"], report["reason"], report["contact"]) == ("-", "-", ""):
+        db.execute(f"{_ERASE} AND state <> 'open' AND id = ?", (report["id"],))
+        db.execute(
+            "UPDATE reports SET purged_at = :purged_at WHERE id = :id AND :purged_at < coalesce(purged_at, 9e999)",
+            report,
+        )
+
+
+def to_purge(db: sqlite3.Connection) -> list[str]:
+    """The reports whose words are erased, and may be in the history of the private dataset."""
+    sql = "SELECT id FROM reports WHERE purged_at IS NULL AND about = '-' AND reason = '-' AND contact = ''"
+    return [row["id"] for row in db.execute(f"{sql} AND state <> 'open'")]
+
+
+def purged(db: sqlite3.Connection, reports: Iterable[str], now: float) -> None:
+    """No version of the private dataset has what these said."""
+    db.executemany("UPDATE reports SET purged_at = ? WHERE id = ?", [(now, id) for id in reports])
 
 
 async def forget_reports(
@@ -34,15 +46,17 @@ async def forget_reports(
     purge: Callable[[], Awaitable[None]],
     holds_lease: Callable[[], bool],
 ) -> None:
-    """Erase what is due, and see that no version of the private dataset has it; what was cut off goes on the next time.
+    """Erase what is due, and see that no version of the private dataset has what was erased, here or on a machine that is
+    lost; what was cut off goes on the next time.
 
     `save` returns once the dataset holds what is here, `purge` once its history is gone, which the holder of the lease
     alone may do. Both may raise `RepoError`.
     """
     await db.write(lambda connection: forget_written(connection, now))
-    if await db.read(lambda connection: note(connection, FORGETTING)) is None:
+    going = await db.read(to_purge)
+    if not going:
         return
     await save()  # which takes the lease, where nobody has it
     if holds_lease():
         await purge()
-        await db.write(lambda connection: set_note(connection, FORGETTING, None))
+        await db.write(lambda connection: purged(connection, going, now))

@@ -10,7 +10,6 @@ BATCH = "batch"  # the hour, since 1970, in which the last batch of new rows lef
 FAILED = "failed"  # what the last audit found wrong, a JSON array of sentences; nothing new leaves meanwhile
 AUDITED = "audited"  # when that was, Unix seconds
 UNTOLD = "untold"  # a push came as far as its commits, and not to what tells of them
-FORGETTING = "forgetting"  # what reports said is erased here, and may be in the history of the private dataset still
 UNAUDITED = "unaudited"  # nor to an audit that was finished
 
 

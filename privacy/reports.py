@@ -60,7 +60,7 @@ def report(db: sqlite3.Connection, about: str, reason: str, contact: str, now: f
         )
     found = Report(secrets.token_hex(16), now, about, reason, contact, row["row_id"] if row else None, "open")
     db.execute(
-        "INSERT INTO reports VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'open', NULL)",
+        "INSERT INTO reports VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'open', NULL, NULL)",
         (
             found.id,
             now,

@@ -73,8 +73,9 @@ def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
             db.execute(_INTO_OUTBOX, row)
             _advance(db, row)
     for row in _rows(found, REPORTS):
+        row = {"purged_at": None, **row}
         db.execute(_INTO_REPORTS, row)
-        forgotten_elsewhere(db, *(row[name] for name in ("id", "about", "reason", "contact")))
+        forgotten_elsewhere(db, row)
     for row in _rows(found, PAUSES):
         db.execute(_INTO_PAUSES, row)
     for row in _rows(found, UNREAD):
@@ -117,7 +118,7 @@ _INTO_UNSQUASHED = """
 """
 _INTO_REPORTS = """
     INSERT INTO reports VALUES
-        (:id, :at, :about, :reason, :contact, :row_id, :conversation, :answers, :state, :decided_at)
+        (:id, :at, :about, :reason, :contact, :row_id, :conversation, :answers, :state, :decided_at, :purged_at)
     ON CONFLICT (id) DO UPDATE SET state = excluded.state, decided_at = excluded.decided_at
     WHERE (reports.state = 'open' AND excluded.state <> 'open')
         OR (reports.state = 'rejected' AND excluded.state = 'upheld')

@@ -129,6 +129,31 @@ async def test_what_was_cut_off_goes_on_the_next_time(disk, at):
     assert CONTACT not in one.repo.everything()
 
 
+@pytest.mark.parametrize("is_saved", [True, False], ids=["saved", "not saved"])
+async def test_what_was_erased_on_a_disk_that_is_lost_leaves_the_history_once_and_for_all_machines(disk, is_saved):
+    one = disk()
+    await one.decide(await one.complain())
+    await one.save()
+
+    async def lost() -> None:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        ways = (one.save, lost) if is_saved else (lost, lost)
+        await forget_reports(one.db, NOW + KEPT, *ways, one.backup.lease.held)
+    two = disk(one.repo)
+    two.clock.now = NOW + 2 * KEPT  # the lease of the one that is gone is over
+    await two.save()
+    assert await two.db.read(waits_to_leave) == is_saved
+    await two.forget(NOW + 2 * KEPT)
+    assert await two.written() == [("-", "-", "")] and CONTACT not in two.repo.everything()
+    await two.save()
+    assert not await two.db.read(waits_to_leave)
+    three = disk(two.repo)
+    await three.save()
+    assert await three.written() == [("-", "-", "")] and not await three.db.read(waits_to_leave)
+
+
 async def test_a_machine_without_the_lease_asks_for_it_and_rewrites_nothing_until_it_has_it(disk):
     one = disk()
     await one.decide(await one.complain())

@@ -32,13 +32,14 @@ def some(*columns: st.SearchStrategy, keys: int) -> st.SearchStrategy[list[tuple
 @st.composite
 def databases(draw: st.DrawFn) -> dict[str, list[tuple]]:
     decided = draw(st.sampled_from([("open", None), ("upheld", 4.0), ("upheld", 5.0), ("rejected", 4.0)]))
-    row = (IDS[0], 1.0, "a link", "why", "", None, None, "[]", *decided)
+    row = (IDS[0], 1.0, "a link", "why", "", None, None, "[]", *decided, None)
+    erased = (IDS[1], 1.0, "-", "-", "", None, None, "[]", "upheld", 4.0, draw(later))
     return {
         "pauses": draw(some(ids, at, later, keys=2)),
         "unread": draw(some(ids.map(lambda id: id[:16]), at, later, keys=2)),
         "lost_runs": draw(some(ids.map(lambda id: id[:16]), at, keys=1)),
         "erased_owners": draw(some(ids, keys=1)),
-        "reports": draw(st.sampled_from([[], [row]])),
+        "reports": draw(st.sampled_from([[], [row], [erased], [row, erased]])),
         "told_heads": [(None, *found[::-1]) for found in draw(some(ids, at, keys=1))],
         "strays": draw(some(st.just(DATASET), ids, at, later, keys=2)),
         "unsquashed": draw(some(st.just(DATASET), at, st.none() | at, keys=1)),
@@ -86,7 +87,9 @@ def test_whoever_takes_in_the_files_of_the_other_has_the_same_and_twice_changes_
 @pytest.mark.parametrize("first", [0, 1])
 def test_a_report_that_one_replica_upheld_is_upheld_though_the_other_rejected_it(empty, first):
     decisions = [("rejected", 4.0), ("upheld", 5.0)]
-    rows = [{"reports": [(IDS[0], 1.0, "a link", "why", "", None, None, "[]", *decided)]} for decided in decisions]
+    rows = [
+        {"reports": [(IDS[0], 1.0, "a link", "why", "", None, None, "[]", *decided, None)]} for decided in decisions
+    ]
     with closing(opened(empty, rows[first])) as one, closing(opened(empty, rows[1 - first])) as other:
         restore(one, files(other))
         assert [tuple(row) for row in one.execute("SELECT state, decided_at FROM reports")] == [decisions[1]]

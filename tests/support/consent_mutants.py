@@ -661,8 +661,14 @@ MUTANTS = (
     Mutant(
         "what another machine erased of a report is erased here",
         "privacy/saved.py",
-        '        forgotten_elsewhere(db, *(row[name] for name in ("id", "about", "reason", "contact")))\n',
+        "        forgotten_elsewhere(db, row)\n",
         "",
+    ),
+    Mutant(
+        "whether what a report said has left the history is known to whoever reads the dataset",
+        "privacy/saved.py",
+        'row = {"purged_at": None, **row}',
+        'row = {**row, "purged_at": 0.0}',
     ),
     Mutant(
         "the history is audited", "privacy/audit.py", "return wrong + self._of_history(head, files)", "return wrong"
