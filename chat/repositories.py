@@ -62,4 +62,4 @@ def write_ahead_of(
         bucket = BucketOfOneSpace(bucket, settings.space_id)
     # A no must not be lost. What is about to be public is saved before it is.
     urgent = [part for part in parts if part.prefix == "consent/"]
-    return WriteAhead(db, bucket, clock, extras=urgent, ready=backup.read, report=report)
+    return WriteAhead(db, bucket, clock, extras=urgent, ready=backup.read, catch_up=backup.pull, report=report)

@@ -14,8 +14,8 @@ import asyncio
 import hashlib
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from chat import formats
@@ -36,6 +36,7 @@ LOOK_EVERY = 30.0  # seconds between two looks at the bucket
 LONGEST_WAIT = 60.0  # seconds between two tries of what fails
 CALL_SECONDS = 30.0  # that one call may take
 READ_AT_ONCE = 200  # objects
+NEEDED = ("tombstone", "extra")  # kinds without which it is not known what is deleted and what was agreed to
 
 
 class PublicBucket(PublicDataset):
@@ -46,7 +47,7 @@ class PublicBucket(PublicDataset):
 class SafeFigures:
     """`backlog`: conversations and deletions that are kept here alone. `oldest`: seconds for which, at most. `objects`: how
     many there are. `problem`: a sentence with what to do, or None; `kind`: which of the failures that is, or "file"
-    where one cannot be read. `failures`: by kind, see `chat.retrying`."""
+    where one cannot be read. `failures`: by kind, see `chat.retrying`. `restored`: whether what other disks wrote is here."""
 
     backlog: int
     oldest: float
@@ -54,11 +55,13 @@ class SafeFigures:
     problem: str | None
     kind: str | None
     failures: Mapping[str, int]
+    restored: bool
 
 
 class WriteAhead:
     """Keeps `db` safe in `bucket`. `extras`: other parts whose new lines go there too; `ready` is set once the dataset was
-    read: what other disks wrote is merged after that. `report` gets each new problem, once."""
+    read: what other disks wrote is merged after that. `catch_up` reads the dataset again: what an object rests on may have
+    gone there meanwhile. `report` gets each new problem, once."""
 
     def __init__(
         self,
@@ -68,15 +71,17 @@ class WriteAhead:
         *,
         extras: Sequence[Extra] = (),
         ready: asyncio.Event | None = None,
+        catch_up: Callable[[], Awaitable[None]] | None = None,
         report: Callable[[str], None] = lambda _: None,
         tick: float = TICK,
     ) -> None:
         self.bucket = bucket
-        self.taken_over = asyncio.Event()  # what other disks wrote is here
+        self.taken_over = asyncio.Event()  # what other disks wrote is here, as far as `NEEDED` says
         self._db = db
         self._clock = clock
         self._extras = {extra.prefix: extra for extra in extras}
         self._ready = ready
+        self._catch_up = catch_up
         self._report = report
         self._tick = tick
         self._threads = Threads(2, CALL_SECONDS)
@@ -90,6 +95,9 @@ class WriteAhead:
         self._lines: dict[str, set[bytes]] = {}  # prefix -> hashes of the lines that are safe or saved
         self._left: dict[str, str] = {}  # path of an object that cannot be read -> why
         self._left_now: set[str] = set()  # of those, what the last look met
+        self._unmerged: frozenset[str] = frozenset()  # objects of other parts that the last look could not merge
+        self._rests_on_more = asyncio.Event()  # some of them for the first time
+        self._caught_up = False  # with the dataset, since
 
     # -- what the app calls -----------------------------------------------------------------------------------------
 
@@ -108,9 +116,11 @@ class WriteAhead:
 
     async def run(self) -> None:
         """Look and put when it is time, until cancelled."""
-        while True:
-            await self._turn()
-            await asyncio.sleep(self._tick)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_up())
+            while True:
+                await self._turn()
+                await asyncio.sleep(self._tick)
 
     async def flush(self) -> None:
         """Return once everything that was kept here when this was called is safe. Raises `RepoError`."""
@@ -137,6 +147,7 @@ class WriteAhead:
             self.problem,
             self._retrying.kind or ("file" if self._left else None),
             dict(self._retrying.counted),
+            self.taken_over.is_set(),
         )
 
     # -- when -------------------------------------------------------------------------------------------------------
@@ -155,7 +166,26 @@ class WriteAhead:
             self._retrying.succeeded()
             self._sweep_at = now + SWEEP_EVERY if sweep else self._sweep_at
 
+    async def _keep_up(self) -> None:
+        """Read the dataset where an object may rest on what went there. It may take long, and no message waits for it."""
+        while True:
+            await self._rests_on_more.wait()
+            await self._read_dataset()
+
+    async def _read_dataset(self) -> None:
+        self._rests_on_more.clear()
+        try:
+            if self._catch_up:
+                # Without the lock: whoever rewrites the dataset's history holds that of the dataset, and waits for a look.
+                with suppress(RepoError):
+                    await self._catch_up()
+        except Exception as error:
+            self._retrying.failed(error)
+        self._caught_up = True
+
     async def _step(self, sweep: bool = True) -> None:
+        if self._caught_up:
+            self._caught_up, self._look_at = False, 0.0
         became_ready = not self._was_ready and self._ready is not None and self._ready.is_set()
         if became_ready or self._clock() >= self._look_at:
             await self._look()
@@ -191,7 +221,10 @@ class WriteAhead:
         if self._ready is not None and self._ready.is_set():
             await self._take_over({path: kind for path, (_, kind) in unknown.items() if path not in left_over})
             await self._take_stock()
-            self.taken_over.set()
+            if any(unknown[path][1] in NEEDED for path in self._left_now):
+                self.taken_over.clear()
+            elif not self._unmerged:
+                self.taken_over.set()
 
     async def _put(self, sweep: bool) -> bool:
         """Send one batch; whether there was anything to send."""
@@ -250,8 +283,7 @@ class WriteAhead:
         now = self._clock()
         await self._db.write(lambda db: rows.take_tombstones(db, found["tombstone"]))
         await self._db.write(lambda db: rows.take_owners(db, found["owner"]))
-        for path, line in found["extra"]:
-            await self._take_lines(path, line)
+        await self._take_extras(found["extra"])
         changes: dict[str, list[tuple[str, SavedChange]]] = defaultdict(list)
         for path, change in found["conversation"]:
             changes[change.id].append((path, change))
@@ -260,13 +292,53 @@ class WriteAhead:
                 await self._db.write(lambda db, parts=parts: rows.take_changes(db, parts, now))
         self._left = {path: why for path, why in self._left.items() if path in self._left_now}
 
-    async def _take_lines(self, path: str, line: SavedLines) -> None:
-        for prefix, extra in self._extras.items():
-            files = {name: text.encode() for name, text in line.lines.items() if name.startswith(prefix)}
-            if files:
-                with self._leaving(path):
-                    await extra.merge(files)
-                    await self._db.write(lambda db, prefix=prefix: rows.found(db, path, "extra", prefix, 0))
+    async def _take_extras(self, lines: Sequence[tuple[str, SavedLines]]) -> None:
+        """Merge lines of other parts. What cannot be is told if the next look cannot either: it may rest on what another disk
+        moved to the dataset meanwhile."""
+        unmerged: dict[str, str] = {}
+        for extra in self._extras.values():
+            parts: dict[str, list[tuple[str, str]]] = defaultdict(list)
+            for path, line in lines:
+                for name, text in line.lines.items():
+                    if name.startswith(extra.prefix):
+                        parts[path].append((name, text))
+            unmerged |= await self._merge(extra, parts)
+        for path in unmerged.keys() & self._unmerged:
+            self._leave(path, self._not_back(path, unmerged[path]))
+        if unmerged.keys() - self._unmerged:
+            self._rests_on_more.set()
+        self._unmerged = frozenset(unmerged)
+
+    async def _merge(self, extra: Extra, parts: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, str]:
+        """Merge the lines of all objects at once, for one may rest on another, whatever they are called; where that cannot
+        be, of as many as can. Path of each object that is left -> why."""
+        left: dict[str, str] = {}
+        while parts:
+            left = await self._merge_most(extra, parts)
+            if len(left) == len(parts):
+                break
+            parts = {path: parts[path] for path in left}
+        return left
+
+    async def _merge_most(self, extra: Extra, parts: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, str]:
+        """All at once, else either half of them so: what one that cannot be read keeps back is looked for in few steps."""
+        files: dict[str, bytes] = defaultdict(bytes)
+        for part in parts.values():
+            for name, text in part:
+                files[name] += text.removesuffix("\n").encode() + b"\n"
+        paths = list(parts)
+        try:
+            await extra.merge(files)
+        except BadFile as error:
+            if len(parts) == 1:
+                return {paths[0]: str(error)}
+        else:
+            await self._db.write(lambda db: [rows.found(db, path, "extra", extra.prefix, 0) for path in paths])
+            return {}
+        left: dict[str, str] = {}
+        for half in (paths[: len(paths) // 2], paths[len(paths) // 2 :]):
+            left |= await self._merge_most(extra, {path: parts[path] for path in half})
+        return left
 
     @contextmanager
     def _leaving(self, path: str) -> Iterator[None]:
@@ -274,11 +346,16 @@ class WriteAhead:
         try:
             yield
         except BadFile as error:
-            why = str(error)
+            needed = replica_and_kind(path)[1] in NEEDED
+            self._leave(path, self._not_back(path, str(error)) if needed else str(error))
         except ValueError:
             why = f"{path} in {self.bucket.id} fits nothing that is kept here. It is left as it is, and tried again."
-        else:
-            return
+            self._leave(path, why)
+
+    def _not_back(self, path: str, why: str) -> str:
+        return f"{path} in {self.bucket.id} cannot be taken over, and until it is, not everything is back. {why}"
+
+    def _leave(self, path: str, why: str) -> None:
         if path not in self._left:
             self._report(why)
         self._left[path] = why

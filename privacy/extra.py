@@ -28,10 +28,10 @@ class SavedPart:
     async def merge(self, files: Mapping[str, bytes]) -> None:
         try:
             await self.db.write(lambda db: saved.restore(db, files))
-        except (ValueError, KeyError, TypeError, sqlite3.Error):
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError, sqlite3.Error):
             # Not the error's own words: they may quote the file.
             raise BadFile(
-                f"A file of {self.prefix} cannot be read. It is left as it is: correct it in the dataset."
+                f"A file of {self.prefix} cannot be read. It is left as it is: correct it where it is kept."
             ) from None
 
 

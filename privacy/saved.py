@@ -58,10 +58,12 @@ def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
     for row in _rows(found, SUBJECTS):
         db.execute("INSERT OR IGNORE INTO subjects (owner, subject) VALUES (:owner, :subject)", row)
     known = {row["id"] for row in db.execute("SELECT id FROM consent_events")}
-    for path in sorted(path for path in found if path.startswith(LEDGER)):
-        for row in _rows(found, path):
-            if row["id"] not in known:
-                append(db, event_from({"seen": [], **row}))
+    events = [row for path in sorted(found) if path.startswith(LEDGER) for row in _rows(found, path)]
+    # A chain grows at its end alone, and lines that were kept one at a time come in any order.
+    for row in sorted(events, key=lambda row: (row["replica"], row["subject"], row["number"])):
+        if row["id"] not in known:
+            append(db, event_from({"seen": [], **row}))
+            known.add(row["id"])
     for row in _rows(found, DATASETS):
         db.execute("INSERT OR IGNORE INTO sharing_datasets VALUES (:id, :model, :recipient, :created_at)", row)
         # Of what several replicas wrote down, each ends with the same.

@@ -72,7 +72,7 @@ def _page(found: Mapping[str, Any]) -> str:
         ("Not saved yet", saved["backlog"]),
         ("Oldest of that", _seconds(saved["oldest"])),
         ("Commits left now", "no limit" if saved["commits_left"] is None else saved["commits_left"]),
-        ("Everything restored", "yes" if saved["restored"] else "not yet"),
+        ("Everything restored", "yes" if saved["restored"] and (safe is None or safe["restored"]) else "not yet"),
         *_failures(saved["failures"], "Saving"),
     ]
     if safe is None:
