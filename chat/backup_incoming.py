@@ -55,7 +55,15 @@ def merge_owners(db: sqlite3.Connection, prefix: str, found: Iterable[SavedOwner
 
 
 def merge_owner(db: sqlite3.Connection, saved: SavedOwner) -> None:
-    """Bring back an owner. Of two owners with one account, which a sign-in on an empty disk makes, the older one stays."""
+    """Bring back an owner. Of two owners with one account, which a sign-in on an empty disk makes, the older one stays. Of one
+    who closed their account nothing but the id comes back."""
+    there = saved
+    if db.execute("SELECT 1 FROM tombstones WHERE conversation = ?", (saved.owner,)).fetchone():
+        saved = saved.model_copy(
+            update={"account": None, "sessions": (), "keys": (), "defaults": (), "retention": None}
+        )
+        if there.account is not None:
+            _delete_again(db, there.owner, 0.0)
     db.execute(
         "INSERT INTO owners (id, kind, created_at, last_seen_at) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
         " SET kind = excluded.kind, created_at = min(created_at, excluded.created_at),"
@@ -101,7 +109,7 @@ def merge_owner(db: sqlite3.Connection, saved: SavedOwner) -> None:
     if chosen := saved.retention:
         retention.choose(db, stays, chosen.days, chosen.changed_at)
     # What the file lacks, or holds of somebody who is now another, is written anew; else it is as it should be.
-    if owner_line(db, saved.owner) == saved:
+    if owner_line(db, saved.owner) == there:
         db.execute("DELETE FROM stale_accounts WHERE owner = ?", (saved.owner,))
 
 
@@ -161,7 +169,7 @@ def merge_users(db: sqlite3.Connection, path: str, found: Iterable[SavedConversa
 
 
 def _delete_again(db: sqlite3.Connection, conversation: str, now: float) -> None:
-    """A deleted conversation stands in a commit again: what was purged before is to be purged once more."""
+    """A deleted conversation, or account, stands in a commit again: what was purged before is to be purged once more."""
     db.execute(
         "UPDATE tombstones SET deleted_at = max(?, purged_at + 1), saved = 0 WHERE conversation = ? AND purged_at >= deleted_at",
         (now, conversation),

@@ -192,12 +192,13 @@ def reconsider_purge(db: sqlite3.Connection, at: float, apart: float) -> None:
 
 
 def to_purge(db: sqlite3.Connection, left: Collection[str]) -> list[str]:
-    """The deleted conversations that are in no file of the head: purged now, they are in no commit either. A file that
-    is left unread, or is still to be written anew, may hold one."""
+    """The deleted conversations, and closed accounts, that are in no file of the head: purged now, they are in no commit
+    either. A file that is left unread, or is still to be written anew, may hold one."""
     rows = db.execute(
         f"SELECT conversation, owner FROM tombstones WHERE ({UNPURGED}) AND saved = 1"
         " AND owner NOT IN (SELECT owner FROM stale_parts)"
-        " AND conversation NOT IN (SELECT subject FROM write_ahead_objects WHERE kind = 'conversation')"
+        " AND conversation NOT IN (SELECT owner FROM stale_accounts)"
+        " AND conversation NOT IN (SELECT subject FROM write_ahead_objects WHERE kind IN ('conversation', 'owner'))"
     )
     unread = {found[0] for path in left if (found := owner_and_part(path))}
     return [row["conversation"] for row in rows if row["owner"] not in unread]

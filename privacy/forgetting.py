@@ -1,10 +1,11 @@
 """What was written in a report, and where its writer can be answered, is erased a while after the decision: here, in the
-private dataset, and in its history. That a row was reported stays, and how it was decided."""
+private dataset, and in its history. That a row was reported stays, and how it was decided. Whose number it was, where an
+account is closed (`privacy.closing`), leaves that history the same way."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from chat.db import Database
@@ -29,14 +30,16 @@ def forgotten_elsewhere(db: sqlite3.Connection, report: Mapping[str, Any]) -> No
 
 
 def to_purge(db: sqlite3.Connection) -> list[str]:
-    """The reports whose words are erased, and may be in the history of the private dataset."""
-    sql = "SELECT id FROM reports WHERE purged_at IS NULL AND about = '-' AND reason = '-' AND contact = ''"
-    return [row["id"] for row in db.execute(f"{sql} AND state <> 'open'")]
+    """The reports whose words, and the numbers whose person, are erased, and may be in the history of the private dataset."""
+    reports = "SELECT id FROM reports WHERE purged_at IS NULL AND about = '-' AND reason = '-' AND contact = ''"
+    numbers = "SELECT subject FROM erased_subjects WHERE purged_at IS NULL"
+    return [row["id"] for row in db.execute(f"{reports} AND state <> 'open' UNION ALL {numbers}")]
 
 
-def purged(db: sqlite3.Connection, reports: Iterable[str], now: float) -> None:
-    """No version of the private dataset has what these said."""
-    db.executemany("UPDATE reports SET purged_at = ? WHERE id = ?", [(now, id) for id in reports])
+def purged(db: sqlite3.Connection, ids: Collection[str], now: float) -> None:
+    """No version of the private dataset has what was erased of these."""
+    for table, name in (("reports", "id"), ("erased_subjects", "subject")):
+        db.executemany(f"UPDATE {table} SET purged_at = ? WHERE {name} = ?", [(now, id) for id in ids])
 
 
 async def forget_reports(

@@ -52,7 +52,7 @@ def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
     Rows come back without their text. Plans make it anew from the conversations; no push writes before.
     """
     for row in _rows(found, ERASED):
-        db.execute("INSERT OR IGNORE INTO erased_subjects VALUES (:subject)", row)
+        db.execute(_INTO_ERASED, {"purged_at": None, **row})
     for row in _rows(found, ERASED_OWNERS):
         db.execute("INSERT OR IGNORE INTO erased_owners VALUES (:owner)", row)
     for row in _rows(found, SUBJECTS):
@@ -93,6 +93,11 @@ def restore(db: sqlite3.Connection, found: Mapping[str, bytes]) -> None:
 
 
 # Of two times the first, of one the one; rows are touched only where that is another, for what is touched is saved again.
+_INTO_ERASED = """
+    INSERT INTO erased_subjects VALUES (:subject, :purged_at)
+    ON CONFLICT (subject) DO UPDATE SET purged_at = excluded.purged_at
+    WHERE excluded.purged_at < coalesce(erased_subjects.purged_at, 9e999)
+"""
 _INTO_PAUSES = """
     INSERT INTO pauses VALUES (:subject, :begun_at, :ended_at)
     ON CONFLICT (subject, begun_at) DO UPDATE SET ended_at = excluded.ended_at

@@ -39,6 +39,7 @@ def databases(draw: st.DrawFn) -> dict[str, list[tuple]]:
         "unread": draw(some(ids.map(lambda id: id[:16]), at, later, keys=2)),
         "lost_runs": draw(some(ids.map(lambda id: id[:16]), at, keys=1)),
         "erased_owners": draw(some(ids, keys=1)),
+        "erased_subjects": draw(some(ids, later, keys=1)),
         "reports": draw(st.sampled_from([[], [row], [erased], [row, erased]])),
         "told_heads": [(None, *found[::-1]) for found in draw(some(ids, at, keys=1))],
         "strays": draw(some(st.just(DATASET), ids, at, later, keys=2)),

@@ -172,20 +172,10 @@ class Sessions:
         The owner stays, without anything, until nothing refers to it any more.
         """
 
-        def write(db: sqlite3.Connection) -> None:
-            for table, column in (
-                ("offers", "account"),
-                ("api_keys", "owner"),
-                ("sessions", "owner"),
-                ("accounts", "owner"),
-            ):
-                db.execute(f"DELETE FROM {table} WHERE {column} = ?", (owner,))
-            # Not all of these tell by themselves that the owner's file in the private dataset is to be written anew.
-            db.execute(
-                "INSERT INTO stale_accounts (owner) VALUES (?) ON CONFLICT DO UPDATE SET marks = marks + 1", (owner,)
-            )
-
-        await self.db.write(write)
+        # Its tombstone ends all of that, here and on every other machine, and has it purged.
+        sql = "INSERT INTO tombstones (conversation, owner, deleted_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+        now = self.clock()
+        await self.db.write(lambda db: db.execute(sql, (owner, owner, now)))
         self._users.clear()
         self._forget()
 

@@ -42,7 +42,7 @@ TESTS = {
     "chat/hub.py": ("test_hub.py", "test_sharing_hub.py"),
     "privacy/access.py": ("test_access.py",),
     "privacy/audit.py": ("test_audit.py", "test_audit_command.py"),
-    "privacy/forgetting.py": ("test_forgetting.py",),
+    "privacy/forgetting.py": ("test_forgetting.py", "test_closing.py"),
     "privacy/saved.py": (
         "test_forgetting.py",
         "test_saved_merges.py",
@@ -658,6 +658,7 @@ MUTANTS = (
         "        await purge()\n",
         "",
     ),
+    Mutant("whose number it was leaves that history, too", "privacy/forgetting.py", " UNION ALL {numbers}", ""),
     Mutant(
         "what another machine erased of a report is erased here",
         "privacy/saved.py",
