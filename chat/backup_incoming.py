@@ -58,7 +58,7 @@ def merge_owner(db: sqlite3.Connection, saved: SavedOwner) -> None:
     """Bring back an owner. Of two owners with one account, which a sign-in on an empty disk makes, the older one stays. Of one
     who closed their account nothing but the id comes back."""
     there = saved
-    if db.execute("SELECT 1 FROM tombstones WHERE conversation = ?", (saved.owner,)).fetchone():
+    if _is_gone(db, saved.owner):
         saved = saved.model_copy(
             update={"account": None, "sessions": (), "keys": (), "defaults": (), "retention": None}
         )
@@ -146,12 +146,15 @@ def _merge_account(db: sqlite3.Connection, saved: SavedOwner) -> str:
 def merge_users(db: sqlite3.Connection, path: str, found: Iterable[SavedConversation], now: float) -> None:
     """Bring in one part of an owner's conversations. Twice is as good as once, and in any order."""
     owner, part = formats.owner_and_part(path)
+    is_closed = _is_gone(db, owner)
     here = set()
     for remote in found:
         if remote.owner != owner:
             raise ValueError("a conversation stands in another owner's file")
         here.add(remote.id)
-        if db.execute("SELECT 1 FROM tombstones WHERE conversation = ?", (remote.id,)).fetchone():
+        if is_closed:
+            _bury(db, remote, now)
+        if _is_gone(db, remote.id):
             _delete_again(db, remote.id, now)
             mark_part(db, owner, part)
             continue
@@ -168,6 +171,17 @@ def merge_users(db: sqlite3.Connection, path: str, found: Iterable[SavedConversa
             db.execute("UPDATE conversations SET saved_revision = 0, part = NULL WHERE id = ?", (row["id"],))
 
 
+def _is_gone(db: sqlite3.Connection, id: str) -> bool:
+    """Whether this conversation was deleted, or this owner's account closed."""
+    return db.execute("SELECT 1 FROM tombstones WHERE conversation = ?", (id,)).fetchone() is not None
+
+
+def _bury(db: sqlite3.Connection, saved: SavedConversation, now: float) -> None:
+    """Another machine wrote it for somebody who closed their account: nobody is left who could delete it."""
+    sql = "INSERT INTO tombstones (conversation, owner, deleted_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+    db.execute(sql, (saved.id, saved.owner, now))
+
+
 def _delete_again(db: sqlite3.Connection, conversation: str, now: float) -> None:
     """A deleted conversation, or account, stands in a commit again: what was purged before is to be purged once more."""
     db.execute(
@@ -181,7 +195,9 @@ def merge_change(db: sqlite3.Connection, change: SavedConversation, now: float) 
 
     None: it is deleted. Raises `ValueError` where a message is missing on which another one stands.
     """
-    if db.execute("SELECT 1 FROM tombstones WHERE conversation = ?", (change.id,)).fetchone():
+    if _is_gone(db, change.owner):
+        _bury(db, change, now)
+    if _is_gone(db, change.id):
         return None
     local = conversation(db, change.id)
     mine = local.messages if local else ()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from chat import backup_incoming as incoming
@@ -106,7 +106,8 @@ class Reader:
             self.restored.set()
 
     async def _take_what_all_wait_for(self, repo: DatasetRepo, head: str, changed: Mapping[str, str]) -> None:
-        """Take over the changed files of accounts and tombstones, many at once. Neither needs the other."""
+        """Take over the changed files of tombstones and accounts, many at once; the tombstones first: who closed their account
+        and signed in again is somebody new, and becomes nobody who is gone."""
         at_once = asyncio.Semaphore(READS_AT_ONCE)
 
         async def take(
@@ -116,15 +117,17 @@ class Reader:
                 content = await self._threads.run(repo.read, path, head)
             await self._merge(path, content, changed[path], kind, merge)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for path in sorted(changed):
-                    if formats.prefix_of_accounts(path) is not None:
-                        group.create_task(take(path, SavedOwner, self._owners))
-                    elif formats.prefix_of_tombstones(path) is not None:
-                        group.create_task(take(path, SavedTombstone, self._tombstones))
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+        kinds: list[tuple[Callable[[str], str | None], Callable[[str], Awaitable[None]]]] = [
+            (formats.prefix_of_tombstones, lambda path: take(path, SavedTombstone, self._tombstones)),
+            (formats.prefix_of_accounts, lambda path: take(path, SavedOwner, self._owners)),
+        ]
+        for prefix_of, read in kinds:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for path in sorted(path for path in changed if prefix_of(path) is not None):
+                        group.create_task(read(path))
+            except BaseExceptionGroup as errors:
+                raise errors.exceptions[0] from None
 
     async def _take_owners(self, repo: DatasetRepo, head: str, changed: Mapping[str, str]) -> None:
         """Take over the conversations. Threads that compute hold up the one that answers the page, so it is one at a time,

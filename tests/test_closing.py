@@ -158,3 +158,43 @@ async def test_no_copy_brings_a_closed_account_back_and_whoever_signs_in_again_i
     assert owners == [again.owner] and await count(one, "sessions") == [0]
     await one.save()
     assert await purge_waits(one), "the copy may be in a commit"
+
+
+async def test_who_signs_in_again_is_somebody_new_to_a_machine_that_hears_of_both_at_once(disk):  # noqa: F811
+    one = disk()
+    closed = await signed_in(one)
+    await one.save()
+    two = disk(one.repo)
+    await two.save()
+    await close(one, closed)
+    again = await one.db.write(lambda db: upsert_account(db, HubUser(HUB_ID, NAME, ()), NOW + 1))
+    conversation = await one.turn(again.owner, None, "I am back.")
+    await one.save()
+    await two.save()
+    for machine in (one, two):
+        found = await machine.everything()
+        assert [row[0] for row in found["accounts"]] == [again.owner]
+        assert [row[:2] for row in found["conversations"]] == [(conversation, again.owner)]
+
+
+@pytest.mark.parametrize("first", ["closing", "turn"])
+async def test_what_was_written_elsewhere_while_the_account_was_closed_goes_with_it(disk, first: str):  # noqa: F811
+    """Nobody is left who could delete it. Whichever of the two is saved first."""
+    one = disk()
+    owner = await signed_in(one)
+    await one.save()
+    two = disk(one.repo)
+    await two.save()
+    await close(one, owner)
+    await two.turn(owner, None, NAME)
+    for machine in (one, two, one) if first == "closing" else (two, one, two):
+        await machine.save()
+    assert await count(one, "conversations") == await count(two, "conversations") == [0]
+    assert not any(NAME in content.decode() for content in one.repo.now().values())
+    assert await purge_waits(one) or await purge_waits(two)
+    for machine in (one, two):
+        machine.clock.now = LATER
+        await machine.save()
+        await machine.backup.purge()
+        await machine.save()
+    assert NAME not in one.repo.everything()

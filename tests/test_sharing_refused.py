@@ -67,6 +67,8 @@ def test_visitors_hear_that_sharing_is_held_up_and_what_that_means_for_them_and_
     with elsewhere.visitor("ada") as ada:
         shares(elsewhere, ada)
         told(elsewhere, ada, "HF_TOKEN")
+        # What was said last is on its way as well: of a row that is not, the page says less.
+        ada.wait_for(lambda: [row["sent"] for row in ada.get("shared")["rows"]] == [True, True])
     page = browser.new_context(viewport=PHONE).new_page()
     held_up = page.locator("#held-up")
     for name, is_told in ((None, False), ("ada", True)):

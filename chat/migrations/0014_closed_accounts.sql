@@ -8,6 +8,10 @@ BEGIN
     DELETE FROM own_defaults WHERE owner = new.conversation;
     DELETE FROM retention WHERE owner = new.conversation;
     DELETE FROM accounts WHERE owner = new.conversation;
+    -- What another machine kept meanwhile goes as well: nobody is left who could delete it.
+    INSERT INTO tombstones (conversation, owner, deleted_at)
+    SELECT id, owner, new.deleted_at FROM conversations WHERE owner = new.conversation;
+    DELETE FROM conversations WHERE owner = new.conversation;
     -- Not all of these tell by themselves that the owner's file is to be written anew.
     INSERT INTO stale_accounts (owner) VALUES (new.conversation) ON CONFLICT DO UPDATE SET marks = marks + 1;
 END;
