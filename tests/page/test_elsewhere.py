@@ -152,7 +152,10 @@ def delete_in_list(page: Page) -> None:
         page.get_by_role("button", name="Conversations", exact=True).click()
     row = page.locator("#p-conversations li").first
     row.hover()
-    row.get_by_role("button", name="Delete").click()
+    with page.expect_response(
+        lambda found: found.request.method in ("DELETE", "POST") and "/api/conversations" in found.url
+    ):
+        row.get_by_role("button", name="Delete").click()
 
 
 @pytest.mark.parametrize("how", ["in the list", "on the Privacy page", "while it is answered", "on another device"])

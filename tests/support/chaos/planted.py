@@ -47,7 +47,7 @@ PLANTED = (
     Mutant(
         "a tombstone beats a conversation",
         "chat/backup_incoming.py",
-        """        if db.execute("SELECT 1 FROM tombstones WHERE conversation = ?", (remote.id,)).fetchone():
+        """        if _is_gone(db, remote.id):
             _delete""",
         """        if False:
             _delete""",
