@@ -40,7 +40,7 @@ TESTS = {
     "privacy/blocks.py": ("test_agreed.py",),
     "chat/branches.py": ("test_agreed.py",),
     "chat/hub.py": ("test_hub.py", "test_sharing_hub.py"),
-    "privacy/access.py": ("test_access.py",),
+    "privacy/access.py": ("test_access.py", "test_audit.py"),
     "privacy/audit.py": ("test_audit.py", "test_audit_command.py"),
     "privacy/forgetting.py": ("test_forgetting.py", "test_closing.py"),
     "privacy/saved.py": (
@@ -695,8 +695,8 @@ MUTANTS = (
     Mutant(
         "who may read an author's datasets may not read who is who",
         "privacy/access.py",
-        'for reader in readers if ":" not in reader)',
-        "for reader in readers)",
+        '(reader.lower() for reader in readers if ":" not in reader)',
+        '(reader.lower().rpartition(":")[2] for reader in readers)',
     ),
     Mutant(
         "who can read the audit repository is asked",
